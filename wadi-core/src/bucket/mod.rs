@@ -1,0 +1,5 @@
+//! Buckets: the fixed shards of the id space, and the layout that says who manages each.
+
+mod layout;
+
+pub use layout::{BucketCount, BucketId, Layout, LayoutFault, LayoutVersion, Placement};

@@ -1,0 +1,84 @@
+//! Who takes part in a cluster: nodes by name, and each start of a node by its incarnation.
+//!
+//! Everything that owns, asks or answers is an [`Incarnation`]; a name is for people.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The name that people give a node; it says nothing about ownership.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeName(Arc<str>);
+
+impl NodeName {
+    /// A node's name as given by its operator.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One start of one node; given by the authority when it joins, in join order, and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation(u64);
+
+impl Incarnation {
+    /// The incarnation with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number; a later joiner's is higher.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
+    }
+}
+
+/// How far a member is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// Has joined, and is not ready: it is given no buckets.
+    Joining,
+    /// Ready: it may be given buckets and sessions.
+    Ready,
+    /// Leaving in good order: it is no longer a target of anything.
+    Leaving,
+}
+
+/// A member as the authority records it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The name that people know it by.
+    pub node: NodeName,
+    /// Where other nodes reach it.
+    pub address: String,
+    /// How far it is in its life.
+    pub standing: Standing,
+}

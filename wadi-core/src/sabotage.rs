@@ -1,0 +1,80 @@
+//! Safety rules that a test build can switch off, to show that a test notices.
+//!
+//! In an ordinary build [`is_off`] is the constant `false`. Only the compiler flag
+//! `--cfg wadi_sabotage="<rule>"` (or `"choose"`, and then [`choose`] at run time) changes that;
+//! it is never a cargo feature, so no dependency can turn it on.
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident = $name:literal,)*) => {
+        /// A rule that can be switched off in a test build.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Rule { $($(#[$doc])* $rule,)* }
+
+        impl Rule {
+            /// Every rule.
+            pub const ALL: &[Self] = &[$(Self::$rule,)*];
+
+            /// Its name on the compiler's command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$rule => $name,)* }
+            }
+        }
+
+        /// Whether this build leaves `rule` out.
+        #[inline]
+        #[must_use]
+        pub fn is_off(rule: Rule) -> bool {
+            if cfg!(wadi_sabotage = "choose") {
+                return chosen::get() == Some(rule);
+            }
+            match rule { $(Rule::$rule => cfg!(wadi_sabotage = $name),)* }
+        }
+    };
+}
+
+rules! {
+    /// Rule 1: death is declared only after the authority's own record of the lease ran out.
+    Wait = "wait",
+    /// Rule 2: a node counts its lease from when it sent the renewal.
+    CountFromSend = "count-from-send",
+    /// Rule 2: a node counts only nine tenths of its lease.
+    NineTenths = "nine-tenths",
+    /// Rule 3: the lease is checked again at commit.
+    CheckAtCommit = "check-at-commit",
+    /// Rule 4: a message of an older epoch is refused.
+    Epoch = "epoch",
+    /// Rule 5: whoever comes back comes back as somebody new.
+    Incarnation = "incarnation",
+}
+
+#[cfg(wadi_sabotage = "choose")]
+mod chosen {
+    use super::Rule;
+    use std::cell::Cell;
+
+    thread_local!(static CHOSEN: Cell<Option<Rule>> = const { Cell::new(None) });
+
+    pub(super) fn get() -> Option<Rule> {
+        CHOSEN.get()
+    }
+
+    pub(super) fn set(rule: Option<Rule>) {
+        CHOSEN.set(rule);
+    }
+}
+
+#[cfg(not(wadi_sabotage = "choose"))]
+mod chosen {
+    use super::Rule;
+
+    pub(super) const fn get() -> Option<Rule> {
+        None
+    }
+}
+
+/// Leaves `rule` out on this thread from now on; only in a build with `--cfg wadi_sabotage="choose"`.
+#[cfg(wadi_sabotage = "choose")]
+pub fn choose(rule: Option<Rule>) {
+    chosen::set(rule);
+}
