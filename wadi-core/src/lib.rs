@@ -7,6 +7,7 @@ pub mod authority;
 pub mod bucket;
 pub mod clock;
 pub mod member;
+pub mod message;
 pub mod protocol;
 pub mod sabotage;
 pub mod session;

@@ -46,6 +46,40 @@ rules! {
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
+    /// Session rule a: an answer of an older tenure is ignored.
+    OlderTenure = "older-tenure",
+    /// Session rule b: the highest tenure of a dropped session is remembered.
+    Floor = "floor",
+    /// Session rule c: an answer of an earlier round is ignored.
+    Rounds = "rounds",
+    /// Session rule c and d: a sealing that ends after a report has no effect.
+    LateSeal = "late-seal",
+    /// Session rule d: in a rebuild only a held copy serves before everybody has answered.
+    RebuildWaits = "rebuild-waits",
+    /// Session rule d: what was not held serves under a tenure above every one reported.
+    FreshTenure = "fresh-tenure",
+    /// A new manager that cannot have the directory asks everybody.
+    Rebuild = "rebuild",
+    /// Session rule e: a move whose party died is resolved, never given back blindly.
+    Resolve = "resolve",
+    /// Session rule e: "not here" is resolved, never taken for "absent".
+    ResolveNotHere = "resolve-not-here",
+    /// Session rule f: without a valid lease nothing is installed, confirmed or called absent.
+    LeaseGate = "lease-gate",
+    /// Session rule g: an end is answered only when its markers are in place.
+    MarkBeforeAnswer = "mark-before-answer",
+    /// Session rule g: a marker beats any copy and offer.
+    MarkerBeats = "marker-beats",
+    /// Session rule i: a copy that may not be the latest serves only with an event.
+    StaleEvent = "stale-event",
+    /// Session rule j: every step is asked again until it is answered.
+    AskAgain = "ask-again",
+    /// Migration: a session is sealed before its state is sent.
+    Seal = "seal",
+    /// Migration: the sealed copy is kept until a newer one is current.
+    KeepSealed = "keep-sealed",
+    /// Migration: no answer leaves before the manager confirmed the arrival.
+    AwaitConfirm = "await-confirm",
 }
 
 #[cfg(wadi_sabotage = "choose")]

@@ -12,41 +12,24 @@ use crate::bucket::LayoutVersion;
 /// session's bucket allots it.
 ///
 /// Its first part is the layout version at which that manager took the bucket over (the bucket's
-/// *epoch*), its second counts within that epoch. So whatever a new manager allots is above
-/// everything that any earlier manager allotted, also above what is still on its way and was
-/// reported to nobody.
+/// *epoch*), its second counts what that manager allotted in the whole bucket since then. So
+/// whatever a new manager allots is above everything that any earlier manager allotted, also above
+/// what is still on its way and was reported to nobody; and a tenure once spent needs no memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tenure {
     epoch: LayoutVersion,
-    count: u32,
+    count: u64,
 }
 
 impl Tenure {
     /// Below every tenure that was ever allotted.
-    pub const NONE: Self = Self {
-        epoch: LayoutVersion::ZERO,
-        count: 0,
-    };
+    pub const NONE: Self = Self::new(LayoutVersion::ZERO, 0);
 
-    /// The tenure of a session that a bucket's manager creates in that bucket's `epoch`.
+    /// The tenure number `count` of a bucket's `epoch`. Number 0 is that of every session which
+    /// the bucket's manager creates; 1 and up are allotted, each once.
     #[must_use]
-    pub const fn first(epoch: LayoutVersion) -> Self {
-        Self { epoch, count: 0 }
-    }
-
-    /// The tenure that a manager of `epoch` allots above `self`; `None` when there is none, because
-    /// `self` is of a later epoch (the asker is no longer the manager) or the count is used up
-    /// (the session then stays where it is until its bucket changes manager).
-    #[must_use]
-    pub fn next(self, epoch: LayoutVersion) -> Option<Self> {
-        match self.epoch.cmp(&epoch) {
-            std::cmp::Ordering::Less => Some(Self::first(epoch)),
-            std::cmp::Ordering::Equal => Some(Self {
-                epoch,
-                count: self.count.checked_add(1)?,
-            }),
-            std::cmp::Ordering::Greater => None,
-        }
+    pub const fn new(epoch: LayoutVersion, count: u64) -> Self {
+        Self { epoch, count }
     }
 
     /// The epoch in which it was allotted.
@@ -55,9 +38,9 @@ impl Tenure {
         self.epoch
     }
 
-    /// Its count within the epoch.
+    /// Its number within the epoch.
     #[must_use]
-    pub const fn count(self) -> u32 {
+    pub const fn count(self) -> u64 {
         self.count
     }
 }

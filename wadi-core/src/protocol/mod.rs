@@ -1,1 +1,26 @@
-//! The pure protocol.
+//! The pure protocol: who holds a session, who may be asked, and what happens when nodes come,
+//! go and die.
+//!
+//! Input and `now` go in, outputs and timers come out. Nothing here awaits, locks, reads a clock,
+//! draws a random number or opens a socket: a driver does what the outputs say, and a simulator
+//! can be that driver.
+
+mod asks;
+mod by_bucket;
+mod copies;
+mod directory;
+mod evacuation;
+mod holdings;
+mod io;
+mod markers;
+mod participant;
+mod settings;
+mod timer;
+mod turn;
+
+pub use directory::DirectoryFault;
+pub use holdings::{Copy, Holdings};
+pub use io::{Event, Found, Input, Output};
+pub use participant::{Participant, ReturnedCopy};
+pub use settings::Settings;
+pub use timer::Timer;

@@ -1,0 +1,346 @@
+//! What nodes say to each other about sessions and buckets.
+//!
+//! Every message carries the epoch of the bucket that it speaks of, as its sender knows it, and
+//! every message that moves ownership a tenure. Nothing here says how it travels.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::{BucketCount, BucketId, LayoutVersion};
+use crate::member::Incarnation;
+use crate::session::SessionId;
+use crate::tenure::{Revision, Tenure};
+
+/// One message from one incarnation to another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Message {
+    /// The epoch of the bucket it speaks of: the layout version at which that bucket's manager
+    /// took over. A receiver that knows a later one refuses; one that knows only an earlier one
+    /// fetches the layout first.
+    pub epoch: LayoutVersion,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says. The parties: the *asker* wants a session, the *manager* answers for its
+/// bucket, the *holder* has the primary copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Body {
+    /// Asker to manager: where is it? With [`Want::Move`]: let it move to `to`.
+    Find {
+        /// The session.
+        id: SessionId,
+        /// Who should hold it afterwards; the asker itself, or the target of an evacuation.
+        to: Incarnation,
+        /// What is wanted.
+        want: Want,
+    },
+    /// Manager to asker: what became of a `Find` that moved nothing.
+    Answer {
+        /// The session.
+        id: SessionId,
+        /// What the manager knows.
+        answer: Answer,
+    },
+    /// Manager to holder: seal your copy of tenure `held` and send it to `to` under `tenure`.
+    Release {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the copy that is to be released.
+        held: Tenure,
+        /// Who receives it.
+        to: Incarnation,
+        /// The tenure under which it is received.
+        tenure: Tenure,
+    },
+    /// Holder to manager: its lock could not be had in time; `tenure` is spent and it stays.
+    Busy {
+        /// The session.
+        id: SessionId,
+        /// The tenure that is refused.
+        tenure: Tenure,
+    },
+    /// Holder to manager: there is no such copy here.
+    NotHere {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the release, or of the location, that is refused.
+        tenure: Tenure,
+    },
+    /// Holder to the new holder: the sealed state.
+    State {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it is received.
+        tenure: Tenure,
+        /// How many commits it has seen.
+        revision: Revision,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// New holder to manager: it is here.
+    Arrived {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it was received.
+        tenure: Tenure,
+    },
+    /// Manager to new holder: it is yours; answers that waited may go out.
+    Confirmed {
+        /// The session.
+        id: SessionId,
+        /// The confirmed tenure.
+        tenure: Tenure,
+    },
+    /// Manager to whoever may have an older copy: drop every copy below `tenure`.
+    Drop {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the copy that is current.
+        tenure: Tenure,
+    },
+    /// The answer to `Drop`.
+    Dropped {
+        /// The session.
+        id: SessionId,
+        /// The tenure that was named.
+        tenure: Tenure,
+    },
+    /// A node that manages no bucket to a manager: a session with this new id shall be held by me.
+    Register {
+        /// The new session.
+        id: SessionId,
+    },
+    /// The answer to `Register`.
+    Registered {
+        /// The session.
+        id: SessionId,
+        /// Its tenure.
+        tenure: Tenure,
+    },
+    /// Holder to manager: it has ended.
+    End {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the copy that ended.
+        tenure: Tenure,
+    },
+    /// Manager to holder: the markers that keep it from coming back are in place.
+    Ended {
+        /// The session.
+        id: SessionId,
+    },
+    /// Manager to deputy and to whoever may have a copy: it has ended; keep a marker.
+    Mark {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the copy that ended.
+        tenure: Tenure,
+    },
+    /// The answer to `Mark`.
+    Marked {
+        /// The session.
+        id: SessionId,
+    },
+    /// A node that came back to a manager: I still have a copy.
+    Offer {
+        /// The session.
+        id: SessionId,
+        /// The copy's tenure.
+        tenure: Tenure,
+        /// The copy's revision.
+        revision: Revision,
+    },
+    /// New manager to the previous one: hand the bucket's directory over.
+    Pull {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// The answer to `Pull`: every session of the bucket that the previous manager knew of.
+    Directory {
+        /// The bucket.
+        bucket: BucketId,
+        /// Where each session is, or is on its way to.
+        records: Vec<Record>,
+    },
+    /// The answer to `Pull` by a node that never had the bucket's directory whole: ask everybody.
+    NotMine {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// New manager to the previous one: the directory arrived.
+    Pulled {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Manager to every member: what do you have?
+    Inquire {
+        /// Of what.
+        scope: Scope,
+        /// The round of this inquiry; an answer of another round is ignored.
+        round: u64,
+    },
+    /// The answer to `Inquire`.
+    Report {
+        /// Of what.
+        scope: Scope,
+        /// The round that was asked.
+        round: u64,
+        /// Every copy and marker that the answering node has.
+        sightings: Vec<Sighting>,
+    },
+    /// You spoke under an old epoch; the layout is at least at this version.
+    Stale {
+        /// The bucket that the refused message spoke of.
+        bucket: BucketId,
+        /// The refusing node's layout version.
+        version: LayoutVersion,
+    },
+}
+
+/// What an asker wants of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Want {
+    /// To know where it is.
+    Locate,
+    /// To have it.
+    Move,
+}
+
+/// What a manager knows of a session that it does not let move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is held there.
+    At {
+        /// The holder.
+        holder: Incarnation,
+        /// The tenure of its copy.
+        tenure: Tenure,
+    },
+    /// It does not exist (any more).
+    Absent {
+        /// Whether it may have died with a node, rather than have ended.
+        lost: bool,
+    },
+    /// Nobody can say yet; ask again.
+    Wait,
+}
+
+/// What an inquiry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Every session of a bucket: its manager rebuilds the directory.
+    Bucket(BucketId),
+    /// One session. Who answers promises to act on no tenure up to this one.
+    Session(SessionId, Tenure),
+}
+
+/// One copy, or marker, that a node reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The session.
+    pub id: SessionId,
+    /// What the node has of it.
+    pub kind: CopyKind,
+    /// The copy's own tenure.
+    pub tenure: Tenure,
+    /// The copy's revision.
+    pub revision: Revision,
+}
+
+/// What a node has of a session; later ones in this list are less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CopyKind {
+    /// Proof that it has ended.
+    Marker,
+    /// The primary copy, serving.
+    Held,
+    /// A copy that arrived and that no manager has confirmed.
+    Arriving,
+    /// A copy that was sealed to be sent to this member.
+    Sealed(Incarnation),
+    /// A copy that came back with its node under a new incarnation.
+    Returned,
+}
+
+/// A line of a directory that is handed over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// The session.
+    pub id: SessionId,
+    /// Where it is.
+    pub place: Place,
+    /// Who may still have an older copy.
+    pub older: Vec<Incarnation>,
+}
+
+/// Where a session is, in a directory that is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// Held there under this tenure.
+    At(Incarnation, Tenure),
+    /// On its way.
+    Moving {
+        /// From whom.
+        from: Incarnation,
+        /// Under which tenure it is or was held there.
+        held: Tenure,
+        /// To whom.
+        to: Incarnation,
+        /// Under which tenure it is received.
+        tenure: Tenure,
+    },
+    /// Nobody could say where it is; ask everybody.
+    Unsettled,
+    /// It died with its holder.
+    Missing,
+    /// It has ended.
+    Ended(Tenure),
+}
+
+impl Body {
+    /// The bucket that this message speaks of.
+    #[must_use]
+    pub fn bucket(&self, buckets: BucketCount) -> BucketId {
+        match self {
+            Self::Find { id, .. }
+            | Self::Answer { id, .. }
+            | Self::Release { id, .. }
+            | Self::Busy { id, .. }
+            | Self::NotHere { id, .. }
+            | Self::State { id, .. }
+            | Self::Arrived { id, .. }
+            | Self::Confirmed { id, .. }
+            | Self::Drop { id, .. }
+            | Self::Dropped { id, .. }
+            | Self::Register { id }
+            | Self::Registered { id, .. }
+            | Self::End { id, .. }
+            | Self::Ended { id }
+            | Self::Mark { id, .. }
+            | Self::Marked { id }
+            | Self::Offer { id, .. }
+            | Self::Inquire {
+                scope: Scope::Session(id, _),
+                ..
+            }
+            | Self::Report {
+                scope: Scope::Session(id, _),
+                ..
+            } => id.bucket(buckets),
+            Self::Pull { bucket }
+            | Self::Directory { bucket, .. }
+            | Self::NotMine { bucket }
+            | Self::Pulled { bucket }
+            | Self::Stale { bucket, .. }
+            | Self::Inquire {
+                scope: Scope::Bucket(bucket),
+                ..
+            }
+            | Self::Report {
+                scope: Scope::Bucket(bucket),
+                ..
+            } => *bucket,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A session ends here, and markers of sessions that ended elsewhere are kept.
+
+use super::Copies;
+use crate::member::Incarnation;
+use crate::message::Body;
+use crate::protocol::io::{Event, Output};
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+impl Copies {
+    /// A session was destroyed or expired here and is out of the map.
+    pub(in crate::protocol) fn end(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        self.sealed.remove(bucket, &id);
+        markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        if sabotage::is_off(Rule::MarkBeforeAnswer) {
+            turn.out.push(Output::Ended(id));
+        }
+        self.ending.insert(id, tenure);
+        turn.send_to_manager(&id, Body::End { id, tenure });
+        turn.await_answer(Timer::End(id));
+    }
+
+    /// Tells the manager again; whether it has not answered yet.
+    pub(in crate::protocol) fn end_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+        let Some(&tenure) = self.ending.get(&id) else {
+            return false;
+        };
+        turn.send_to_manager(&id, Body::End { id, tenure });
+        true
+    }
+
+    /// Every session that ended here and whose manager has not answered.
+    pub(in crate::protocol) fn endings(&self) -> Vec<SessionId> {
+        self.ending.keys().copied().collect()
+    }
+
+    /// Manager: the markers are in place.
+    pub(in crate::protocol) fn ended(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        if self.ending.remove(&id).is_some() {
+            turn.answered(Timer::End(id));
+            turn.out.push(Output::Ended(id));
+        }
+    }
+
+    /// Manager: it has ended; keep a marker and no copy.
+    pub(in crate::protocol) fn mark(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        from: Incarnation,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        self.forget_copies(turn, id);
+        turn.send(from, Body::Marked { id });
+    }
+
+    /// Drops every copy of a session that has ended.
+    pub(in crate::protocol) fn forget_copies(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let bucket = turn.bucket(&id);
+        if self.sealed.remove(bucket, &id).is_some() {
+            turn.answered(Timer::Offer(id));
+        }
+        if turn.holdings.get(&id).is_some() {
+            if self.arriving.remove(bucket, &id).is_none() {
+                turn.event(Event::Fork(id));
+            }
+            turn.answered(Timer::Arrived(id));
+            turn.out.push(Output::Discard(id));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! This node's copies that are not simply held: being sealed, sealed, arriving, returned; and what
+//! it must remember of those it no longer has.
+//!
+//! A sealed copy is never served. It is kept until the manager says that a newer one is current.
+
+mod end;
+mod release;
+mod report;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::by_bucket::ByBucket;
+use super::io::{Event, Output};
+use super::participant::ReturnedCopy;
+use super::timer::Timer;
+use super::turn::Turn;
+use crate::bucket::{BucketId, LayoutVersion};
+use crate::clock::Moment;
+use crate::member::Incarnation;
+use crate::message::Body;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::{Revision, Tenure};
+
+/// A manager's word that lets a copy go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Grant {
+    to: Incarnation,
+    tenure: Tenure,
+    epoch: LayoutVersion,
+}
+
+/// A copy that serves nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Sealed {
+    tenure: Tenure,
+    revision: Revision,
+    state: Bytes,
+    /// To whom it was sent; `None` for one that came back with its node.
+    granted: Option<(Incarnation, Tenure)>,
+}
+
+/// Why a release was refused; the same one is refused again in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Refusal {
+    Busy,
+    NotHere,
+}
+
+/// The highest tenure that this node will not act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Floor {
+    tenure: Tenure,
+    refusal: Option<Refusal>,
+    until: Moment,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Copies {
+    sealing: BTreeMap<SessionId, Grant>,
+    sealed: ByBucket<Sealed>,
+    arriving: ByBucket<Tenure>,
+    floors: BTreeMap<SessionId, Floor>,
+    /// Ended here, and the manager has not said that the markers are in place.
+    ending: BTreeMap<SessionId, Tenure>,
+}
+
+impl Copies {
+    pub(super) fn is_arriving(&self, bucket: BucketId, id: &SessionId) -> bool {
+        self.arriving.contains(bucket, id)
+    }
+
+    /// Whether nothing but held sessions and memories is left.
+    pub(super) fn is_settled(&self) -> bool {
+        self.sealing.is_empty()
+            && self.sealed.is_empty()
+            && self.arriving.is_empty()
+            && self.ending.is_empty()
+    }
+
+    pub(super) fn sealed_len(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// Everything that the next incarnation of this node can offer, besides its session map.
+    pub(super) fn into_returned(self) -> impl Iterator<Item = ReturnedCopy> {
+        self.sealed.into_iter().map(|(id, sealed)| ReturnedCopy {
+            id,
+            tenure: sealed.tenure,
+            revision: sealed.revision,
+            state: sealed.state,
+        })
+    }
+
+    /// The driver sealed a session that cannot be sent now.
+    pub(super) fn not_sealed(&mut self, id: SessionId) {
+        self.sealing.remove(&id);
+    }
+
+    /// From now on acts on no tenure up to this one.
+    fn raise_floor(
+        &mut self,
+        turn: &Turn<'_>,
+        id: SessionId,
+        tenure: Tenure,
+        refusal: Option<Refusal>,
+    ) {
+        let until = turn.now + turn.settings.remember_for;
+        let floor = self.floors.entry(id).or_insert(Floor {
+            tenure,
+            refusal,
+            until,
+        });
+        if tenure > floor.tenure {
+            floor.tenure = tenure;
+            floor.refusal = refusal;
+        }
+        floor.until = until;
+    }
+
+    fn is_below_floor(&self, id: &SessionId, tenure: Tenure) -> bool {
+        !sabotage::is_off(Rule::Floor)
+            && self
+                .floors
+                .get(id)
+                .is_some_and(|floor| tenure <= floor.tenure)
+    }
+
+    pub(super) fn forget(&mut self, now: Moment) {
+        self.floors.retain(|_, floor| floor.until > now);
+    }
+
+    /// Takes a copy that came back with this node, and offers it to its bucket's manager.
+    pub(super) fn take_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: Bytes,
+    ) {
+        let copy = Sealed {
+            tenure,
+            revision,
+            state,
+            granted: None,
+        };
+        self.sealed.insert(turn.bucket(&id), id, copy);
+        turn.timers
+            .start(Timer::Offer(id), turn.now, std::time::Duration::ZERO);
+    }
+
+    /// Offers a returned copy again; whether there still is one.
+    pub(super) fn offer(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+        let Some(copy) = self.sealed.get(turn.bucket(&id), &id) else {
+            return false;
+        };
+        if copy.granted.is_some() {
+            return false;
+        }
+        let (tenure, revision) = (copy.tenure, copy.revision);
+        turn.send_to_manager(
+            &id,
+            Body::Offer {
+                id,
+                tenure,
+                revision,
+            },
+        );
+        true
+    }
+
+    /// Manager: drop every copy below `tenure`.
+    pub(super) fn drop_below(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Incarnation,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        if let Some(sealed) = self.sealed.get(bucket, &id)
+            && sealed.tenure < tenure
+        {
+            if sealed.granted.is_none() {
+                turn.event(Event::Outdated(id));
+                turn.answered(Timer::Offer(id));
+            }
+            self.sealed.remove(bucket, &id);
+        }
+        if let Some(copy) = turn.holdings.get(&id)
+            && copy.tenure < tenure
+        {
+            if self.arriving.remove(bucket, &id).is_none() {
+                turn.event(Event::Fork(id));
+            }
+            turn.answered(Timer::Arrived(id));
+            turn.out.push(Output::Discard(id));
+        }
+        self.raise_floor(turn, id, tenure, None);
+        turn.send(from, Body::Dropped { id, tenure });
+    }
+}

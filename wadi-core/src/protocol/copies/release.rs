@@ -1,0 +1,285 @@
+//! A session leaves this node, and a session arrives: the holder's and the new holder's side of a
+//! migration.
+
+use bytes::Bytes;
+
+use super::{Copies, Grant, Refusal, Sealed};
+use crate::member::Incarnation;
+use crate::message::Body;
+use crate::protocol::io::{Event, Output};
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::{Revision, Tenure};
+
+impl Copies {
+    /// Manager: seal the copy of tenure `held` and send it to `to` under `tenure`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the message's own fields"
+    )]
+    pub(in crate::protocol) fn release(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        manager: Incarnation,
+        id: SessionId,
+        held: Tenure,
+        to: Incarnation,
+        tenure: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        if let Some(ended) = markers.get(bucket, &id) {
+            turn.send(manager, Body::End { id, tenure: ended });
+            return;
+        }
+        if self.is_below_floor(&id, tenure) {
+            let floor = &self.floors[&id];
+            if floor.tenure == tenure
+                && let Some(refusal) = floor.refusal
+            {
+                refuse(turn, manager, id, tenure, refusal);
+            }
+            return;
+        }
+        if let Some(sealed) = self.sealed.get_mut(bucket, &id)
+            && sealed.tenure == held
+        {
+            if sealed.granted.is_some_and(|(_, last)| last > tenure) {
+                return;
+            }
+            if sealed.granted.is_none() {
+                turn.timers.stop(Timer::Offer(id));
+            }
+            sealed.granted = Some((to, tenure));
+            let (revision, state) = (sealed.revision, sealed.state.clone());
+            send_state(turn, id, to, tenure, revision, state);
+            return;
+        }
+        match turn.holdings.get(&id) {
+            Some(copy) if copy.tenure == held => {
+                // A manager releases only what it knows to have arrived: that confirms it.
+                if self.arriving.remove(bucket, &id).is_some() {
+                    turn.answered(Timer::Arrived(id));
+                    turn.out.push(Output::Confirm { id, tenure: held });
+                }
+                let grant = Grant {
+                    to,
+                    tenure,
+                    epoch: turn.epoch(bucket),
+                };
+                match self.sealing.get_mut(&id) {
+                    Some(last) if last.tenure < tenure => *last = grant,
+                    Some(_) => {}
+                    None => {
+                        self.sealing.insert(id, grant);
+                        turn.out.push(Output::Seal(id));
+                    }
+                }
+            }
+            Some(copy) if copy.tenure == tenure => {
+                turn.send(manager, Body::Arrived { id, tenure });
+            }
+            _ => {
+                self.raise_floor(turn, id, tenure, Some(Refusal::NotHere));
+                refuse(turn, manager, id, tenure, Refusal::NotHere);
+            }
+        }
+    }
+
+    /// The driver sealed a session.
+    pub(in crate::protocol) fn sealed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: Bytes,
+    ) {
+        let bucket = turn.bucket(&id);
+        let grant = self.sealing.remove(&id).filter(|grant| {
+            sabotage::is_off(Rule::LateSeal)
+                || (grant.epoch == turn.epoch(bucket) && !self.is_below_floor(&id, grant.tenure))
+        });
+        let Some(grant) = grant else {
+            // While the lock was awaited, this node reported the session as held: it stays so.
+            turn.out.push(Output::Restore {
+                id,
+                tenure,
+                revision,
+                state,
+            });
+            return;
+        };
+        if !sabotage::is_off(Rule::KeepSealed) {
+            let copy = Sealed {
+                tenure,
+                revision,
+                state: state.clone(),
+                granted: Some((grant.to, grant.tenure)),
+            };
+            self.sealed.insert(bucket, id, copy);
+        }
+        if sabotage::is_off(Rule::Seal) {
+            turn.out.push(Output::Restore {
+                id,
+                tenure,
+                revision,
+                state: state.clone(),
+            });
+        }
+        send_state(turn, id, grant.to, grant.tenure, revision, state);
+    }
+
+    /// The driver could not have the session's lock in time.
+    pub(in crate::protocol) fn busy(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let Some(grant) = self.sealing.remove(&id) else {
+            return;
+        };
+        let bucket = turn.bucket(&id);
+        if grant.epoch != turn.epoch(bucket) || self.is_below_floor(&id, grant.tenure) {
+            return;
+        }
+        self.raise_floor(turn, id, grant.tenure, Some(Refusal::Busy));
+        let manager = turn.manager(&id);
+        refuse(turn, manager, id, grant.tenure, Refusal::Busy);
+    }
+
+    /// The session that was to be sealed is not in the map any more.
+    pub(in crate::protocol) fn gone(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        id: SessionId,
+    ) {
+        let Some(grant) = self.sealing.remove(&id) else {
+            return;
+        };
+        let manager = turn.manager(&id);
+        if let Some(ended) = markers.get(turn.bucket(&id), &id) {
+            turn.send(manager, Body::End { id, tenure: ended });
+        } else {
+            self.raise_floor(turn, id, grant.tenure, Some(Refusal::NotHere));
+            refuse(turn, manager, id, grant.tenure, Refusal::NotHere);
+        }
+    }
+
+    /// Holder: here is the session. Whether it is in the map now.
+    pub(in crate::protocol) fn state(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: Bytes,
+    ) -> bool {
+        let bucket = turn.bucket(&id);
+        if let Some(ended) = markers.get(bucket, &id)
+            && !sabotage::is_off(Rule::MarkerBeats)
+        {
+            turn.send_to_manager(&id, Body::End { id, tenure: ended });
+            return false;
+        }
+        if self.is_below_floor(&id, tenure) {
+            return false;
+        }
+        if let Some(copy) = turn.holdings.get(&id) {
+            if copy.tenure == tenure {
+                turn.send_to_manager(&id, Body::Arrived { id, tenure });
+                return true;
+            }
+            if copy.tenure > tenure {
+                return true;
+            }
+            if !self.arriving.contains(bucket, &id) {
+                turn.event(Event::Fork(id));
+            }
+        }
+        self.arriving.insert(bucket, id, tenure);
+        turn.out.push(Output::Install {
+            id,
+            tenure,
+            revision,
+            state,
+        });
+        if sabotage::is_off(Rule::AwaitConfirm) {
+            turn.out.push(Output::Confirm { id, tenure });
+        }
+        turn.send_to_manager(&id, Body::Arrived { id, tenure });
+        turn.await_answer(Timer::Arrived(id));
+        true
+    }
+
+    /// Tells the manager again that a session arrived; whether it is still unconfirmed.
+    pub(in crate::protocol) fn arrived_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+        let Some(&tenure) = self.arriving.get(turn.bucket(&id), &id) else {
+            return false;
+        };
+        turn.send_to_manager(&id, Body::Arrived { id, tenure });
+        true
+    }
+
+    /// Every session that arrived here and is not confirmed.
+    pub(in crate::protocol) fn arrivals(&self) -> Vec<SessionId> {
+        self.arriving.iter().map(|(_, id, _)| *id).collect()
+    }
+
+    /// Manager: it is yours.
+    pub(in crate::protocol) fn confirmed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        if self.arriving.get(bucket, &id) != Some(&tenure) {
+            return;
+        }
+        self.arriving.remove(bucket, &id);
+        turn.answered(Timer::Arrived(id));
+        if self
+            .sealed
+            .get(bucket, &id)
+            .is_some_and(|older| older.tenure < tenure)
+        {
+            self.sealed.remove(bucket, &id);
+        }
+        turn.out.push(Output::Confirm { id, tenure });
+    }
+}
+
+fn refuse(
+    turn: &mut Turn<'_>,
+    manager: Incarnation,
+    id: SessionId,
+    tenure: Tenure,
+    refusal: Refusal,
+) {
+    let body = match refusal {
+        Refusal::Busy => Body::Busy { id, tenure },
+        Refusal::NotHere => Body::NotHere { id, tenure },
+    };
+    turn.send(manager, body);
+}
+
+fn send_state(
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    to: Incarnation,
+    tenure: Tenure,
+    revision: Revision,
+    state: Bytes,
+) {
+    turn.send(
+        to,
+        Body::State {
+            id,
+            tenure,
+            revision,
+            state,
+        },
+    );
+}

@@ -1,0 +1,111 @@
+//! "Where is it, and may I have it?"
+
+use super::{Directory, Phase, Whereabouts};
+use crate::member::{Incarnation, Standing};
+use crate::message::{Answer, Body, Want};
+use crate::protocol::markers::Markers;
+use crate::protocol::turn::Turn;
+use crate::session::SessionId;
+
+impl Directory {
+    /// A node looks for a session; with [`Want::Move`] it shall be held by `to` afterwards.
+    pub(in crate::protocol) fn find(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        asker: Incarnation,
+        id: SessionId,
+        to: Incarnation,
+        want: Want,
+    ) {
+        let bucket = turn.bucket(&id);
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        if markers.get(bucket, &id).is_some() {
+            turn.send(asker, answer(id, Answer::Absent { lost: false }));
+            return;
+        }
+        let (holder, tenure) = match managed.entries.get(&id).map(|entry| &entry.place) {
+            Some(&Whereabouts::At { holder, tenure }) => (holder, tenure),
+            Some(Whereabouts::Moving { .. } | Whereabouts::Unsettled { .. }) => {
+                turn.send(asker, answer(id, Answer::Wait));
+                return;
+            }
+            Some(&Whereabouts::Missing { until }) => {
+                let known = if turn.now < until {
+                    Answer::Wait
+                } else {
+                    Answer::Absent { lost: true }
+                };
+                turn.send(asker, answer(id, known));
+                return;
+            }
+            None if managed.phase != Phase::Open => {
+                turn.send(asker, answer(id, Answer::Wait));
+                return;
+            }
+            None => match turn.holdings.get(&id) {
+                Some(copy) => (turn.me, copy.tenure),
+                None => {
+                    let known = if turn.now < managed.doubt_until {
+                        Answer::Wait
+                    } else {
+                        Answer::Absent {
+                            lost: turn.now < managed.lost_until,
+                        }
+                    };
+                    turn.send(asker, answer(id, known));
+                    return;
+                }
+            },
+        };
+        let may_hold = turn
+            .layout
+            .members
+            .get(&to)
+            .is_some_and(|member| member.standing == Standing::Ready);
+        if want == Want::Move && holder != to && may_hold {
+            self.move_session(turn, id, holder, tenure, to);
+        } else {
+            turn.send(asker, answer(id, Answer::At { holder, tenure }));
+        }
+    }
+
+    /// A node that manages no bucket creates a session in this one.
+    pub(in crate::protocol) fn register(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        from: Incarnation,
+        id: SessionId,
+    ) {
+        let bucket = turn.bucket(&id);
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        let known = markers.get(bucket, &id).is_some() || turn.holdings.get(&id).is_some();
+        if !managed.is_open() || known {
+            return;
+        }
+        let tenure = match managed.entries.get(&id).map(|entry| &entry.place) {
+            Some(&Whereabouts::At { holder, tenure }) if holder == from => tenure,
+            Some(_) => return,
+            None => {
+                let tenure = managed.allot();
+                let place = Whereabouts::At {
+                    holder: from,
+                    tenure,
+                };
+                let older = std::collections::BTreeSet::new();
+                managed.entries.insert(id, super::Entry { place, older });
+                tenure
+            }
+        };
+        turn.send(from, Body::Registered { id, tenure });
+    }
+}
+
+fn answer(id: SessionId, answer: Answer) -> Body {
+    Body::Answer { id, answer }
+}

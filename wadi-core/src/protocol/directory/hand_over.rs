@@ -1,0 +1,239 @@
+//! A bucket changes manager: the new one pulls the directory from the previous one, or asks
+//! everybody when that is not possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Directory, Entry, Managed, Phase, Whereabouts};
+use crate::bucket::{BucketId, LayoutVersion};
+use crate::member::Incarnation;
+use crate::message::{Body, Place, Record};
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+/// A directory that this node closed and that its next manager has not fetched yet. Nothing in it
+/// changes: only a manager could change it, and this node is none any more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HandedOver {
+    pub(super) to_epoch: LayoutVersion,
+    entries: BTreeMap<SessionId, Entry>,
+}
+
+impl HandedOver {
+    pub(super) fn new(to_epoch: LayoutVersion, entries: BTreeMap<SessionId, Entry>) -> Self {
+        Self { to_epoch, entries }
+    }
+}
+
+impl Directory {
+    /// This node became the manager of `bucket`.
+    pub(super) fn take_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        bucket: BucketId,
+    ) {
+        let placement = turn.layout.placement(bucket);
+        let epoch = placement.since;
+        match placement.previous {
+            None => {
+                self.managed
+                    .insert(bucket, Managed::new(epoch, Phase::Open));
+                self.open(turn, markers, bucket);
+            }
+            Some(previous) if previous != turn.me && turn.is_member(previous) => {
+                let pulling = Managed::new(epoch, Phase::Pulling(previous));
+                self.managed.insert(bucket, pulling);
+                turn.send(previous, Body::Pull { bucket });
+                turn.await_answer(Timer::Pull(bucket));
+            }
+            Some(previous) => {
+                let waiting = Managed::new(epoch, Phase::Pulling(previous));
+                self.managed.insert(bucket, waiting);
+                if sabotage::is_off(Rule::Rebuild) {
+                    self.open(turn, markers, bucket);
+                } else {
+                    self.rebuild(turn, bucket);
+                }
+            }
+        }
+    }
+
+    /// Asks for the directory again; whether it is still missing.
+    pub(in crate::protocol) fn pull_again(&self, turn: &mut Turn<'_>, bucket: BucketId) -> bool {
+        let Some(Phase::Pulling(previous)) =
+            self.managed.get(&bucket).map(|managed| &managed.phase)
+        else {
+            return false;
+        };
+        turn.send(*previous, Body::Pull { bucket });
+        true
+    }
+
+    /// The new manager wants the directory.
+    pub(in crate::protocol) fn pull(
+        &self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        from: Incarnation,
+        bucket: BucketId,
+    ) {
+        let epoch = turn.epoch(bucket);
+        let Some(given) = self
+            .handed_over
+            .get(&bucket)
+            .filter(|given| given.to_epoch == epoch)
+        else {
+            turn.send(from, Body::NotMine { bucket });
+            return;
+        };
+        let mut records: Vec<_> = given
+            .entries
+            .iter()
+            .map(|(id, entry)| Record {
+                id: *id,
+                place: entry.place.on_record(),
+                older: entry.older.iter().copied().collect(),
+            })
+            .collect();
+        // What was at home here is displaced from now on.
+        let me = turn.me;
+        turn.holdings.for_each_in(bucket, &mut |id, copy| {
+            if !given.entries.contains_key(&id) {
+                records.push(Record {
+                    id,
+                    place: Place::At(me, copy.tenure),
+                    older: Vec::new(),
+                });
+            }
+        });
+        records.extend(markers.bucket(bucket).map(|(id, tenure)| Record {
+            id,
+            place: Place::Ended(tenure),
+            older: Vec::new(),
+        }));
+        records.sort_unstable();
+        turn.send(from, Body::Directory { bucket, records });
+    }
+
+    /// The previous manager's directory.
+    pub(in crate::protocol) fn directory(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        from: Incarnation,
+        bucket: BucketId,
+        records: Vec<Record>,
+    ) {
+        if !self.is_pulling(bucket, from) {
+            return;
+        }
+        turn.answered(Timer::Pull(bucket));
+        let until = turn.now + turn.settings.absent_after;
+        let mut unsettled = Vec::new();
+        let mut moving = Vec::new();
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        for record in records {
+            let id = record.id;
+            if turn.bucket(&id) != bucket {
+                continue;
+            }
+            let place = match record.place {
+                Place::At(holder, tenure) => Whereabouts::At { holder, tenure },
+                Place::Moving {
+                    from,
+                    held,
+                    to,
+                    tenure,
+                } => {
+                    moving.push(id);
+                    Whereabouts::Moving {
+                        from,
+                        held,
+                        to,
+                        tenure,
+                    }
+                }
+                Place::Unsettled => {
+                    unsettled.push(id);
+                    Whereabouts::Missing { until }
+                }
+                Place::Missing => {
+                    turn.timers
+                        .start(Timer::Missing(id), turn.now, turn.settings.absent_after);
+                    Whereabouts::Missing { until }
+                }
+                Place::Ended(tenure) => {
+                    markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+                    continue;
+                }
+            };
+            let older: BTreeSet<_> = record.older.into_iter().collect();
+            managed.entries.insert(id, Entry { place, older });
+        }
+        turn.send(from, Body::Pulled { bucket });
+        self.open(turn, markers, bucket);
+        for id in unsettled {
+            self.resolve(turn, id, Tenure::NONE);
+        }
+        for id in moving {
+            self.release_again(turn, id);
+            turn.await_answer(Timer::Release(id));
+        }
+        let known: Vec<_> = self.managed[&bucket].entries.keys().copied().collect();
+        for id in known {
+            self.clean(turn, id);
+        }
+        self.bury(turn, markers, bucket);
+    }
+
+    /// The previous manager never had it whole.
+    pub(in crate::protocol) fn not_mine(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Incarnation,
+        bucket: BucketId,
+    ) {
+        if self.is_pulling(bucket, from) {
+            turn.answered(Timer::Pull(bucket));
+            self.rebuild(turn, bucket);
+        }
+    }
+
+    fn is_pulling(&self, bucket: BucketId, from: Incarnation) -> bool {
+        self.managed
+            .get(&bucket)
+            .is_some_and(|managed| managed.phase == Phase::Pulling(from))
+    }
+
+    /// The new manager has it.
+    pub(in crate::protocol) fn pulled(&mut self, bucket: BucketId) {
+        self.handed_over.remove(&bucket);
+    }
+}
+
+impl Whereabouts {
+    fn on_record(&self) -> Place {
+        match *self {
+            Self::At { holder, tenure } => Place::At(holder, tenure),
+            Self::Moving {
+                from,
+                held,
+                to,
+                tenure,
+            } => Place::Moving {
+                from,
+                held,
+                to,
+                tenure,
+            },
+            Self::Unsettled { .. } => Place::Unsettled,
+            Self::Missing { .. } => Place::Missing,
+        }
+    }
+}

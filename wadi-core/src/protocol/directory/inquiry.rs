@@ -1,0 +1,457 @@
+//! Asking everybody: the rebuild of a bucket's directory after its manager died, and the same for
+//! one session whose move was cut short.
+//!
+//! Only a held copy serves at once. Anything less (a sealed copy, one that arrived unconfirmed, a
+//! returned one, nothing at all) waits until every member of this layout has answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Directory, Entry, Managed, Phase, Whereabouts};
+use crate::bucket::BucketId;
+use crate::member::Incarnation;
+use crate::message::{Body, CopyKind, Scope, Sighting};
+use crate::protocol::io::Event;
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+type Sightings = Vec<(Incarnation, Sighting)>;
+
+/// One asking of every member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Inquiry {
+    pub(super) scope: Scope,
+    round: u64,
+    waiting: BTreeSet<Incarnation>,
+    reports: BTreeMap<SessionId, Sightings>,
+}
+
+impl Inquiry {
+    /// Forgets who is no member any more, and what they said. Whether everybody has answered.
+    fn bury(&mut self, turn: &Turn<'_>) -> bool {
+        self.waiting.retain(|who| turn.is_member(*who));
+        for sightings in self.reports.values_mut() {
+            sightings.retain(|(who, _)| turn.is_member(*who));
+        }
+        self.waiting.is_empty()
+    }
+}
+
+impl Directory {
+    fn inquire(&mut self, turn: &mut Turn<'_>, scope: Scope) -> Inquiry {
+        self.rounds += 1;
+        let round = self.rounds;
+        let waiting: BTreeSet<_> = turn.layout.members.keys().copied().collect();
+        for &who in &waiting {
+            turn.send(who, Body::Inquire { scope, round });
+        }
+        turn.await_answer(Timer::Inquire(scope));
+        Inquiry {
+            scope,
+            round,
+            waiting,
+            reports: BTreeMap::new(),
+        }
+    }
+
+    /// The previous manager cannot hand the directory over: asks everybody.
+    pub(super) fn rebuild(&mut self, turn: &mut Turn<'_>, bucket: BucketId) {
+        let inquiry = self.inquire(turn, Scope::Bucket(bucket));
+        if let Some(managed) = self.managed.get_mut(&bucket) {
+            managed.phase = Phase::Rebuilding(inquiry);
+            managed.doubt_until = turn.now + turn.settings.absent_after;
+            managed.lost_until = turn.now + turn.settings.mark_for;
+        }
+    }
+
+    /// Nobody can say where one session is: asks everybody. Who answers acts on no tenure that was
+    /// allotted before.
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Tenure) {
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let floor = managed.allot();
+        turn.answered(Timer::Release(id));
+        turn.answered(Timer::Drop(id));
+        turn.answered(Timer::Missing(id));
+        let inquiry = self.inquire(turn, Scope::Session(id, floor));
+        let place = Whereabouts::Unsettled { inquiry, latest };
+        if let Some(managed) = self.managed_of(turn, &id) {
+            managed
+                .entries
+                .entry(id)
+                .and_modify(|entry| entry.place = place.clone())
+                .or_insert_with(|| Entry {
+                    place,
+                    older: BTreeSet::new(),
+                });
+        }
+    }
+
+    fn inquiry(&mut self, turn: &Turn<'_>, scope: Scope) -> Option<&mut Inquiry> {
+        let inquiry = match scope {
+            Scope::Bucket(bucket) => match &mut self.managed.get_mut(&bucket)?.phase {
+                Phase::Rebuilding(inquiry) => inquiry,
+                _ => return None,
+            },
+            Scope::Session(id, _) => {
+                match &mut self.managed_of(turn, &id)?.entries.get_mut(&id)?.place {
+                    Whereabouts::Unsettled { inquiry, .. } => inquiry,
+                    _ => return None,
+                }
+            }
+        };
+        (inquiry.scope == scope).then_some(inquiry)
+    }
+
+    /// Asks those again who have not answered; whether there are any.
+    pub(in crate::protocol) fn inquire_again(&mut self, turn: &mut Turn<'_>, scope: Scope) -> bool {
+        let Some(inquiry) = self.inquiry(turn, scope) else {
+            return false;
+        };
+        let round = inquiry.round;
+        for who in inquiry.waiting.clone() {
+            turn.send(who, Body::Inquire { scope, round });
+        }
+        true
+    }
+
+    /// A member says what it has.
+    pub(in crate::protocol) fn report(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        from: Incarnation,
+        scope: Scope,
+        round: u64,
+        sightings: Vec<Sighting>,
+    ) {
+        let Some(inquiry) = self.inquiry(turn, scope) else {
+            return;
+        };
+        if (inquiry.round != round && !sabotage::is_off(Rule::Rounds))
+            || !inquiry.waiting.remove(&from)
+        {
+            return;
+        }
+        let within = |id: &SessionId| match scope {
+            Scope::Bucket(bucket) => turn.bucket(id) == bucket,
+            Scope::Session(one, _) => *id == one,
+        };
+        let mut held = Vec::new();
+        for sighting in sightings {
+            if !within(&sighting.id) {
+                continue;
+            }
+            let serves = sighting.kind == CopyKind::Held
+                || (sabotage::is_off(Rule::RebuildWaits) && sighting.kind != CopyKind::Marker);
+            if serves {
+                held.push(sighting);
+            }
+            inquiry
+                .reports
+                .entry(sighting.id)
+                .or_default()
+                .push((from, sighting));
+        }
+        let complete = inquiry.waiting.is_empty();
+        if let Scope::Bucket(bucket) = scope {
+            for sighting in held {
+                self.serve_at_once(turn, markers, bucket, from, sighting);
+            }
+        }
+        if complete {
+            self.conclude(turn, markers, scope);
+        }
+    }
+
+    /// A held copy needs no other report: its session is served while the rebuild goes on.
+    fn serve_at_once(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        bucket: BucketId,
+        holder: Incarnation,
+        sighting: Sighting,
+    ) {
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        if markers.get(bucket, &sighting.id).is_some() {
+            return;
+        }
+        let mut revive = false;
+        managed.entries.entry(sighting.id).or_insert_with(|| {
+            revive = sighting.kind != CopyKind::Held;
+            Entry {
+                place: Whereabouts::At {
+                    holder,
+                    tenure: sighting.tenure,
+                },
+                older: BTreeSet::new(),
+            }
+        });
+        if revive {
+            self.move_session(turn, sighting.id, holder, sighting.tenure, holder);
+        }
+    }
+
+    /// Everybody has answered.
+    fn conclude(&mut self, turn: &mut Turn<'_>, markers: &mut Markers, scope: Scope) {
+        turn.answered(Timer::Inquire(scope));
+        match scope {
+            Scope::Session(id, _) => {
+                let Some(managed) = self.managed_of(turn, &id) else {
+                    return;
+                };
+                let Some(entry) = managed.entries.remove(&id) else {
+                    return;
+                };
+                let Whereabouts::Unsettled {
+                    mut inquiry,
+                    latest,
+                } = entry.place
+                else {
+                    return;
+                };
+                let sightings = inquiry.reports.remove(&id).unwrap_or_default();
+                self.settle(turn, markers, id, &sightings, Some(latest));
+            }
+            Scope::Bucket(bucket) => {
+                let Some(managed) = self.managed.get_mut(&bucket) else {
+                    return;
+                };
+                let Phase::Rebuilding(inquiry) = std::mem::replace(&mut managed.phase, Phase::Open)
+                else {
+                    return;
+                };
+                self.open(turn, markers, bucket);
+                for (id, sightings) in inquiry.reports {
+                    self.settle_rebuilt(turn, markers, bucket, id, &sightings);
+                }
+                let Some(managed) = self.managed.get_mut(&bucket) else {
+                    return;
+                };
+                let known: Vec<_> = managed.entries.keys().copied().collect();
+                for id in known {
+                    self.clean(turn, id);
+                }
+            }
+        }
+    }
+
+    fn settle_rebuilt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        bucket: BucketId,
+        id: SessionId,
+        sightings: &Sightings,
+    ) {
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        let ended = sightings
+            .iter()
+            .any(|(_, sighting)| sighting.kind == CopyKind::Marker);
+        let served = managed
+            .entries
+            .get_mut(&id)
+            .filter(|entry| !matches!(entry.place, Whereabouts::Missing { .. }));
+        match served {
+            Some(entry) if !ended => {
+                // Served since its holder reported: whoever else reported a copy has an older one.
+                entry.older.extend(sightings.iter().map(|(who, _)| *who));
+                if let Whereabouts::Moving { from, to, .. } = entry.place {
+                    entry.older.remove(&from);
+                    entry.older.remove(&to);
+                }
+            }
+            _ => {
+                if sightings.is_empty() {
+                    return;
+                }
+                managed.entries.remove(&id);
+                self.settle(turn, markers, id, sightings, None);
+            }
+        }
+    }
+
+    /// Decides for one session from everybody's answers. `latest` is the last tenure that is known
+    /// to have been held, if any is known.
+    fn settle(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        id: SessionId,
+        sightings: &Sightings,
+        latest: Option<Tenure>,
+    ) {
+        let copies = || {
+            sightings
+                .iter()
+                .filter(|(_, sighting)| sighting.kind != CopyKind::Marker)
+        };
+        if let Some((_, marker)) = sightings
+            .iter()
+            .find(|(_, sighting)| sighting.kind == CopyKind::Marker)
+            && !sabotage::is_off(Rule::MarkerBeats)
+        {
+            let with_copies = copies().map(|(who, _)| *who).collect();
+            self.spread_marker(turn, markers, id, marker.tenure, with_copies, None);
+            return;
+        }
+        let held = copies()
+            .filter(|(_, sighting)| sighting.kind == CopyKind::Held)
+            .max_by_key(|(_, sighting)| sighting.tenure);
+        let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
+        let Some(&(who, sighting)) = held.or(best) else {
+            self.miss(turn, id);
+            return;
+        };
+        let (holder, tenure) = (who, sighting.tenure);
+        let older = copies().map(|(who, _)| *who).collect();
+        let place = Whereabouts::At { holder, tenure };
+        if let Some(managed) = self.managed_of(turn, &id) {
+            managed.entries.insert(id, Entry { place, older });
+        }
+        match sighting.kind {
+            CopyKind::Held | CopyKind::Marker => self.clean(turn, id),
+            CopyKind::Arriving => {
+                turn.send(holder, Body::Confirmed { id, tenure });
+                self.clean(turn, id);
+            }
+            CopyKind::Sealed(_) | CopyKind::Returned => {
+                let newest = latest.is_some_and(|latest| sighting.tenure >= latest);
+                if !newest && !sabotage::is_off(Rule::StaleEvent) {
+                    turn.event(Event::Stale(id));
+                }
+                self.move_session(turn, id, holder, tenure, holder);
+            }
+        }
+    }
+
+    /// Nobody has it.
+    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let until = turn.now + turn.settings.absent_after;
+        let wait = turn.settings.absent_after;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let place = Whereabouts::Missing { until };
+        let older = BTreeSet::new();
+        managed.entries.insert(id, Entry { place, older });
+        turn.timers.start(Timer::Missing(id), turn.now, wait);
+    }
+
+    /// The time of a missing session is up: first it is told as lost, later forgotten.
+    pub(in crate::protocol) fn missing_again(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let forget_after = turn.settings.mark_for;
+        let now = turn.now;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let Some(Entry {
+            place: Whereabouts::Missing { until },
+            ..
+        }) = managed.entries.get(&id)
+        else {
+            return;
+        };
+        if now < *until + forget_after {
+            turn.event(Event::Lost(id));
+            turn.timers.start(Timer::Missing(id), now, forget_after);
+        } else {
+            managed.entries.remove(&id);
+        }
+    }
+
+    /// A layout with other members was adopted: what the dead had is settled.
+    pub(super) fn bury(&mut self, turn: &mut Turn<'_>, markers: &mut Markers, bucket: BucketId) {
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        match &mut managed.phase {
+            Phase::Pulling(from) if !turn.is_member(*from) => {
+                turn.answered(Timer::Pull(bucket));
+                self.rebuild(turn, bucket);
+            }
+            Phase::Rebuilding(inquiry) => {
+                if inquiry.bury(turn) {
+                    self.conclude(turn, markers, Scope::Bucket(bucket));
+                }
+            }
+            _ => {}
+        }
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        let known: Vec<_> = managed.entries.keys().copied().collect();
+        for id in known {
+            self.bury_session(turn, markers, bucket, id);
+        }
+        self.share_markers(turn, markers, bucket);
+    }
+
+    fn bury_session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        bucket: BucketId,
+        id: SessionId,
+    ) {
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        let open = managed.is_open();
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return;
+        };
+        entry.older.retain(|who| turn.is_member(*who));
+        match &mut entry.place {
+            Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
+                let tenure = *tenure;
+                if entry.older.is_empty() || !open {
+                    // A rebuild that is still going on decides from everybody's answers.
+                    self.miss(turn, id);
+                } else {
+                    self.resolve(turn, id, tenure);
+                }
+            }
+            Whereabouts::Moving { from, held, to, .. }
+                if !turn.is_member(*from) || !turn.is_member(*to) =>
+            {
+                let (from, held) = (*from, *held);
+                if sabotage::is_off(Rule::Resolve) {
+                    entry.place = Whereabouts::At {
+                        holder: from,
+                        tenure: held,
+                    };
+                    turn.answered(Timer::Release(id));
+                } else {
+                    self.resolve(turn, id, held);
+                }
+            }
+            Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),
+            Whereabouts::Unsettled { inquiry, .. } => {
+                let scope = inquiry.scope;
+                if inquiry.bury(turn) {
+                    self.conclude(turn, markers, scope);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How the directory is when nothing is being asked; for the checks.
+    pub(super) fn is_unsettled(managed: &Managed) -> bool {
+        !managed.is_open()
+            || managed
+                .entries
+                .values()
+                .any(|entry| matches!(entry.place, Whereabouts::Unsettled { .. }))
+    }
+}

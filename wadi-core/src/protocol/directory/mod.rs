@@ -1,0 +1,219 @@
+//! The manager's side: for each bucket that this node manages, where its sessions are; and the
+//! arbiter of every move of theirs.
+//!
+//! A directory has entries only for displaced sessions and for those on their way; a session at
+//! home is in the node's own map. Nobody but the manager allots tenures.
+
+mod check;
+mod end;
+mod find;
+mod hand_over;
+mod inquiry;
+mod moving;
+mod offer;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use check::DirectoryFault;
+use hand_over::HandedOver;
+use inquiry::Inquiry;
+
+use super::io::Output;
+use super::markers::Markers;
+use super::timer::Timer;
+use super::turn::Turn;
+use crate::bucket::{BucketId, LayoutVersion};
+use crate::clock::Moment;
+use crate::member::Incarnation;
+use crate::message::Scope;
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+/// Where a session is, as far as its manager knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whereabouts {
+    At {
+        holder: Incarnation,
+        tenure: Tenure,
+    },
+    Moving {
+        from: Incarnation,
+        held: Tenure,
+        to: Incarnation,
+        tenure: Tenure,
+    },
+    /// Everybody is being asked. `latest` is the last tenure known to have been held.
+    Unsettled {
+        inquiry: Inquiry,
+        latest: Tenure,
+    },
+    /// It died with its holder; until then the holder may still come back with it.
+    Missing {
+        until: Moment,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    place: Whereabouts,
+    /// Who may have a copy older than the current one, and has not confirmed its drop.
+    older: BTreeSet<Incarnation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    /// The previous manager is being asked for the directory.
+    Pulling(Incarnation),
+    /// Everybody is being asked for copies.
+    Rebuilding(Inquiry),
+    /// The directory is whole.
+    Open,
+}
+
+/// One bucket that this node manages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Managed {
+    epoch: LayoutVersion,
+    phase: Phase,
+    entries: BTreeMap<SessionId, Entry>,
+    /// The last tenure's number; grows with each allotted one.
+    allotted: u64,
+    /// Until then an id that nobody holds may come back with a node that died.
+    doubt_until: Moment,
+    /// Until then an id that nobody holds counts as lost, after that as ended.
+    lost_until: Moment,
+    /// The member that keeps this bucket's markers too.
+    deputy: Option<Incarnation>,
+}
+
+impl Managed {
+    fn new(epoch: LayoutVersion, phase: Phase) -> Self {
+        Self {
+            epoch,
+            phase,
+            entries: BTreeMap::new(),
+            allotted: 0,
+            doubt_until: Moment::ZERO,
+            lost_until: Moment::ZERO,
+            deputy: None,
+        }
+    }
+
+    /// A tenure above every one that was ever allotted in this bucket.
+    fn allot(&mut self) -> Tenure {
+        self.allotted += 1;
+        Tenure::new(self.epoch, self.allotted)
+    }
+
+    fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+}
+
+/// Markers that have to reach others before a session's end counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ending {
+    tenure: Tenure,
+    waiting: BTreeSet<Incarnation>,
+    destroyer: Option<Incarnation>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Directory {
+    managed: BTreeMap<BucketId, Managed>,
+    handed_over: BTreeMap<BucketId, HandedOver>,
+    endings: BTreeMap<SessionId, Ending>,
+    rounds: u64,
+}
+
+impl Directory {
+    /// A new layout was adopted: takes buckets over, closes those that went, and settles what dead
+    /// members leave behind.
+    pub(super) fn adopt(&mut self, turn: &mut Turn<'_>, markers: &mut Markers) {
+        let layout = turn.layout;
+        let mut closed = false;
+        for (number, placement) in layout.placements.iter().enumerate() {
+            let bucket = BucketId::new(number as u16);
+            let mine = placement.manager == turn.me;
+            if self
+                .handed_over
+                .get(&bucket)
+                .is_some_and(|given| given.to_epoch != placement.since)
+            {
+                self.handed_over.remove(&bucket);
+            }
+            if let Some(managed) = self.managed.get(&bucket)
+                && (!mine || managed.epoch != placement.since)
+            {
+                let managed = self.managed.remove(&bucket).expect("it was just looked up");
+                closed = true;
+                stop_timers(turn, bucket, &managed);
+                turn.out.push(Output::Close(bucket));
+                if managed.is_open() && placement.previous == Some(turn.me) {
+                    let given = HandedOver::new(placement.since, managed.entries);
+                    self.handed_over.insert(bucket, given);
+                }
+            }
+            if !mine {
+                continue;
+            }
+            if self.managed.contains_key(&bucket) {
+                self.bury(turn, markers, bucket);
+            } else {
+                self.take_over(turn, markers, bucket);
+            }
+        }
+        if closed {
+            let managed = &self.managed;
+            self.endings.retain(|id, _| {
+                let keep = managed.contains_key(&id.bucket(layout.buckets()));
+                if !keep {
+                    turn.timers.stop(Timer::Mark(*id));
+                }
+                keep
+            });
+        }
+        self.bury_endings(turn);
+    }
+
+    /// The directory of `bucket` is whole: serves, and takes up what was under way.
+    fn open(&mut self, turn: &mut Turn<'_>, markers: &mut Markers, bucket: BucketId) {
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        managed.phase = Phase::Open;
+        turn.out.push(Output::Open(bucket, managed.epoch));
+        self.share_markers(turn, markers, bucket);
+    }
+
+    /// Whether this node answers for no bucket, and nobody waits for a directory of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.managed.is_empty() && self.handed_over.is_empty()
+    }
+
+    /// How many entries there are: sessions away from home or on their way.
+    pub(super) fn displaced(&self) -> usize {
+        self.managed
+            .values()
+            .map(|managed| managed.entries.len())
+            .sum()
+    }
+
+    fn managed_of(&mut self, turn: &Turn<'_>, id: &SessionId) -> Option<&mut Managed> {
+        self.managed.get_mut(&turn.bucket(id))
+    }
+}
+
+fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
+    turn.timers.stop(Timer::Pull(bucket));
+    turn.timers.stop(Timer::Inquire(Scope::Bucket(bucket)));
+    for (id, entry) in &managed.entries {
+        turn.timers.stop(Timer::Release(*id));
+        turn.timers.stop(Timer::Drop(*id));
+        turn.timers.stop(Timer::Missing(*id));
+        if let Whereabouts::Unsettled { inquiry, .. } = &entry.place {
+            turn.timers.stop(Timer::Inquire(inquiry.scope));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One session's move, as its manager arbitrates it: commit first, then release, then confirm,
+//! then have older copies dropped. Every step is asked again until it is answered.
+
+use std::collections::BTreeSet;
+
+use super::{Directory, Entry, Whereabouts};
+use crate::member::Incarnation;
+use crate::message::{Answer, Body};
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+impl Directory {
+    /// Commits a move from `from`, whose copy has tenure `held`, to `to`, and tells `from`.
+    pub(super) fn move_session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        from: Incarnation,
+        held: Tenure,
+        to: Incarnation,
+    ) {
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let tenure = if sabotage::is_off(Rule::FreshTenure) {
+            held
+        } else {
+            managed.allot()
+        };
+        let entry = managed.entries.entry(id).or_insert_with(|| Entry {
+            place: Whereabouts::At {
+                holder: from,
+                tenure: held,
+            },
+            older: BTreeSet::new(),
+        });
+        entry.place = Whereabouts::Moving {
+            from,
+            held,
+            to,
+            tenure,
+        };
+        turn.answered(Timer::Drop(id));
+        turn.send(
+            from,
+            Body::Release {
+                id,
+                held,
+                to,
+                tenure,
+            },
+        );
+        turn.await_answer(Timer::Release(id));
+    }
+
+    /// Tells the holder again; whether the session is still on its way.
+    pub(in crate::protocol) fn release_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+        let Some(managed) = self.managed.get(&turn.bucket(&id)) else {
+            return false;
+        };
+        let Some(&Whereabouts::Moving {
+            from,
+            held,
+            to,
+            tenure,
+        }) = managed.entries.get(&id).map(|entry| &entry.place)
+        else {
+            return false;
+        };
+        turn.send(
+            from,
+            Body::Release {
+                id,
+                held,
+                to,
+                tenure,
+            },
+        );
+        true
+    }
+
+    /// The holder could not let it go: it stays there, and the asker may go there.
+    pub(in crate::protocol) fn busy(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sender: Incarnation,
+        id: SessionId,
+        refused: Tenure,
+    ) {
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return;
+        };
+        let Whereabouts::Moving {
+            from,
+            held,
+            to,
+            tenure,
+        } = entry.place
+        else {
+            return;
+        };
+        if sender != from || (refused != tenure && !sabotage::is_off(Rule::OlderTenure)) {
+            return;
+        }
+        entry.place = Whereabouts::At {
+            holder: from,
+            tenure: held,
+        };
+        turn.answered(Timer::Release(id));
+        let answer = Answer::At {
+            holder: from,
+            tenure: held,
+        };
+        turn.send(to, Body::Answer { id, answer });
+        self.clean(turn, id);
+    }
+
+    /// The supposed holder has no such copy: everybody is asked.
+    pub(in crate::protocol) fn not_here(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sender: Incarnation,
+        id: SessionId,
+        refused: Tenure,
+    ) {
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return;
+        };
+        let latest = match entry.place {
+            Whereabouts::Moving {
+                from, held, tenure, ..
+            } if from == sender && tenure == refused => held,
+            Whereabouts::At { holder, tenure } if holder == sender && tenure == refused => tenure,
+            _ => return,
+        };
+        if sabotage::is_off(Rule::ResolveNotHere) {
+            managed.entries.remove(&id);
+            return;
+        }
+        self.resolve(turn, id, latest);
+    }
+
+    /// The session is at its new holder.
+    pub(in crate::protocol) fn arrived(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        sender: Incarnation,
+        id: SessionId,
+        arrived: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        if let Some(tenure) = markers.get(bucket, &id) {
+            turn.send(sender, Body::Mark { id, tenure });
+            return;
+        }
+        let open = managed.is_open();
+        let confirmed = Body::Confirmed {
+            id,
+            tenure: arrived,
+        };
+        match managed.entries.get_mut(&id) {
+            Some(entry) => match entry.place {
+                Whereabouts::Moving {
+                    from, to, tenure, ..
+                } if to == sender && (tenure == arrived || sabotage::is_off(Rule::OlderTenure)) => {
+                    entry.place = Whereabouts::At {
+                        holder: to,
+                        tenure: arrived,
+                    };
+                    entry.older.insert(from);
+                    entry.older.remove(&to);
+                    turn.answered(Timer::Release(id));
+                    turn.send(sender, confirmed);
+                    self.clean(turn, id);
+                }
+                Whereabouts::At { holder, tenure } if holder == sender && tenure == arrived => {
+                    turn.send(sender, confirmed);
+                }
+                Whereabouts::At { holder, tenure } if arrived < tenure && holder != sender => {
+                    entry.older.insert(sender);
+                    self.clean(turn, id);
+                }
+                Whereabouts::At { tenure, .. } if arrived < tenure => {
+                    turn.send(sender, Body::Drop { id, tenure });
+                }
+                Whereabouts::Moving { from, to, .. } if sender != from && sender != to => {
+                    entry.older.insert(sender);
+                }
+                _ => {}
+            },
+            None => match turn.holdings.get(&id) {
+                Some(_) if !open => {}
+                Some(home) if sender == turn.me && home.tenure == arrived => {
+                    turn.send(sender, confirmed);
+                }
+                Some(home) if arrived < home.tenure => {
+                    let tenure = home.tenure;
+                    turn.send(sender, Body::Drop { id, tenure });
+                }
+                _ if open => self.resolve(turn, id, arrived),
+                _ => {}
+            },
+        }
+    }
+
+    /// Has older copies dropped; an entry that says nothing more than the node's own map goes.
+    pub(super) fn clean(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let me = turn.me;
+        let layout = turn.layout;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let open = managed.is_open();
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return;
+        };
+        let Whereabouts::At { holder, tenure } = entry.place else {
+            return;
+        };
+        entry
+            .older
+            .retain(|who| layout.is_member(*who) && *who != holder);
+        let older: Vec<_> = entry.older.iter().copied().collect();
+        if older.is_empty() {
+            turn.answered(Timer::Drop(id));
+            if holder == me && open {
+                managed.entries.remove(&id);
+            }
+            return;
+        }
+        for who in older {
+            turn.send(who, Body::Drop { id, tenure });
+        }
+        turn.await_answer(Timer::Drop(id));
+    }
+
+    /// Has older copies dropped, again; whether there still may be one.
+    pub(in crate::protocol) fn drop_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+        let Some(entry) = self
+            .managed
+            .get(&turn.bucket(&id))
+            .and_then(|managed| managed.entries.get(&id))
+        else {
+            return false;
+        };
+        let Whereabouts::At { tenure, .. } = entry.place else {
+            return false;
+        };
+        for &who in &entry.older {
+            turn.send(who, Body::Drop { id, tenure });
+        }
+        !entry.older.is_empty()
+    }
+
+    /// An older copy is gone.
+    pub(in crate::protocol) fn dropped(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sender: Incarnation,
+        id: SessionId,
+        dropped: Tenure,
+    ) {
+        let me = turn.me;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        let open = managed.is_open();
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return;
+        };
+        let Whereabouts::At { holder, tenure } = entry.place else {
+            return;
+        };
+        if dropped != tenure || !entry.older.remove(&sender) {
+            return;
+        }
+        if entry.older.is_empty() {
+            turn.answered(Timer::Drop(id));
+            if holder == me && open {
+                managed.entries.remove(&id);
+            }
+        }
+    }
+}

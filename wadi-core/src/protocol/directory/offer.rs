@@ -1,0 +1,79 @@
+//! A node that came back offers what it still has; the stale-copy policy decides.
+//!
+//! An unknown session is adopted where it is, under a fresh tenure. Of a known one the copy with
+//! the higher tenure stands, and the loser is an event.
+
+use super::{Directory, Whereabouts};
+use crate::member::Incarnation;
+use crate::message::Body;
+use crate::protocol::io::Event;
+use crate::protocol::markers::Markers;
+use crate::protocol::timer::Timer;
+use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+impl Directory {
+    /// `from` came back with a copy of tenure `offered`. No answer means: offer it again later.
+    pub(in crate::protocol) fn offer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        from: Incarnation,
+        id: SessionId,
+        offered: Tenure,
+    ) {
+        let bucket = turn.bucket(&id);
+        let Some(managed) = self.managed.get_mut(&bucket) else {
+            return;
+        };
+        if !managed.is_open() {
+            return;
+        }
+        if let Some(tenure) = markers.get(bucket, &id)
+            && !sabotage::is_off(Rule::MarkerBeats)
+        {
+            turn.send(from, Body::Mark { id, tenure });
+            return;
+        }
+        match managed.entries.get_mut(&id) {
+            Some(entry) => match entry.place {
+                Whereabouts::At { holder, tenure } if holder != from && offered < tenure => {
+                    entry.older.insert(from);
+                    self.clean(turn, id);
+                }
+                Whereabouts::At { holder, tenure } if holder != from => {
+                    self.resolve(turn, id, tenure);
+                }
+                Whereabouts::Moving {
+                    from: source, to, ..
+                } if from != source && from != to => {
+                    entry.older.insert(from);
+                }
+                Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
+                _ => {}
+            },
+            None => match turn.holdings.get(&id) {
+                Some(home) if offered < home.tenure => {
+                    let tenure = home.tenure;
+                    turn.send(from, Body::Drop { id, tenure });
+                }
+                Some(home) => self.resolve(turn, id, home.tenure),
+                None => self.adopt_offered(turn, id, from, offered),
+            },
+        }
+    }
+
+    fn adopt_offered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        from: Incarnation,
+        offered: Tenure,
+    ) {
+        turn.answered(Timer::Missing(id));
+        turn.event(Event::Stale(id));
+        self.move_session(turn, id, from, offered, from);
+    }
+}

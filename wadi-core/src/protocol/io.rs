@@ -1,0 +1,164 @@
+//! What goes into the protocol and what comes out of it: two closed lists.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::timer::Timer;
+use crate::bucket::{BucketId, Layout, LayoutVersion};
+use crate::clock::Moment;
+use crate::member::Incarnation;
+use crate::message::{Message, Want};
+use crate::session::SessionId;
+use crate::tenure::{Revision, Tenure};
+
+/// Something that happened to this node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The authority agreed a layout; older ones than the adopted one are ignored.
+    Layout(Arc<Layout>),
+    /// The authority's grant lets this incarnation act until this moment of its own clock.
+    Lease(Moment),
+    /// A message for this incarnation arrived.
+    Message {
+        /// Who sent it.
+        from: Incarnation,
+        /// What it says.
+        message: Message,
+    },
+    /// A timer went off.
+    Timer(Timer),
+    /// A request wants a session that is not in this node's map.
+    Find {
+        /// The session.
+        id: SessionId,
+        /// Where it is, or to have it here.
+        want: Want,
+    },
+    /// A request creates a session with this new id and this node manages no open bucket.
+    Register(SessionId),
+    /// The driver did what [`Output::Seal`] said: the session is out of the map, nobody is served
+    /// from it any more, and this is its encoded state.
+    Sealed {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it was held.
+        tenure: Tenure,
+        /// How many commits it has seen.
+        revision: Revision,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// The driver could not have the session's lock in time; it is in the map as before.
+    Busy(SessionId),
+    /// The session that was to be sealed is not in the map (any more).
+    Gone(SessionId),
+    /// A session was destroyed or expired here: under its exclusive lock it was taken out of the
+    /// map. Only a held session may end; one that arrived is confirmed first.
+    End {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it was held.
+        tenure: Tenure,
+    },
+    /// This member is leaving: move everything it holds to the buckets' managers.
+    Evacuate,
+}
+
+/// Something that the driver must do, in this order, before it gives the next input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Send a message. To itself: give it back as the next input.
+    Send {
+        /// To whom.
+        to: Incarnation,
+        /// What.
+        message: Message,
+    },
+    /// Take the session's exclusive lock, within a bound, encode it and take it out of the map;
+    /// then give [`Input::Sealed`], [`Input::Busy`] or [`Input::Gone`], exactly one of them.
+    Seal(SessionId),
+    /// Put a session that was sealed in vain back as it was: held.
+    Restore {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it is held.
+        tenure: Tenure,
+        /// How many commits it has seen.
+        revision: Revision,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// Put a session that arrived into the map, in place of any other copy. Handlers may run on it
+    /// at once; no response head of theirs may leave before [`Output::Confirm`].
+    Install {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which it is here.
+        tenure: Tenure,
+        /// How many commits it has seen.
+        revision: Revision,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// The session that arrived under this tenure is held here now.
+    Confirm {
+        /// The session.
+        id: SessionId,
+        /// The confirmed tenure.
+        tenure: Tenure,
+    },
+    /// Take the session out of the map: another copy is current, or it has ended. Requests that
+    /// wait for it look again.
+    Discard(SessionId),
+    /// What became of [`Input::Find`] or [`Input::Register`], unless the session was installed.
+    Found {
+        /// The session.
+        id: SessionId,
+        /// What is known.
+        found: Found,
+    },
+    /// Markers keep the ended session from coming back; its destroyer may be answered.
+    Ended(SessionId),
+    /// Sessions may be created in this bucket from now on, with the tenure 0 of this epoch.
+    Open(BucketId, LayoutVersion),
+    /// No session may be created in this bucket any more.
+    Close(BucketId),
+    /// A layout of at least this version exists; fetch it from the authority.
+    WantLayout(LayoutVersion),
+    /// Everything that this leaving member held is elsewhere, and it manages nothing.
+    Evacuated,
+    /// Something that an operator or a listener wants to know.
+    Event(Event),
+}
+
+/// What became of a question about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// It is in this node's own map.
+    Here,
+    /// That member holds it.
+    At(Incarnation),
+    /// It does not exist (any more); `lost` when it may have died with a node.
+    Absent {
+        /// Whether it may have died with a node, rather than have ended.
+        lost: bool,
+    },
+    /// Registered as held here under this tenure; the session may be put into the map.
+    Registered(Tenure),
+    /// Nobody could say in time.
+    Unavailable,
+}
+
+/// Something that an operator or a listener wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// A session died with its holder; nobody has a copy.
+    Lost(SessionId),
+    /// An older copy of a session serves, for no newer one is known; the newest may be gone.
+    Stale(SessionId),
+    /// A returning node's copy was dropped, for another is current.
+    Outdated(SessionId),
+    /// Two copies of a session were held at once. This never happens while the rules hold.
+    Fork(SessionId),
+}

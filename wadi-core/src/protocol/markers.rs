@@ -1,0 +1,53 @@
+//! Markers: proof that a session has ended. A marker beats any copy, offer or row.
+
+use std::time::Duration;
+
+use super::by_bucket::ByBucket;
+use crate::bucket::BucketId;
+use crate::clock::Moment;
+use crate::session::SessionId;
+use crate::tenure::Tenure;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    tenure: Tenure,
+    until: Moment,
+}
+
+/// Every marker that this node keeps, as destroyer, manager, deputy or former holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Markers(ByBucket<Marker>);
+
+impl Markers {
+    /// Keeps a marker for `keep` from now on; of two tenures the higher stands.
+    pub(super) fn set(
+        &mut self,
+        bucket: BucketId,
+        id: SessionId,
+        tenure: Tenure,
+        now: Moment,
+        keep: Duration,
+    ) {
+        let tenure = self.get(bucket, &id).map_or(tenure, |old| old.max(tenure));
+        let until = now + keep;
+        self.0.insert(bucket, id, Marker { tenure, until });
+    }
+
+    pub(super) fn get(&self, bucket: BucketId, id: &SessionId) -> Option<Tenure> {
+        self.0.get(bucket, id).map(|marker| marker.tenure)
+    }
+
+    pub(super) fn bucket(&self, bucket: BucketId) -> impl Iterator<Item = (SessionId, Tenure)> {
+        self.0
+            .bucket(bucket)
+            .map(|(id, marker)| (*id, marker.tenure))
+    }
+
+    pub(super) fn forget(&mut self, now: Moment) {
+        self.0.retain(|_, marker| marker.until > now);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,503 @@
+//! One incarnation of one node in the protocol: takes every input to the part that it concerns.
+//!
+//! It refuses what is of an older epoch or comes from somebody who is no member, and does nothing
+//! at all without a valid lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::asks::Asks;
+use super::copies::Copies;
+use super::directory::{Directory, DirectoryFault};
+use super::evacuation::Evacuation;
+use super::holdings::Holdings;
+use super::io::{Input, Output};
+use super::markers::Markers;
+use super::settings::Settings;
+use super::timer::{Timer, Timers};
+use super::turn::Turn;
+use crate::bucket::Layout;
+use crate::clock::Moment;
+use crate::member::Incarnation;
+use crate::message::{Body, Message};
+use crate::sabotage::{self, Rule};
+use crate::session::SessionId;
+use crate::tenure::{Revision, Tenure};
+
+/// A copy with which a node came back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReturnedCopy {
+    /// The session.
+    pub id: SessionId,
+    /// The copy's tenure.
+    pub tenure: Tenure,
+    /// The copy's revision.
+    pub revision: Revision,
+    /// The encoded session.
+    pub state: Bytes,
+}
+
+/// One incarnation's part in the protocol; see the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Participant {
+    me: Incarnation,
+    settings: Arc<Settings>,
+    layout: Option<Arc<Layout>>,
+    lease_until: Moment,
+    timers: Timers,
+    markers: Markers,
+    copies: Copies,
+    directory: Directory,
+    asks: Asks,
+    evacuation: Option<Evacuation>,
+    evacuated: bool,
+    returned: Vec<ReturnedCopy>,
+}
+
+impl Participant {
+    /// A new incarnation, which owns nothing.
+    #[must_use]
+    pub fn new(me: Incarnation, settings: Arc<Settings>) -> Self {
+        let mut timers = Timers::default();
+        timers.start(Timer::Forget, Moment::ZERO, settings.remember_for);
+        Self {
+            me,
+            settings,
+            layout: None,
+            lease_until: Moment::ZERO,
+            timers,
+            markers: Markers::default(),
+            copies: Copies::default(),
+            directory: Directory::default(),
+            asks: Asks::default(),
+            evacuation: None,
+            evacuated: false,
+            returned: Vec::new(),
+        }
+    }
+
+    /// The node was fenced and comes back as `me`: it owns nothing, keeps the markers it knows, and
+    /// offers what it held (`in_map`: its session map, encoded) and what it had sealed.
+    #[must_use]
+    pub fn come_back(self, me: Incarnation, in_map: Vec<ReturnedCopy>) -> Self {
+        let mut returned = in_map;
+        returned.extend(self.copies.into_returned());
+        returned.extend(self.returned);
+        // Of several copies of one session the newest is offered.
+        returned.sort_by(|a, b| (a.id, b.tenure, b.revision).cmp(&(b.id, a.tenure, a.revision)));
+        returned.dedup_by_key(|copy| copy.id);
+        Self {
+            markers: self.markers,
+            returned,
+            ..Self::new(me, self.settings)
+        }
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// The adopted layout.
+    #[must_use]
+    pub fn layout(&self) -> Option<&Arc<Layout>> {
+        self.layout.as_ref()
+    }
+
+    /// When the next timer goes off, and which.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Moment, Timer)> {
+        self.timers.next()
+    }
+
+    /// Every running timer, in no order of time.
+    pub fn running_timers(&self) -> impl Iterator<Item = Timer> {
+        self.timers.running()
+    }
+
+    /// Whether this node's copy of `id`, if it has one in its map, arrived and is not confirmed.
+    #[must_use]
+    pub fn is_arriving(&self, id: &SessionId) -> bool {
+        self.layout
+            .as_ref()
+            .is_some_and(|layout| self.copies.is_arriving(id.bucket(layout.buckets()), id))
+    }
+
+    /// Sessions of this node's buckets that are away from home or on their way.
+    #[must_use]
+    pub fn displaced(&self) -> usize {
+        self.directory.displaced()
+    }
+
+    /// Copies that serve nobody.
+    #[must_use]
+    pub fn sealed(&self) -> usize {
+        self.copies.sealed_len() + self.returned.len()
+    }
+
+    /// Markers of sessions that have ended.
+    #[must_use]
+    pub fn markers(&self) -> usize {
+        self.markers.len()
+    }
+
+    /// Whether nothing is on its way, being asked or waiting for an answer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.copies.is_settled() && self.directory.is_settled() && self.returned.is_empty()
+    }
+
+    /// What is wrong with the directory, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first [`DirectoryFault`] found.
+    pub fn check(&self) -> Result<(), DirectoryFault> {
+        match &self.layout {
+            Some(layout) => self.directory.check(self.me, layout),
+            None => Ok(()),
+        }
+    }
+
+    fn has_lease(&self, now: Moment) -> bool {
+        now < self.lease_until || sabotage::is_off(Rule::LeaseGate)
+    }
+
+    /// Handles one input at `now`; what is to be done is appended to `out`.
+    pub fn handle(
+        &mut self,
+        now: Moment,
+        input: Input,
+        holdings: &dyn Holdings,
+        out: &mut Vec<Output>,
+    ) {
+        match input {
+            Input::Lease(until) => self.lease_until = self.lease_until.max(until),
+            Input::Layout(layout) => self.adopt(now, layout, holdings, out),
+            Input::Message { from, message } => self.message(now, from, message, holdings, out),
+            Input::Timer(timer) => self.timer(now, timer, holdings, out),
+            other => self.local(now, other, holdings, out),
+        }
+        debug_assert_eq!(self.check(), Ok(()), "after an input at {now:?}");
+    }
+
+    fn adopt(
+        &mut self,
+        now: Moment,
+        layout: Arc<Layout>,
+        holdings: &dyn Holdings,
+        out: &mut Vec<Output>,
+    ) {
+        let known = self.layout.as_ref();
+        if known.is_some_and(|known| layout.version <= known.version) || !layout.is_member(self.me)
+        {
+            return;
+        }
+        self.layout = Some(layout);
+        let returned = std::mem::take(&mut self.returned);
+        self.with_turn(now, holdings, out, |this, turn| {
+            this.directory.adopt(turn, &mut this.markers);
+            for copy in returned {
+                this.copies
+                    .take_back(turn, copy.id, copy.tenure, copy.revision, copy.state);
+            }
+            this.asks.ask_everybody(turn);
+            for id in this.copies.arrivals() {
+                this.copies.arrived_again(turn, id);
+            }
+            for id in this.copies.endings() {
+                this.copies.end_again(turn, id);
+            }
+            this.push_evacuation(turn, true);
+        });
+    }
+
+    fn message(
+        &mut self,
+        now: Moment,
+        from: Incarnation,
+        message: Message,
+        holdings: &dyn Holdings,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(layout) = &self.layout else {
+            return;
+        };
+        if !self.has_lease(now) {
+            return;
+        }
+        if !layout.is_member(from) {
+            // Either a newcomer that the next layout names, or a dead one whose word is void.
+            if layout
+                .members
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < from)
+            {
+                out.push(Output::WantLayout(layout.version.next()));
+            }
+            return;
+        }
+        let bucket = message.body.bucket(layout.buckets());
+        let Some(placement) = layout.placements.get(bucket.index()) else {
+            return;
+        };
+        if message.epoch > placement.since {
+            out.push(Output::WantLayout(message.epoch));
+            return;
+        }
+        let manager = placement.manager;
+        let version = layout.version;
+        let old = message.epoch < placement.since && !sabotage::is_off(Rule::Epoch);
+        self.with_turn(now, holdings, out, |this, turn| {
+            if old {
+                if !matches!(message.body, Body::Stale { .. }) {
+                    turn.send(from, Body::Stale { bucket, version });
+                }
+            } else {
+                this.dispatch(turn, from, from == manager, message.body);
+            }
+        });
+    }
+
+    fn dispatch(&mut self, turn: &mut Turn<'_>, from: Incarnation, from_manager: bool, body: Body) {
+        match body {
+            // To the manager. A node that is not has no directory for the bucket and is silent.
+            Body::Find { id, to, want } => {
+                self.directory.find(turn, &self.markers, from, id, to, want);
+            }
+            Body::Register { id } => self.directory.register(turn, &self.markers, from, id),
+            Body::Busy { id, tenure } => self.directory.busy(turn, from, id, tenure),
+            Body::NotHere { id, tenure } => self.directory.not_here(turn, from, id, tenure),
+            Body::Arrived { id, tenure } => {
+                self.directory
+                    .arrived(turn, &self.markers, from, id, tenure);
+            }
+            Body::Dropped { id, tenure } => {
+                self.directory.dropped(turn, from, id, tenure);
+            }
+            Body::End { id, tenure } => {
+                self.directory
+                    .end(turn, &mut self.markers, from, id, tenure);
+            }
+            Body::Marked { id } => self.directory.marked(turn, from, id),
+            Body::Offer { id, tenure, .. } => {
+                self.directory.offer(turn, &self.markers, from, id, tenure);
+            }
+            Body::Report {
+                scope,
+                round,
+                sightings,
+            } => {
+                self.directory
+                    .report(turn, &mut self.markers, from, scope, round, sightings);
+            }
+            // Between managers.
+            Body::Pull { bucket } if from_manager => {
+                self.directory.pull(turn, &self.markers, from, bucket);
+            }
+            Body::Directory { bucket, records } => {
+                self.directory
+                    .directory(turn, &mut self.markers, from, bucket, records);
+            }
+            Body::NotMine { bucket } => self.directory.not_mine(turn, from, bucket),
+            Body::Pulled { bucket } if from_manager => {
+                self.directory.pulled(bucket);
+                self.push_evacuation(turn, false);
+            }
+            // From the manager to holders and askers.
+            Body::Answer { id, answer } if from_manager => self.asks.answer(turn, id, answer),
+            Body::Release {
+                id,
+                held,
+                to,
+                tenure,
+            } if from_manager => {
+                self.copies
+                    .release(turn, &self.markers, from, id, held, to, tenure);
+            }
+            Body::Confirmed { id, tenure } if from_manager => {
+                self.copies.confirmed(turn, id, tenure);
+            }
+            Body::Drop { id, tenure } if from_manager => {
+                self.copies.drop_below(turn, from, id, tenure);
+                self.push_evacuation(turn, false);
+            }
+            Body::Registered { id, tenure } if from_manager => {
+                self.asks.registered(turn, id, tenure);
+            }
+            Body::Ended { id } if from_manager => self.copies.ended(turn, id),
+            Body::Mark { id, tenure } if from_manager => {
+                self.copies.mark(turn, &mut self.markers, from, id, tenure);
+            }
+            Body::Inquire { scope, round } if from_manager => {
+                let sightings = self.copies.report(turn, &self.markers, scope);
+                turn.send(
+                    from,
+                    Body::Report {
+                        scope,
+                        round,
+                        sightings,
+                    },
+                );
+            }
+            // Between holders.
+            Body::State {
+                id,
+                tenure,
+                revision,
+                state,
+            } => {
+                if self
+                    .copies
+                    .state(turn, &self.markers, id, tenure, revision, state)
+                {
+                    self.asks.arrived(turn, id);
+                }
+            }
+            // What only a manager may say, from somebody else; and `Stale`, whose epoch has said it.
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, now: Moment, timer: Timer, holdings: &dyn Holdings, out: &mut Vec<Output>) {
+        let Some(last) = self.timers.take(timer) else {
+            return;
+        };
+        if self.layout.is_none() || !self.has_lease(now) {
+            // Nothing is asked or told without a lease; the wait goes on.
+            self.timers.start(timer, now, last.max(self.settings.retry));
+            return;
+        }
+        self.with_turn(now, holdings, out, |this, turn| {
+            let again = match timer {
+                Timer::Ask(id) => this.asks.ask_again(turn, id),
+                Timer::Register(id) => match this.asks.register_again(turn, id) {
+                    Some(given_up) => {
+                        if given_up {
+                            // The manager may believe that it is here; it must not go on so.
+                            this.copies.end(turn, &mut this.markers, id, Tenure::NONE);
+                        }
+                        !given_up
+                    }
+                    None => false,
+                },
+                Timer::Release(id) => this.directory.release_again(turn, id),
+                Timer::Arrived(id) => this.copies.arrived_again(turn, id),
+                Timer::Drop(id) => this.directory.drop_again(turn, id),
+                Timer::End(id) => this.copies.end_again(turn, id),
+                Timer::Mark(id) => this.directory.mark_again(turn, id),
+                Timer::Offer(id) => this.copies.offer(turn, id),
+                Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
+                Timer::Inquire(scope) => this.directory.inquire_again(turn, scope),
+                Timer::Missing(id) => {
+                    this.directory.missing_again(turn, id);
+                    return;
+                }
+                Timer::Evacuate => {
+                    this.push_evacuation(turn, true);
+                    return;
+                }
+                Timer::Forget => {
+                    this.copies.forget(turn.now);
+                    this.markers.forget(turn.now);
+                    let wait = turn.settings.remember_for;
+                    turn.timers.start(timer, turn.now, wait);
+                    return;
+                }
+            };
+            if again {
+                turn.await_longer(timer, last.max(turn.settings.retry / 2));
+            }
+        });
+    }
+
+    /// Inputs from the node itself.
+    fn local(&mut self, now: Moment, input: Input, holdings: &dyn Holdings, out: &mut Vec<Output>) {
+        let has_lease = self.has_lease(now);
+        if self.layout.is_none() {
+            return;
+        }
+        self.with_turn(now, holdings, out, |this, turn| match input {
+            Input::Find { id, want } => this.asks.find(turn, id, want),
+            Input::Register(id) => this.asks.register(turn, id),
+            Input::Sealed {
+                id,
+                tenure,
+                revision,
+                state,
+            } => {
+                if has_lease {
+                    this.copies.sealed(turn, id, tenure, revision, state);
+                } else {
+                    this.copies.not_sealed(id);
+                    turn.out.push(Output::Restore {
+                        id,
+                        tenure,
+                        revision,
+                        state,
+                    });
+                }
+            }
+            Input::Busy(id) => this.copies.busy(turn, id),
+            Input::Gone(id) => this.copies.gone(turn, &this.markers, id),
+            Input::End { id, tenure } => this.copies.end(turn, &mut this.markers, id, tenure),
+            Input::Evacuate => {
+                this.evacuation.get_or_insert_default();
+                this.push_evacuation(turn, false);
+            }
+            Input::Layout(_) | Input::Lease(_) | Input::Message { .. } | Input::Timer(_) => {}
+        });
+    }
+
+    fn push_evacuation(&mut self, turn: &mut Turn<'_>, again: bool) {
+        let Some(evacuation) = &mut self.evacuation else {
+            return;
+        };
+        evacuation.push(turn, again);
+        let nothing_left = turn.holdings.some(1, &|_| false).is_empty();
+        if nothing_left && self.copies.is_settled() && self.directory.is_empty() {
+            if !self.evacuated {
+                self.evacuated = true;
+                turn.out.push(Output::Evacuated);
+            }
+        } else {
+            self.evacuated = false;
+            turn.timers
+                .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
+        }
+    }
+
+    fn with_turn(
+        &mut self,
+        now: Moment,
+        holdings: &dyn Holdings,
+        out: &mut Vec<Output>,
+        step: impl FnOnce(&mut Self, &mut Turn<'_>),
+    ) {
+        let Some(layout) = self.layout.clone() else {
+            return;
+        };
+        let settings = Arc::clone(&self.settings);
+        let mut timers = std::mem::take(&mut self.timers);
+        let mut turn = Turn {
+            me: self.me,
+            now,
+            settings: &settings,
+            layout: &layout,
+            holdings,
+            timers: &mut timers,
+            out,
+        };
+        step(self, &mut turn);
+        self.timers = timers;
+    }
+
+    /// How long the shortest retry waits; for drivers that batch.
+    #[must_use]
+    pub fn retry(&self) -> Duration {
+        self.settings.retry
+    }
+}

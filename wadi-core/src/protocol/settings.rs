@@ -1,0 +1,43 @@
+//! The protocol's times and limits; the same for every node of a cluster.
+
+use std::time::Duration;
+
+/// Times and limits of the protocol. Each time is counted on the clock of the node that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// How long an unanswered step waits before it is asked again the first time. Default 50 ms;
+    /// a few network round trips.
+    pub retry: Duration,
+    /// The longest wait between two askings: each wait is twice the one before, up to this.
+    /// Default 1 s; at least `retry`.
+    pub retry_most: Duration,
+    /// How long a request's question is pursued before it is answered "unavailable". Default 2 s;
+    /// several times `retry`, and below the time after which clients give up.
+    pub ask_for: Duration,
+    /// After a death, how long an id that nobody holds is answered "nobody can say" before it
+    /// counts as lost: the time in which the dead node may come back with it. Default 30 s.
+    pub absent_after: Duration,
+    /// How long a refused or dropped tenure is remembered. Must be longer than any message can be
+    /// under way; a message dies with its sender's or its receiver's lease, so four leases do.
+    /// Default 16 s.
+    pub remember_for: Duration,
+    /// How long the marker of an ended session is kept. Must be longer than any copy of it can
+    /// last, so above the longest idle time. Default 2 h.
+    pub mark_for: Duration,
+    /// How many sessions an evacuation has under way at once. Default 256.
+    pub evacuate_at_once: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_millis(50),
+            retry_most: Duration::from_secs(1),
+            ask_for: Duration::from_secs(2),
+            absent_after: Duration::from_secs(30),
+            remember_for: Duration::from_secs(16),
+            mark_for: Duration::from_secs(2 * 3600),
+            evacuate_at_once: 256,
+        }
+    }
+}
