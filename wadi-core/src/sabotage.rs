@@ -46,6 +46,8 @@ rules! {
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
+    /// A new leader of the authority waits one whole lease before it declares death without proof.
+    Grace = "grace",
 }
 
 #[cfg(wadi_sabotage = "choose")]
