@@ -80,6 +80,8 @@ rules! {
     KeepSealed = "keep-sealed",
     /// Migration: no answer leaves before the manager confirmed the arrival.
     AwaitConfirm = "await-confirm",
+    /// A new leader of the authority waits one whole lease before it declares death without proof.
+    Grace = "grace",
 }
 
 #[cfg(wadi_sabotage = "choose")]

@@ -1,1 +1,16 @@
 //! Agreement on members, leases and layouts.
+//!
+//! Nothing here ever learns of a session. All of it is pure: commands and `now` in, answers out.
+
+mod lease;
+mod register;
+mod solo;
+mod tombstone;
+
+pub use lease::{Lease, RenewalNumber};
+pub use register::{
+    Answer, Charter, Command, Joined, LeftRefused, NotAMember, ProposeRefused, Register,
+    RegisterFault,
+};
+pub use solo::Solo;
+pub use tombstone::{Death, Proof, Tombstone};

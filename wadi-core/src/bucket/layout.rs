@@ -104,6 +104,18 @@ impl LayoutVersion {
         Self(self.0 + 1)
     }
 
+    /// The generation in the upper bits, the number in the lower: ordered as the version is.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The version that [`LayoutVersion::as_u64`] gave this number for.
+    #[must_use]
+    pub const fn from_u64(packed: u64) -> Self {
+        Self(packed)
+    }
+
     /// The generation of the authority that agreed it.
     #[must_use]
     pub const fn generation(self) -> u32 {
@@ -182,15 +194,58 @@ impl Layout {
     ///
     /// The first [`LayoutFault`] found.
     pub fn check(&self) -> Result<(), LayoutFault> {
+        if self.placements.is_empty() || self.placements.len() > usize::from(u16::MAX) {
+            return Err(LayoutFault::BucketCount);
+        }
         for (number, placement) in self.placements.iter().enumerate() {
             let bucket = BucketId::new(number as u16);
             if placement.since > self.version {
                 return Err(LayoutFault::FromTheFuture(bucket));
             }
+            // A tenure of epoch zero would not be above `Tenure::NONE`.
+            if placement.since == LayoutVersion::ZERO {
+                return Err(LayoutFault::NoEpoch(bucket));
+            }
+            if placement.previous == Some(placement.manager) {
+                return Err(LayoutFault::PreviousIsManager(bucket));
+            }
             for (at, deputy) in placement.deputies.iter().enumerate() {
                 if *deputy == placement.manager || placement.deputies[..at].contains(deputy) {
                     return Err(LayoutFault::TwiceInOneBucket(bucket));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with this layout as the one agreed right after `before`, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first [`LayoutFault`] found.
+    pub fn check_after(&self, before: &Self) -> Result<(), LayoutFault> {
+        if self.version != before.version.next() {
+            return Err(LayoutFault::NotTheNextVersion);
+        }
+        if self.placements.len() != before.placements.len() {
+            return Err(LayoutFault::BucketCount);
+        }
+        let youngest = before.members.keys().next_back();
+        let is_new = |member: &Incarnation| !before.is_member(*member);
+        if let Some(member) = self.members.keys().find(|member| {
+            // Whoever comes back comes back as somebody new, after everybody.
+            is_new(member) && Some(*member) < youngest
+        }) {
+            return Err(LayoutFault::CameBack(*member));
+        }
+        for (number, (new, old)) in self.placements.iter().zip(&before.placements).enumerate() {
+            let expected = if new.manager == old.manager {
+                (old.since, old.previous)
+            } else {
+                (self.version, Some(old.manager))
+            };
+            if (new.since, new.previous) != expected {
+                return Err(LayoutFault::BrokenSuccession(BucketId::new(number as u16)));
             }
         }
         Ok(())
@@ -206,4 +261,24 @@ pub enum LayoutFault {
     /// One member stands twice in a bucket's list.
     #[error("bucket {0:?} names one member twice")]
     TwiceInOneBucket(BucketId),
+    /// The number of buckets is zero, too high, or changed.
+    #[error("the number of buckets is zero, above 65535, or changed")]
+    BucketCount,
+    /// A bucket has no epoch.
+    #[error("bucket {0:?} has no epoch")]
+    NoEpoch(BucketId),
+    /// A bucket came from the member that manages it.
+    #[error("bucket {0:?} names its manager as its previous manager")]
+    PreviousIsManager(BucketId),
+    /// A layout does not have the version after the one before it.
+    #[error("a layout's version is not the one after that of the layout before")]
+    NotTheNextVersion,
+    /// A member is new that joined before somebody who was there already.
+    #[error("incarnation {0:?} came back")]
+    CameBack(Incarnation),
+    /// A bucket's epoch or previous manager does not follow from the layout before.
+    #[error(
+        "bucket {0:?} has an epoch or a previous manager that does not follow from the layout before"
+    )]
+    BrokenSuccession(BucketId),
 }

@@ -1,0 +1,1 @@
+//! Exhaustive models of the safety rules.
