@@ -1,1 +1,3 @@
 //! The pure protocol.
+
+pub mod coordinator;
