@@ -144,6 +144,14 @@ impl Participant {
         self.markers.len()
     }
 
+    /// Whether it keeps proof that `id` has ended.
+    #[must_use]
+    pub fn keeps_marker(&self, id: &SessionId) -> bool {
+        self.layout
+            .as_ref()
+            .is_some_and(|layout| self.markers.get(id.bucket(layout.buckets()), id).is_some())
+    }
+
     /// Whether nothing is on its way, being asked or waiting for an answer.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -1,0 +1,224 @@
+//! What goes wrong: lost, doubled and late messages; cut links; paused, crashed and leaving
+//! machines; an authority that fails over.
+
+use wadi_core::protocol::Timer;
+
+use crate::coverage::{Fault, Phase};
+use crate::host::Process;
+use crate::world::{Happening, MILLI, World};
+
+/// The authority's place in [`Cuts`].
+pub(crate) const AUTHORITY: usize = usize::MAX;
+
+/// Links that carry nothing, each for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Cuts {
+    cuts: Vec<(u64, usize, usize)>,
+    last: u64,
+}
+
+impl Cuts {
+    pub(crate) fn blocks(&self, from: usize, to: usize) -> bool {
+        self.cuts
+            .iter()
+            .any(|(_, one, other)| (*one, *other) == (from, to))
+    }
+
+    fn cut(&mut self, links: impl IntoIterator<Item = (usize, usize)>) -> u64 {
+        self.last += 1;
+        let cut = self.last;
+        self.cuts
+            .extend(links.into_iter().map(|(from, to)| (cut, from, to)));
+        cut
+    }
+
+    pub(crate) fn mend(&mut self, cut: u64) {
+        self.cuts.retain(|(number, ..)| *number != cut);
+    }
+
+    fn mend_all(&mut self) {
+        self.cuts.clear();
+    }
+}
+
+/// How bad the network is in this run: chances in a thousand.
+#[derive(Debug)]
+pub(crate) struct Noise {
+    lose: u32,
+    double: u32,
+    late: u32,
+}
+
+impl Noise {
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+        let mut chance = |most: u32| {
+            if rng.u32(0..3) == 0 {
+                0
+            } else {
+                rng.u32(0..most)
+            }
+        };
+        Self {
+            lose: chance(120),
+            double: chance(120),
+            late: chance(80),
+        }
+    }
+
+    pub(crate) fn loses(&self, rng: &mut fastrand::Rng) -> bool {
+        rng.u32(0..1000) < self.lose
+    }
+
+    pub(crate) fn duplicates(&self, rng: &mut fastrand::Rng) -> bool {
+        rng.u32(0..1000) < self.double
+    }
+
+    /// How long a message is under way, and whether that is unusually long. Never longer than two
+    /// leases: a message dies with its sender's or its receiver's lease.
+    pub(crate) fn delay(&self, rng: &mut fastrand::Rng, faulty: bool) -> (u64, bool) {
+        if faulty && rng.u32(0..1000) < self.late {
+            (rng.u64(20 * MILLI..2_000 * MILLI), true)
+        } else {
+            (rng.u64(MILLI / 5..8 * MILLI), false)
+        }
+    }
+}
+
+impl World {
+    /// Something goes wrong.
+    pub(crate) fn strike(&mut self) {
+        if !self.faulty() {
+            return;
+        }
+        let wait = self.rng.u64(60 * MILLI..600 * MILLI);
+        self.after(wait, Happening::Strike);
+        let host = self.victim();
+        let fault = match self.rng.u32(0..100) {
+            0..=17 => Fault::OneWay,
+            18..=35 => Fault::Partition,
+            36..=55 => Fault::Pause,
+            56..=74 => Fault::Crash,
+            75..=89 => Fault::Leave,
+            _ => Fault::Authority,
+        };
+        self.note(|| format!("FAULT {fault:?} at h{host}"));
+        let phases: Vec<_> = match fault {
+            Fault::Authority => (0..self.hosts.len())
+                .flat_map(|host| self.phases(host))
+                .collect(),
+            _ => self.phases(host),
+        };
+        for phase in phases {
+            self.coverage.count(fault, phase);
+        }
+        match fault {
+            Fault::OneWay => {
+                let other = self.somebody();
+                let links = if self.rng.bool() {
+                    [(host, other)]
+                } else {
+                    [(other, host)]
+                };
+                self.cut_for_a_while(links);
+            }
+            Fault::Partition => {
+                let everyone: Vec<_> = (0..self.hosts.len()).chain([AUTHORITY]).collect();
+                let side: Vec<_> = everyone
+                    .iter()
+                    .copied()
+                    .filter(|one| *one == host || self.rng.u32(0..3) == 0)
+                    .collect();
+                let links: Vec<_> = side
+                    .iter()
+                    .flat_map(|one| {
+                        everyone
+                            .iter()
+                            .filter(|other| !side.contains(other))
+                            .flat_map(move |other| [(*one, *other), (*other, *one)])
+                    })
+                    .collect();
+                self.cut_for_a_while(links);
+            }
+            Fault::Pause => {
+                let most = if self.rng.bool() { 700 } else { 3_500 };
+                let wait = self.rng.u64(50..most) * MILLI;
+                self.hosts[host].paused_until = Some(self.now + wait);
+            }
+            Fault::Crash => {
+                if let Some(me) = self.hosts[host].incarnation() {
+                    self.oracle.died(me);
+                }
+                self.hosts[host].paused_until = None;
+                self.stop(host);
+                let wait = self.rng.u64(50 * MILLI..2_500 * MILLI);
+                self.after(wait, Happening::Start { host, pause_of: 0 });
+            }
+            Fault::Leave => {
+                if let Process::Member { leaving, .. } = &mut self.hosts[host].process {
+                    *leaving = true;
+                }
+            }
+            Fault::Authority => self.authority_fails_over(),
+            Fault::Loss | Fault::Duplicate | Fault::Delay => {}
+        }
+    }
+
+    fn cut_for_a_while(&mut self, links: impl IntoIterator<Item = (usize, usize)>) {
+        let cut = self.cuts.cut(links);
+        let most = if self.rng.bool() { 500 } else { 3_000 };
+        let wait = self.rng.u64(50..most) * MILLI;
+        self.after(wait, Happening::Mend { cut });
+    }
+
+    fn somebody(&mut self) -> usize {
+        match self.rng.usize(0..=self.hosts.len()) {
+            one if one == self.hosts.len() => AUTHORITY,
+            one => one,
+        }
+    }
+
+    /// Whom a fault strikes: as often as not one of those in a phase that few are ever in.
+    fn victim(&mut self) -> usize {
+        let busy: Vec<_> = (0..self.hosts.len())
+            .filter(|host| {
+                self.phases(*host).iter().any(|phase| {
+                    !matches!(phase, Phase::Finding | Phase::Releasing | Phase::Dropping)
+                })
+            })
+            .collect();
+        if busy.is_empty() || self.rng.bool() {
+            self.rng.usize(0..self.hosts.len())
+        } else {
+            busy[self.rng.usize(0..busy.len())]
+        }
+    }
+
+    /// What the process on `host` is in the middle of.
+    fn phases(&self, host: usize) -> Vec<Phase> {
+        let mut phases: Vec<_> = self.hosts[host]
+            .participant()
+            .into_iter()
+            .flat_map(|participant| {
+                participant
+                    .running_timers()
+                    .filter(|timer| !matches!(timer, Timer::Forget))
+            })
+            .filter_map(Phase::of_timer)
+            .collect();
+        phases.sort_unstable();
+        phases.dedup();
+        phases
+    }
+
+    /// Faults stop: links carry again, the paused go on, the crashed start.
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "HEALED".into());
+        self.cuts.mend_all();
+        for host in 0..self.hosts.len() {
+            self.hosts[host].paused_until = None;
+            if matches!(self.hosts[host].process, Process::Down) {
+                self.start(host, 0);
+            }
+        }
+    }
+}

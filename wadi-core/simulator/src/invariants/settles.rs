@@ -1,0 +1,83 @@
+//! Once faults stop, the cluster settles: nothing stays on its way, the layout is balanced, and
+//! every session can be reached from every node, unless it ended or was lost.
+
+use wadi_core::member::Standing;
+
+use crate::clients::Wish;
+use crate::world::{SECOND, World};
+
+pub(crate) fn check(world: &mut World) {
+    let layout = world.register.layout().clone();
+    if layout.members.len() != world.hosts.len()
+        || layout
+            .members
+            .values()
+            .any(|member| member.standing != Standing::Ready)
+    {
+        world.fail(
+            "settles",
+            format!(
+                "{:?} are the members of {} hosts",
+                layout.members,
+                world.hosts.len()
+            ),
+        );
+        return;
+    }
+    let mut counts: Vec<_> = layout
+        .members
+        .keys()
+        .map(|who| layout.managed_by(*who))
+        .collect();
+    counts.sort_unstable();
+    if counts
+        .last()
+        .zip(counts.first())
+        .is_some_and(|(most, least)| most - least > 1)
+    {
+        world.fail("settles", format!("unbalanced: {counts:?} buckets"));
+        return;
+    }
+    for host in 0..world.hosts.len() {
+        let Some(participant) = world.hosts[host].participant() else {
+            world.fail("settles", format!("h{host} is not a member"));
+            return;
+        };
+        if participant
+            .layout()
+            .is_none_or(|known| known.version != layout.version)
+        {
+            world.fail("settles", format!("h{host} does not know the layout"));
+            return;
+        }
+        if !participant.is_settled() {
+            let timers: Vec<_> = participant.running_timers().collect();
+            world.fail("settles", format!("h{host} is not settled: {timers:?}"));
+            return;
+        }
+    }
+    everything_can_be_reached(world);
+}
+
+fn everything_can_be_reached(world: &mut World) {
+    let ids: Vec<_> = world.oracle.ids().collect();
+    for id in ids {
+        for host in 0..world.hosts.len() {
+            let (served, refused) = (world.acknowledged, world.unavailable);
+            world.request(Wish::Read, id, host);
+            world.run_until(world.now + SECOND / 4);
+            if world.violation.is_some() {
+                return;
+            }
+            let answered = world.acknowledged > served;
+            if world.unavailable > refused || (!answered && !world.oracle.may_be_gone(&id)) {
+                // A session may be unavailable for a while after its holder died.
+                world.fail(
+                    "settles",
+                    format!("{:02x} cannot be reached from h{host}", id.random()[15]),
+                );
+                return;
+            }
+        }
+    }
+}

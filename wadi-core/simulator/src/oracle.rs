@@ -1,0 +1,164 @@
+//! What the clients know: which appends were acknowledged, which sessions were ended, and what may
+//! therefore be answered and what may not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wadi_core::member::Incarnation;
+use wadi_core::session::SessionId;
+
+/// One session as its clients know it.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Acknowledged appends, in the order of their effects.
+    acknowledged: Vec<u32>,
+    /// Appends that died with their holder, and of which an event told.
+    excused: BTreeSet<u32>,
+    /// Whoever last committed to it, or was confirmed as its holder.
+    holder: Option<Incarnation>,
+    /// An event told that it is lost, or that an older copy serves.
+    told: bool,
+    /// Its last holder's incarnation is dead.
+    holder_died: bool,
+    /// Somebody asked for its end; whether that was acknowledged.
+    end: Option<bool>,
+    /// Every node that kept its marker has lost its memory.
+    markers_gone: bool,
+}
+
+/// Every session that clients know.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    known: BTreeMap<SessionId, Known>,
+}
+
+impl Oracle {
+    pub(crate) fn created(&mut self, id: SessionId, holder: Incarnation) {
+        self.known.entry(id).or_default().holder = Some(holder);
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.known.keys().copied()
+    }
+
+    /// Sessions that clients still use.
+    pub(crate) fn alive(&self) -> Vec<SessionId> {
+        self.known
+            .iter()
+            .filter(|(_, known)| known.end.is_none())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Ended, as acknowledged to a client.
+    pub(crate) fn ended_for_good(&self) -> impl Iterator<Item = SessionId> {
+        self.known
+            .iter()
+            .filter(|(_, known)| known.end == Some(true) && !known.markers_gone)
+            .map(|(id, _)| *id)
+    }
+
+    pub(crate) fn markers_gone(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.markers_gone = true;
+        }
+    }
+
+    /// `holder` has the primary copy from now on.
+    pub(crate) fn held(&mut self, id: &SessionId, holder: Incarnation) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.holder = Some(holder);
+            known.holder_died = false;
+        }
+    }
+
+    /// An incarnation died, or was fenced: what only it held may be gone.
+    pub(crate) fn died(&mut self, incarnation: Incarnation) {
+        for known in self.known.values_mut() {
+            if known.holder == Some(incarnation) {
+                known.holder_died = true;
+                if known.told {
+                    known.excuse();
+                }
+            }
+        }
+    }
+
+    /// An event told that a session is lost, or that an older copy serves.
+    pub(crate) fn told(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.told = true;
+            if known.holder_died {
+                known.excuse();
+            }
+        }
+    }
+
+    pub(crate) fn end_asked(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.end.get_or_insert(false);
+        }
+    }
+
+    pub(crate) fn end_acknowledged(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.end = Some(true);
+        }
+    }
+
+    /// A client was answered with these tokens, the last of which it may have appended itself.
+    pub(crate) fn answered(&mut self, id: &SessionId, tokens: &[u32]) -> Result<(), String> {
+        let Some(known) = self.known.get_mut(id) else {
+            return Err("a session answered that nobody created".into());
+        };
+        if known.end == Some(true) && !known.markers_gone {
+            return Err("an ended session came back".into());
+        }
+        let mut rest = tokens.iter();
+        for token in &known.acknowledged {
+            if known.excused.contains(token) {
+                continue;
+            }
+            if !rest.any(|there| there == token) {
+                return Err(format!(
+                    "acknowledged write {token} is missing or out of order: {} acknowledged, {} there, holder died: {}, told: {}",
+                    known.acknowledged.len(),
+                    tokens.len(),
+                    known.holder_died,
+                    known.told
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A client was told that its append stands.
+    pub(crate) fn append_acknowledged(&mut self, id: &SessionId, token: u32) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.acknowledged.push(token);
+            known.told = false;
+        }
+    }
+
+    /// A client was told that the session does not exist.
+    pub(crate) fn absent(&self, id: &SessionId) -> Result<(), String> {
+        match self.known.get(id) {
+            Some(known) if known.end.is_none() && !known.holder_died => {
+                Err("a live session was called absent".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a settled cluster may say that it does not exist.
+    pub(crate) fn may_be_gone(&self, id: &SessionId) -> bool {
+        self.known
+            .get(id)
+            .is_none_or(|known| known.end.is_some() || known.holder_died || known.told)
+    }
+}
+
+impl Known {
+    fn excuse(&mut self) {
+        self.excused.extend(self.acknowledged.iter().copied());
+    }
+}

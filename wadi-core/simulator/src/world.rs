@@ -1,0 +1,387 @@
+//! The simulated world: true time, the queue of what happens next, and everything that is in it.
+//!
+//! Everything is drawn from one seed: the same seed gives the same run, to the last message.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wadi_core::authority::{Charter, Register};
+use wadi_core::bucket::{BucketCount, Layout};
+use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::message::Message;
+use wadi_core::protocol::{Event, Participant, Settings};
+use wadi_core::session::SessionId;
+
+use crate::authority::{Call, Reply};
+use crate::clients::{Request, RequestId};
+use crate::coverage::Coverage;
+use crate::faults::{Cuts, Noise};
+use crate::host::{Host, Instant, Process, SkewedClock};
+use crate::invariants;
+use crate::oracle::Oracle;
+
+pub(crate) const MILLI: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MILLI;
+
+/// The lease of the simulated cluster.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Deliver {
+        host: usize,
+        start: u64,
+        from: Incarnation,
+        to: Incarnation,
+        message: Message,
+    },
+    Wake {
+        host: usize,
+        start: u64,
+    },
+    SealTimeout {
+        host: usize,
+        start: u64,
+        id: SessionId,
+        until: Instant,
+    },
+    RequestReaches {
+        request: RequestId,
+        host: usize,
+    },
+    HandlerEnds {
+        request: RequestId,
+    },
+    ClientActs,
+    AuthorityHears {
+        host: usize,
+        start: u64,
+        call: Call,
+    },
+    HostHears {
+        host: usize,
+        start: u64,
+        reply: Reply,
+    },
+    LayoutReaches {
+        host: usize,
+        start: u64,
+        layout: Arc<Layout>,
+    },
+    AuthorityTick,
+    HostTick {
+        host: usize,
+        start: u64,
+    },
+    Start {
+        host: usize,
+        pause_of: u64,
+    },
+    Strike,
+    Mend {
+        cut: u64,
+    },
+}
+
+struct Due {
+    at: Instant,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // The queue gives the greatest first: earliest is greatest.
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+/// How one run went.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) steps: u64,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) coverage: Coverage,
+    pub(crate) acknowledged: u64,
+    pub(crate) unavailable: u64,
+}
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) register: Register,
+    pub(crate) authority_clock: SkewedClock,
+    pub(crate) cuts: Cuts,
+    pub(crate) noise: Noise,
+    pub(crate) oracle: Oracle,
+    pub(crate) coverage: Coverage,
+    pub(crate) requests: BTreeMap<RequestId, Request>,
+    pub(crate) ending: BTreeMap<SessionId, RequestId>,
+    pub(crate) registering: BTreeMap<SessionId, RequestId>,
+    pub(crate) next_request: RequestId,
+    pub(crate) next_token: u32,
+    pub(crate) faults_until: Instant,
+    pub(crate) acknowledged: u64,
+    pub(crate) unavailable: u64,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) trace: bool,
+    /// What this step touched; checked when it is over.
+    pub(crate) touched: BTreeSet<SessionId>,
+    pub(crate) where_is: BTreeMap<Incarnation, usize>,
+    settings: Arc<Settings>,
+    queue: BinaryHeap<Due>,
+    queued: u64,
+    steps: u64,
+}
+
+impl World {
+    /// The world of `seed`, before anything has happened.
+    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let buckets = BucketCount::new(rng.u16(2..=8)).expect("at least two");
+        let authority_clock = SkewedClock::random(&mut rng);
+        let mut hosts: Vec<_> = (0..rng.usize(3..=5))
+            .map(|_| Host::new(SkewedClock::random(&mut rng), buckets))
+            .collect();
+        let charter = Charter {
+            buckets,
+            deputies: 1,
+            lease: LEASE,
+        };
+        let now_there = authority_clock.read(0);
+        let (register, founder) =
+            Register::found(charter, 0, NodeName::new("h0"), "h0".into(), now_there);
+        let settings = Arc::new(Settings {
+            retry: Duration::from_millis(40),
+            retry_most: Duration::from_millis(400),
+            ask_for: Duration::from_secs(1),
+            absent_after: Duration::from_millis(2500),
+            remember_for: Duration::from_secs(8),
+            mark_for: Duration::from_secs(3600),
+            evacuate_at_once: 3,
+        });
+        let first = hosts[0].clock.read(0);
+        hosts[0].process = Process::Member {
+            participant: Box::new(Participant::new(founder.incarnation, Arc::clone(&settings))),
+            lease: wadi_core::authority::Lease::joined(first, founder.lease, first),
+            ready: true,
+            leaving: false,
+        };
+        let mut world = Self {
+            now: 0,
+            noise: Noise::random(&mut rng),
+            rng,
+            register,
+            authority_clock,
+            cuts: Cuts::default(),
+            oracle: Oracle::default(),
+            coverage: Coverage::default(),
+            requests: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            registering: BTreeMap::new(),
+            next_request: 0,
+            next_token: 0,
+            faults_until: 12 * SECOND,
+            acknowledged: 0,
+            unavailable: 0,
+            violation: None,
+            trace,
+            touched: BTreeSet::new(),
+            where_is: BTreeMap::from([(founder.incarnation, 0)]),
+            settings,
+            queue: BinaryHeap::new(),
+            queued: 0,
+            steps: 0,
+            hosts,
+        };
+        let layout = Arc::new(world.register.layout().clone());
+        world.after(
+            0,
+            Happening::LayoutReaches {
+                host: 0,
+                start: 0,
+                layout,
+            },
+        );
+        world.after(0, Happening::HostTick { host: 0, start: 0 });
+        for host in 1..world.hosts.len() {
+            let wait = world.rng.u64(0..2 * SECOND);
+            world.after(wait, Happening::Start { host, pause_of: 0 });
+        }
+        world.after(0, Happening::AuthorityTick);
+        world.after(50 * MILLI, Happening::ClientActs);
+        world.after(1_500 * MILLI, Happening::Strike);
+        world
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+
+    pub(crate) fn faulty(&self) -> bool {
+        self.now < self.faults_until
+    }
+
+    pub(crate) fn after(&mut self, wait: u64, what: Happening) {
+        self.queued += 1;
+        self.queue.push(Due {
+            at: self.now + wait,
+            number: self.queued,
+            what,
+        });
+    }
+
+    pub(crate) fn fail(&mut self, invariant: &'static str, what: impl Into<String>) {
+        if self.violation.is_none() {
+            let what = what.into();
+            self.note(|| format!("VIOLATION {invariant}: {what}"));
+            self.violation = Some(Violation { invariant, what });
+        }
+    }
+
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12.3} ms  {}", self.now as f64 / 1e6, what());
+        }
+    }
+
+    /// Runs the world of `seed` until it has settled, or something is wrong.
+    pub(crate) fn run(seed: u64, least_steps: u64, trace: bool) -> Outcome {
+        let mut world = Self::new(seed, trace);
+        loop {
+            world.run_until(world.faults_until);
+            if world.violation.is_some() || world.steps >= least_steps {
+                break;
+            }
+            world.faults_until += 4 * SECOND;
+        }
+        if world.violation.is_none() {
+            world.heal();
+            world.run_until(world.faults_until + 14 * SECOND);
+        }
+        if world.violation.is_none() {
+            invariants::settles::check(&mut world);
+        }
+        Outcome {
+            steps: world.steps,
+            violation: world.violation,
+            coverage: world.coverage,
+            acknowledged: world.acknowledged,
+            unavailable: world.unavailable,
+        }
+    }
+
+    pub(crate) fn run_until(&mut self, end: Instant) {
+        while self.violation.is_none() {
+            let Some(due) = self.queue.peek() else { break };
+            if due.at > end {
+                break;
+            }
+            let due = self.queue.pop().expect("it was just looked at");
+            self.now = self.now.max(due.at);
+            self.steps += 1;
+            self.happen(due.what);
+            invariants::after_each_step(self);
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Whether what concerns this process has to wait, because its machine is paused; it is then
+    /// put back for when that ends.
+    fn is_paused(&mut self, host: usize, what: Happening) -> Option<Happening> {
+        match self.hosts[host].paused_until {
+            Some(until) if until > self.now => {
+                let wait = until - self.now;
+                self.after(wait, what);
+                None
+            }
+            _ => Some(what),
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        let concerned = match &what {
+            Happening::Deliver { host, start, .. }
+            | Happening::Wake { host, start }
+            | Happening::SealTimeout { host, start, .. }
+            | Happening::HostHears { host, start, .. }
+            | Happening::LayoutReaches { host, start, .. }
+            | Happening::HostTick { host, start } => {
+                if self.hosts[*host].start != *start {
+                    return;
+                }
+                Some(*host)
+            }
+            Happening::RequestReaches { host, .. } => Some(*host),
+            Happening::HandlerEnds { request } => match self.requests.get(request) {
+                Some(request) => Some(request.host),
+                None => return,
+            },
+            _ => None,
+        };
+        let what = match concerned {
+            Some(host) => match self.is_paused(host, what) {
+                Some(what) => what,
+                None => return,
+            },
+            None => what,
+        };
+        match what {
+            Happening::Deliver {
+                host,
+                from,
+                to,
+                message,
+                ..
+            } => self.deliver(host, from, to, message),
+            Happening::Wake { host, .. } => self.wake(host),
+            Happening::SealTimeout {
+                host, id, until, ..
+            } => self.seal_timeout(host, id, until),
+            Happening::RequestReaches { request, host } => self.request_reaches(request, host),
+            Happening::HandlerEnds { request } => self.handler_ends(request),
+            Happening::ClientActs => self.client_acts(),
+            Happening::AuthorityHears { host, start, call } => {
+                self.authority_hears(host, start, call);
+            }
+            Happening::HostHears { host, reply, .. } => self.host_hears(host, reply),
+            Happening::LayoutReaches { host, layout, .. } => self.layout_reaches(host, layout),
+            Happening::AuthorityTick => self.authority_tick(),
+            Happening::HostTick { host, .. } => self.host_tick(host),
+            Happening::Start { host, pause_of } => self.start(host, pause_of),
+            Happening::Strike => self.strike(),
+            Happening::Mend { cut } => self.cuts.mend(cut),
+        }
+    }
+
+    pub(crate) fn told(&mut self, host: usize, event: Event) {
+        self.note(|| format!("h{host} event {event:?}"));
+        match event {
+            Event::Lost(id) | Event::Stale(id) => self.oracle.told(&id),
+            Event::Outdated(_) => {}
+            Event::Fork(_) => self.fail("no fork", format!("h{host} saw two copies of a session")),
+        }
+    }
+}
