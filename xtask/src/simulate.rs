@@ -31,6 +31,12 @@ pub(crate) struct Options {
     /// Leave this safety rule out and expect a violation; `all` hunts for every rule.
     #[arg(long, value_name = "RULE")]
     sabotage: Option<String>,
+    /// Print every step.
+    #[arg(long)]
+    trace: bool,
+    /// Fail when a cell of the printed table of faults and phases is below this.
+    #[arg(long, default_value_t = 0)]
+    least_cell: u64,
 }
 
 impl Options {
@@ -41,17 +47,23 @@ impl Options {
             first: 1,
             steps: 2000,
             sabotage: None,
+            trace: false,
+            least_cell: 0,
         }
     }
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
-    let numbers = [
+    let mut numbers = vec![
         "run".to_owned(),
         format!("--first={}", options.first),
         format!("--seeds={}", options.seeds),
         format!("--steps={}", options.steps),
+        format!("--least-cell={}", options.least_cell),
     ];
+    if options.trace {
+        numbers.push("--trace".to_owned());
+    }
     match options.sabotage.as_deref() {
         None => {
             Child::new(ordinary()?).args(numbers).limit(LIMIT).show()?;

@@ -31,17 +31,26 @@ fuzz_target!(|data: &[u8]| {
         if let Some(id) = RING.verify(&presented) {
             let text = RING.text(&id);
             let text = text.expose().as_bytes();
-            assert!(data.windows(text.len()).any(|window| window == text), "an id came out of nowhere");
+            assert!(
+                data.windows(text.len()).any(|window| window == text),
+                "an id came out of nowhere"
+            );
         }
         false
     });
-    assert!(seen <= MAX_PRESENTED, "more ids were looked at than there may be");
+    assert!(
+        seen <= MAX_PRESENTED,
+        "more ids were looked at than there may be"
+    );
 
     // Whatever else a client sends, its own cookie is found: rubbish never hides it.
     if seen < MAX_PRESENTED {
         let id = SessionId::from_parts([7; 16], 7);
         let own = format!("{}={}", cookie.name(), RING.text(&id).expose());
-        headers.append(COOKIE, HeaderValue::try_from(own).expect("a name and base64"));
+        headers.append(
+            COOKIE,
+            HeaderValue::try_from(own).expect("a name and base64"),
+        );
         let mut found = false;
         cookie.presented(&headers, |presented| {
             found = RING.verify(&presented) == Some(id);

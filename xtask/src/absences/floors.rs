@@ -14,7 +14,7 @@ pub(crate) struct Floors(&'static [&'static [&'static str]]);
 impl Floors {
     /// The house plan of `wadi-core`. A new top-level module is given its floor here.
     pub(crate) const OF_CORE: Self = Self(&[
-        &["clock", "sabotage", "member", "bucket", "tenure"],
+        &["clock", "lease", "sabotage", "member", "bucket", "tenure"],
         &["session", "events"],
         &["message", "authority"],
         &["protocol", "relocate"],

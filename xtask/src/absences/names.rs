@@ -48,8 +48,7 @@ impl Forbidden {
         let path = named.segments.join("::");
         let below =
             |forbidden: &&str| path == **forbidden || path.starts_with(&format!("{forbidden}::"));
-        self.roots.contains(&named.segments[0].as_str())
-            || self.paths.iter().any(|forbidden| below(forbidden))
+        self.roots.contains(&named.segments[0].as_str()) || self.paths.iter().any(below)
     }
 
     fn forbids_name(&self, name: &str) -> bool {
