@@ -3,6 +3,8 @@
 //! Every message carries the epoch of the bucket that it speaks of, as its sender knows it, and
 //! every message that moves ownership a tenure. Nothing here says how it travels.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +164,10 @@ pub enum Body {
         bucket: BucketId,
         /// Where each session is, or is on its way to.
         records: Vec<Record>,
+        /// For how long an id that is not among them may still come back with a node that died.
+        doubt_for: Duration,
+        /// For how long, after that, such an id counts as lost rather than as ended.
+        lost_for: Duration,
     },
     /// The answer to `Pull` by a node that never had the bucket's directory whole: ask everybody.
     NotMine {

@@ -265,7 +265,7 @@ impl World {
         let Some(request) = self.requests.remove(&number) else {
             return;
         };
-        if let Err(what) = self.oracle.absent(&request.id) {
+        if let Err(what) = self.oracle.absent(&request.id, self.now) {
             self.fail("never falsely absent", what);
         }
     }

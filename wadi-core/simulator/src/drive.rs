@@ -264,7 +264,7 @@ impl World {
         self.touched.insert(id);
         resident.confirmed = true;
         let held_back = std::mem::take(&mut resident.held_back);
-        self.oracle.held(&id, me);
+        self.oracle.held(&id, me, self.now);
         let may_act = self.hosts[host].may_act(self.now) || sabotage::is_off(Rule::LeaseGate);
         for request in held_back {
             if may_act {

@@ -10,6 +10,10 @@ use crate::world::{Happening, MILLI, World};
 /// The authority's place in [`Cuts`].
 pub(crate) const AUTHORITY: usize = usize::MAX;
 
+/// The longest that a message is under way: two leases, for it dies with its sender's or its
+/// receiver's.
+pub(crate) const LONGEST_DELAY: u64 = 2_000 * MILLI;
+
 /// Links that carry nothing, each for a while.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
@@ -73,11 +77,10 @@ impl Noise {
         rng.u32(0..1000) < self.double
     }
 
-    /// How long a message is under way, and whether that is unusually long. Never longer than two
-    /// leases: a message dies with its sender's or its receiver's lease.
+    /// How long a message is under way, and whether that is unusually long.
     pub(crate) fn delay(&self, rng: &mut fastrand::Rng, faulty: bool) -> (u64, bool) {
         if faulty && rng.u32(0..1000) < self.late {
-            (rng.u64(20 * MILLI..2_000 * MILLI), true)
+            (rng.u64(20 * MILLI..LONGEST_DELAY), true)
         } else {
             (rng.u64(MILLI / 5..8 * MILLI), false)
         }

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use wadi_core::member::Incarnation;
 use wadi_core::session::SessionId;
 
+use crate::faults::LONGEST_DELAY;
+use crate::host::Instant;
+
 /// One session as its clients know it.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -21,6 +24,8 @@ pub(crate) struct Known {
     holder_died: bool,
     /// Somebody asked for its end; whether that was acknowledged.
     end: Option<bool>,
+    /// When it was last found again after its holder had died.
+    found_again: Instant,
     /// Every node that kept its marker has lost its memory.
     markers_gone: bool,
 }
@@ -64,8 +69,11 @@ impl Oracle {
     }
 
     /// `holder` has the primary copy from now on.
-    pub(crate) fn held(&mut self, id: &SessionId, holder: Incarnation) {
+    pub(crate) fn held(&mut self, id: &SessionId, holder: Incarnation, now: Instant) {
         if let Some(known) = self.known.get_mut(id) {
+            if known.holder_died {
+                known.found_again = now;
+            }
             known.holder = Some(holder);
             known.holder_died = false;
         }
@@ -139,10 +147,14 @@ impl Oracle {
         }
     }
 
-    /// A client was told that the session does not exist.
-    pub(crate) fn absent(&self, id: &SessionId) -> Result<(), String> {
+    /// A client was told that the session does not exist. The word may have been under way for as
+    /// long as any message, so it may be older than the session's coming back.
+    pub(crate) fn absent(&self, id: &SessionId, now: Instant) -> Result<(), String> {
+        let recently = |at: Instant| at > 0 && now - at < LONGEST_DELAY;
         match self.known.get(id) {
-            Some(known) if known.end.is_none() && !known.holder_died => {
+            Some(known)
+                if known.end.is_none() && !known.holder_died && !recently(known.found_again) =>
+            {
                 Err("a live session was called absent".into())
             }
             _ => Ok(()),

@@ -46,10 +46,10 @@ fn apply(layout: &mut Layout, change: Change, last: &mut u64) {
                 .insert(Incarnation::new(*last), member(standing));
         }
         Change::Ready(at) => {
-            if let Some(member) = pick(at).and_then(|m| layout.members.get_mut(&m)) {
-                if member.standing == Standing::Joining {
-                    member.standing = Standing::Ready;
-                }
+            if let Some(member) = pick(at).and_then(|m| layout.members.get_mut(&m))
+                && member.standing == Standing::Joining
+            {
+                member.standing = Standing::Ready;
             }
         }
         Change::Leave(at) => {

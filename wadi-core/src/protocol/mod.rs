@@ -7,6 +7,7 @@
 
 mod asks;
 mod by_bucket;
+pub mod coordinator;
 mod copies;
 mod directory;
 mod evacuation;

@@ -306,9 +306,21 @@ impl Participant {
             Body::Pull { bucket } if from_manager => {
                 self.directory.pull(turn, &self.markers, from, bucket);
             }
-            Body::Directory { bucket, records } => {
-                self.directory
-                    .directory(turn, &mut self.markers, from, bucket, records);
+            Body::Directory {
+                bucket,
+                records,
+                doubt_for,
+                lost_for,
+            } => {
+                self.directory.directory(
+                    turn,
+                    &mut self.markers,
+                    from,
+                    bucket,
+                    records,
+                    doubt_for,
+                    lost_for,
+                );
             }
             Body::NotMine { bucket } => self.directory.not_mine(turn, from, bucket),
             Body::Pulled { bucket } if from_manager => {
@@ -358,10 +370,9 @@ impl Participant {
                 revision,
                 state,
             } => {
-                if self
-                    .copies
-                    .state(turn, &self.markers, id, tenure, revision, state)
-                {
+                let copies = &mut self.copies;
+                let here = copies.state(turn, &self.markers, id, tenure, revision, state);
+                if here {
                     self.asks.arrived(turn, id);
                 }
             }

@@ -65,7 +65,7 @@ fn everything_can_be_reached(world: &mut World) {
         for host in 0..world.hosts.len() {
             let (served, refused) = (world.acknowledged, world.unavailable);
             world.request(Wish::Read, id, host);
-            world.run_until(world.now + SECOND / 4);
+            world.run_until(world.now + SECOND);
             if world.violation.is_some() {
                 return;
             }

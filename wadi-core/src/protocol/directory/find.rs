@@ -93,12 +93,14 @@ impl Directory {
             Some(_) => return,
             None => {
                 let tenure = managed.allot();
-                let place = Whereabouts::At {
-                    holder: from,
-                    tenure,
-                };
-                let older = std::collections::BTreeSet::new();
-                managed.entries.insert(id, super::Entry { place, older });
+                if from != turn.me {
+                    let place = Whereabouts::At {
+                        holder: from,
+                        tenure,
+                    };
+                    let older = std::collections::BTreeSet::new();
+                    managed.entries.insert(id, super::Entry { place, older });
+                }
                 tenure
             }
         };

@@ -2,9 +2,11 @@
 //! everybody when that is not possible.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
 use crate::bucket::{BucketId, LayoutVersion};
+use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Place, Record};
 use crate::protocol::markers::Markers;
@@ -20,11 +22,18 @@ use crate::tenure::Tenure;
 pub(super) struct HandedOver {
     pub(super) to_epoch: LayoutVersion,
     entries: BTreeMap<SessionId, Entry>,
+    doubt_until: Moment,
+    lost_until: Moment,
 }
 
 impl HandedOver {
-    pub(super) fn new(to_epoch: LayoutVersion, entries: BTreeMap<SessionId, Entry>) -> Self {
-        Self { to_epoch, entries }
+    pub(super) fn new(to_epoch: LayoutVersion, managed: Managed) -> Self {
+        Self {
+            to_epoch,
+            entries: managed.entries,
+            doubt_until: managed.doubt_until,
+            lost_until: managed.lost_until,
+        }
     }
 }
 
@@ -116,10 +125,20 @@ impl Directory {
             older: Vec::new(),
         }));
         records.sort_unstable();
-        turn.send(from, Body::Directory { bucket, records });
+        let body = Body::Directory {
+            bucket,
+            records,
+            doubt_for: given.doubt_until.since(turn.now),
+            lost_for: given.lost_until.since(turn.now),
+        };
+        turn.send(from, body);
     }
 
     /// The previous manager's directory.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the message's own fields"
+    )]
     pub(in crate::protocol) fn directory(
         &mut self,
         turn: &mut Turn<'_>,
@@ -127,6 +146,8 @@ impl Directory {
         from: Incarnation,
         bucket: BucketId,
         records: Vec<Record>,
+        doubt_for: Duration,
+        lost_for: Duration,
     ) {
         if !self.is_pulling(bucket, from) {
             return;
@@ -138,6 +159,8 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
+        managed.doubt_until = turn.now + doubt_for;
+        managed.lost_until = turn.now + lost_for;
         for record in records {
             let id = record.id;
             if turn.bucket(&id) != bucket {

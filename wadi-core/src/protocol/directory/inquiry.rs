@@ -374,17 +374,17 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        match &mut managed.phase {
+        let complete = match &mut managed.phase {
             Phase::Pulling(from) if !turn.is_member(*from) => {
                 turn.answered(Timer::Pull(bucket));
                 self.rebuild(turn, bucket);
+                false
             }
-            Phase::Rebuilding(inquiry) => {
-                if inquiry.bury(turn) {
-                    self.conclude(turn, markers, Scope::Bucket(bucket));
-                }
-            }
-            _ => {}
+            Phase::Rebuilding(inquiry) => inquiry.bury(turn),
+            _ => false,
+        };
+        if complete {
+            self.conclude(turn, markers, Scope::Bucket(bucket));
         }
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;

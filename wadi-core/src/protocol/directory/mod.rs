@@ -151,7 +151,7 @@ impl Directory {
                 stop_timers(turn, bucket, &managed);
                 turn.out.push(Output::Close(bucket));
                 if managed.is_open() && placement.previous == Some(turn.me) {
-                    let given = HandedOver::new(placement.since, managed.entries);
+                    let given = HandedOver::new(placement.since, managed);
                     self.handed_over.insert(bucket, given);
                 }
             }
