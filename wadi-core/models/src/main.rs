@@ -43,48 +43,43 @@ fn main() -> ExitCode {
         show(run(name, &model.bounds(), model, Expected::Holds), true);
     }
     for control in Control::ALL {
-        let model = Leases::without(*control);
+        let model = control.model();
         show(
             run(control.name(), &model.bounds(), model, Expected::Fails),
             false,
         );
     }
-    let model = |rules| Generations {
+    let rules = generations::Rules::ALL;
+    let five = Generations {
         rules,
         voters: 5,
         deaths: 4,
     };
-    let bounds = "5 voters, 4 deaths at any time, each proof and each answer late or lost";
-    let rules = generations::Rules::ALL;
+    let three = Generations {
+        voters: 3,
+        deaths: 2,
+        ..five
+    };
     show(
-        run("generations", bounds, model(rules), Expected::Holds),
+        run(
+            "generations: three voters",
+            &three.bounds(),
+            three,
+            Expected::Holds,
+        ),
         true,
     );
-    let without = [
-        (
-            "  any survivor founds",
-            generations::Rules {
-                majority: false,
-                ..rules
-            },
+    show(
+        run(
+            "generations: five voters",
+            &five.bounds(),
+            five,
+            Expected::Holds,
         ),
-        (
-            "  a voter promises twice",
-            generations::Rules {
-                promise_once: false,
-                ..rules
-            },
-        ),
-        (
-            "  asked before most are dead",
-            generations::Rules {
-                most_are_dead: false,
-                ..rules
-            },
-        ),
-    ];
-    for (name, rules) in without {
-        show(run(name, bounds, model(rules), Expected::Fails), false);
+        true,
+    );
+    for (name, model) in five.controls() {
+        show(run(name, &model.bounds(), model, Expected::Fails), false);
     }
     if all_good {
         ExitCode::SUCCESS

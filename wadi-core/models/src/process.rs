@@ -18,8 +18,50 @@ pub struct View {
     pub manager: Incarnation,
     /// Since which version.
     pub since: LayoutVersion,
-    /// Who managed it before, as long as that one is a member.
-    pub hands_over: Option<Incarnation>,
+    /// Whom the manager must have asked before it owns the bucket.
+    pub ask: Ask,
+}
+
+/// Who must have given the bucket up before its manager owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ask {
+    /// The former manager, which is a member.
+    Former(Incarnation),
+    /// Every other member: the former manager is gone, and may never have had the bucket, because
+    /// one before it has not handed it over.
+    Everyone(Members),
+}
+
+/// A small set of incarnations.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Members(u16);
+
+impl Members {
+    /// The set without `incarnation`.
+    #[must_use]
+    pub fn without(self, incarnation: Incarnation) -> Self {
+        Self(self.0 & !(1 << incarnation.get()))
+    }
+
+    /// Who is in the set.
+    pub fn iter(self) -> impl Iterator<Item = Incarnation> {
+        (0..16)
+            .filter(move |number| self.0 >> number & 1 == 1)
+            .map(Incarnation::new)
+    }
+}
+
+impl FromIterator<Incarnation> for Members {
+    fn from_iter<I: IntoIterator<Item = Incarnation>>(members: I) -> Self {
+        let add = |set: u16, member: Incarnation| set | 1 << member.get();
+        Self(members.into_iter().fold(0, add))
+    }
+}
+
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
 }
 
 /// What a process has of the bucket.
@@ -27,8 +69,8 @@ pub struct View {
 pub enum Bucket {
     /// Nothing.
     Nothing,
-    /// It waits for the former manager's directory.
-    Pulls(LayoutVersion),
+    /// It waits under this epoch until these have given the bucket up.
+    Pulls(LayoutVersion, Members),
     /// It answers for the bucket, as long as its lease is valid.
     Owns(LayoutVersion),
 }
@@ -50,12 +92,16 @@ pub enum Message {
         from: Incarnation,
         /// The new one's epoch.
         epoch: LayoutVersion,
+        /// Everybody is asked, so who has nothing to give says that.
+        everyone: bool,
     },
-    /// To the new manager: the bucket is its own.
+    /// To the new manager: what this one had of the bucket, which is nothing from now on.
     Directory {
         /// The new manager.
         to: Incarnation,
-        /// Its epoch.
+        /// Who gave the bucket up.
+        from: Incarnation,
+        /// The new manager's epoch.
         epoch: LayoutVersion,
     },
 }
@@ -102,49 +148,66 @@ impl Process {
     }
 
     /// Takes notice of a layout; what it sends.
-    pub fn see(&mut self, view: View, rules: &Rules) -> Option<Message> {
-        let is_older = self.view.is_some_and(|known| known.version >= view.version)
-            || view.version < self.gave_up;
-        if is_older && rules.epoch {
-            return None;
+    pub fn see(&mut self, view: View, rules: &Rules) -> Vec<Message> {
+        let is_older = self.view.is_some_and(|known| known.version >= view.version);
+        let is_past = view.version < self.gave_up;
+        if (is_older && rules.layouts) || (is_past && rules.given_up) {
+            return Vec::new();
         }
         self.view = Some(view);
         if view.manager != self.me || self.bucket == Bucket::Owns(view.since) {
             // A former manager goes on until the new one pulls.
-            return None;
+            return Vec::new();
         }
-        match view.hands_over {
-            Some(former) => {
-                self.bucket = Bucket::Pulls(view.since);
-                Some(Message::Pull {
-                    to: former,
-                    from: self.me,
-                    epoch: view.since,
-                })
-            }
-            None => {
-                self.bucket = Bucket::Owns(view.since);
-                None
-            }
+        let (asked, everyone) = match view.ask {
+            Ask::Former(former) => ([former].into_iter().collect(), false),
+            Ask::Everyone(members) if rules.ask_everyone => (members.without(self.me), true),
+            Ask::Everyone(_) => (Members::default(), true),
+        };
+        self.wait_for(view.since, asked);
+        let pull = |to| Message::Pull {
+            to,
+            from: self.me,
+            epoch: view.since,
+            everyone,
+        };
+        asked.iter().map(pull).collect()
+    }
+
+    fn wait_for(&mut self, epoch: LayoutVersion, asked: Members) {
+        self.bucket = if asked == Members::default() {
+            Bucket::Owns(epoch)
+        } else {
+            Bucket::Pulls(epoch, asked)
+        };
+    }
+
+    /// Gives up what it has of the bucket, asked under `epoch`, unless it has to wait; whether it
+    /// did.
+    pub fn give_up(&mut self, epoch: LayoutVersion, everyone: bool, rules: &Rules) -> bool {
+        let may = match self.bucket {
+            Bucket::Nothing => everyone,
+            // Nothing to hand over yet; but where everybody is asked, the one before it is, too.
+            Bucket::Pulls(mine, _) => everyone && mine < epoch,
+            // Sealing waits for requests that have passed their check.
+            Bucket::Owns(mine) => mine < epoch && (self.begun.is_none() || !rules.check_at_commit),
+        };
+        if may {
+            self.bucket = Bucket::Nothing;
+            self.gave_up = self.gave_up.max(epoch);
         }
+        may
     }
 
-    /// Whether it would hand the bucket over now, asked under `epoch`.
-    pub fn may_hand_over(&self, epoch: LayoutVersion, rules: &Rules) -> bool {
-        let owns_older = matches!(self.bucket, Bucket::Owns(mine) if mine < epoch);
-        // Sealing waits for requests that have passed their check.
-        owns_older && (self.begun.is_none() || !rules.check_at_commit)
-    }
-
-    /// Hands the bucket over.
-    pub fn hand_over(&mut self, epoch: LayoutVersion) {
-        self.bucket = Bucket::Nothing;
-        self.gave_up = epoch;
-    }
-
-    /// Whether it would take a directory sent under `epoch`.
-    pub fn may_install(&self, epoch: LayoutVersion, rules: &Rules) -> bool {
-        self.bucket == Bucket::Pulls(epoch) || !rules.epoch
+    /// Takes another's word that it has given the bucket up.
+    pub fn take(&mut self, from: Incarnation, epoch: LayoutVersion, rules: &Rules) {
+        match self.bucket {
+            Bucket::Pulls(mine, asked) if mine == epoch => {
+                self.wait_for(epoch, asked.without(from))
+            }
+            _ if !rules.directories => self.bucket = Bucket::Owns(epoch),
+            _ => {}
+        }
     }
 
     /// Ends the request that has begun; under which epoch it took effect, if it did.
