@@ -115,6 +115,12 @@ impl Lease {
         self.until = self.until.map(|until| until.max(end));
     }
 
+    /// Whether the answer to this renewal would still be taken.
+    #[must_use]
+    pub fn awaits(&self, number: RenewalNumber) -> bool {
+        self.unanswered.contains_key(&number)
+    }
+
     /// Takes a refusal: the authority does not know this incarnation as a member any more.
     pub fn refused(&mut self) {
         self.ended = true;
