@@ -1,5 +1,6 @@
 //! Builds executables and says where they are.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -21,7 +22,7 @@ struct Target {
 /// One build by cargo.
 pub(crate) struct Build {
     arguments: Vec<String>,
-    rustflags: Option<String>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Build {
@@ -29,16 +30,22 @@ impl Build {
     pub(crate) fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self {
             arguments: arguments.into_iter().map(Into::into).collect(),
-            rustflags: None,
+            environment: Vec::new(),
         }
     }
 
     /// Compiler flags, in a target directory of their own below `target`, so that two kinds of
     /// build do not throw each other's work away.
     pub(crate) fn flags(mut self, flags: &str, directory: &str) -> Self {
-        self.rustflags = Some(flags.to_owned());
+        self = self.env("RUSTFLAGS", flags);
         self.arguments
             .extend(["--target-dir".to_owned(), format!("target/{directory}")]);
+        self
+    }
+
+    /// An environment variable for cargo.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -50,8 +57,8 @@ impl Build {
         ];
         words.extend(self.arguments);
         let mut child = Child::cargo(words);
-        if let Some(flags) = self.rustflags {
-            child = child.env("RUSTFLAGS", flags);
+        for (name, value) in self.environment {
+            child = child.env(name, value);
         }
         let answer = child.answer()?;
         find(&answer, name)

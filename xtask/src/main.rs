@@ -17,6 +17,7 @@ mod models;
 mod msrv;
 mod promises;
 mod report;
+mod sabotage;
 mod simulate;
 mod source;
 mod test;
@@ -59,6 +60,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(exit) = sabotage::become_rustc() {
+        return exit;
+    }
     let mut report = Report::new();
     match Arguments::parse().task {
         Task::Test(options) => test::run(&options, &mut report),
