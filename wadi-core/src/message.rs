@@ -305,9 +305,9 @@ pub enum Place {
 }
 
 impl Body {
-    /// The bucket that this message speaks of.
+    /// The one session that this message speaks of, unless it speaks of a whole bucket.
     #[must_use]
-    pub fn bucket(&self, buckets: BucketCount) -> BucketId {
+    pub const fn session(&self) -> Option<&SessionId> {
         match self {
             Self::Find { id, .. }
             | Self::Answer { id, .. }
@@ -333,7 +333,22 @@ impl Body {
             | Self::Report {
                 scope: Scope::Session(id, _),
                 ..
-            } => id.bucket(buckets),
+            } => Some(id),
+            Self::Pull { .. }
+            | Self::Directory { .. }
+            | Self::NotMine { .. }
+            | Self::Pulled { .. }
+            | Self::Stale { .. }
+            | Self::Inquire { .. }
+            | Self::Report { .. } => None,
+        }
+    }
+
+    /// The bucket that this message speaks of, where there are so many. A message from outside may
+    /// name a bucket that does not exist.
+    #[must_use]
+    pub fn bucket(&self, buckets: BucketCount) -> BucketId {
+        match self {
             Self::Pull { bucket }
             | Self::Directory { bucket, .. }
             | Self::NotMine { bucket }
@@ -347,6 +362,10 @@ impl Body {
                 scope: Scope::Bucket(bucket),
                 ..
             } => *bucket,
+            about_one => about_one
+                .session()
+                .expect("what speaks of no bucket speaks of a session")
+                .bucket(buckets),
         }
     }
 }

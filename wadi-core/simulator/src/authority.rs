@@ -184,6 +184,7 @@ impl World {
         for dead in self.register.expire(now) {
             self.note(|| format!("authority declares {dead:?} dead"));
             self.oracle.died(dead);
+            self.look_for_lost_markers();
         }
         self.layout_changed(before);
         self.after(20 * MILLI, Happening::AuthorityTick);
@@ -396,6 +397,7 @@ impl World {
         self.look_for_lost_markers();
     }
 
+    /// A marker that no member keeps any more protects nothing.
     fn look_for_lost_markers(&mut self) {
         let ended: Vec<_> = self.oracle.ended_for_good().collect();
         for id in ended {
@@ -403,6 +405,7 @@ impl World {
                 .hosts
                 .iter()
                 .filter_map(crate::host::Host::participant)
+                .filter(|participant| self.register.layout().is_member(participant.me()))
                 .any(|participant| participant.keeps_marker(&id));
             if !kept {
                 self.oracle.markers_gone(&id);

@@ -50,7 +50,7 @@ impl Phase {
             Timer::End(_) => Self::Ending,
             Timer::Mark(_) => Self::Marking,
             Timer::Offer(_) => Self::Offering,
-            Timer::Pull(_) => Self::HandingOver,
+            Timer::Pull(_) | Timer::HandOver(_) => Self::HandingOver,
             Timer::Inquire(Scope::Bucket(_)) => Self::Rebuilding,
             Timer::Inquire(Scope::Session(..)) => Self::Resolving,
             Timer::Evacuate => Self::Evacuating,

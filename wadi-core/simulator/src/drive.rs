@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use wadi_core::member::Incarnation;
-use wadi_core::message::Message;
+use wadi_core::message::{Body, Message};
 use wadi_core::protocol::{Found, Input, Output};
 use wadi_core::sabotage::{self, Rule};
 use wadi_core::session::SessionId;
@@ -64,6 +64,12 @@ impl World {
 
     fn perform(&mut self, host: usize, output: Output, inputs: &mut VecDeque<Input>) {
         let me = self.hosts[host].incarnation().expect("only a member acts");
+        if let Output::Send { to, message } = &output
+            && let Body::Confirmed { id, .. } = &message.body
+        {
+            // From here on only the confirmed holder need have the session.
+            self.oracle.held(id, *to, self.now);
+        }
         match output {
             Output::Send { to, message } if to == me => {
                 inputs.push_back(Input::Message { from: me, message });
@@ -99,7 +105,7 @@ impl World {
                 self.touched.insert(id);
                 self.look_again(host, id);
             }
-            Output::Confirm { id, tenure } => self.confirm(host, me, id, tenure),
+            Output::Confirm { id, tenure } => self.confirm(host, id, tenure),
             Output::Discard(id) => {
                 self.note(|| format!("h{host} discards {:02x}", id.random()[15]));
                 self.take_out(host, &id, inputs);
@@ -130,8 +136,12 @@ impl World {
         );
         let phase = Phase::of_message(&message.body, leaving);
         self.note(|| {
-            let lines = format!("{:?}", message.body);
-            format!("h{host} -> h{target} {:?} {lines}", message.epoch)
+            let session = message.body.session().map(|id| id.random()[15]);
+            let body = format!("{:?}", message.body);
+            format!(
+                "h{host} -> h{target} [{session:02x?}] {:?} {body}",
+                message.epoch
+            )
         });
         let mut strikes = Vec::new();
         let mut copies = 1;
@@ -254,7 +264,7 @@ impl World {
         }
     }
 
-    fn confirm(&mut self, host: usize, me: Incarnation, id: SessionId, tenure: Tenure) {
+    fn confirm(&mut self, host: usize, id: SessionId, tenure: Tenure) {
         let Some(resident) = self.hosts[host].map.sessions.get_mut(&id) else {
             return;
         };
@@ -264,7 +274,6 @@ impl World {
         self.touched.insert(id);
         resident.confirmed = true;
         let held_back = std::mem::take(&mut resident.held_back);
-        self.oracle.held(&id, me, self.now);
         let may_act = self.hosts[host].may_act(self.now) || sabotage::is_off(Rule::LeaseGate);
         for request in held_back {
             if may_act {

@@ -34,6 +34,7 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     known: BTreeMap<SessionId, Known>,
+    dead: BTreeSet<Incarnation>,
 }
 
 impl Oracle {
@@ -71,16 +72,20 @@ impl Oracle {
     /// `holder` has the primary copy from now on.
     pub(crate) fn held(&mut self, id: &SessionId, holder: Incarnation, now: Instant) {
         if let Some(known) = self.known.get_mut(id) {
+            if known.holder == Some(holder) {
+                return;
+            }
             if known.holder_died {
                 known.found_again = now;
             }
             known.holder = Some(holder);
-            known.holder_died = false;
+            known.holder_died = self.dead.contains(&holder);
         }
     }
 
     /// An incarnation died, or was fenced: what only it held may be gone.
     pub(crate) fn died(&mut self, incarnation: Incarnation) {
+        self.dead.insert(incarnation);
         for known in self.known.values_mut() {
             if known.holder == Some(incarnation) {
                 known.holder_died = true;

@@ -311,3 +311,19 @@ fn a_check_names_each_fault() {
     let stolen = |l: &mut Layout| l.placements[0].manager = Incarnation::new(9);
     assert_eq!(after(stolen), Err(LayoutFault::BrokenSuccession(bucket)));
 }
+
+#[test]
+fn a_former_manager_is_preferred_as_deputy_to_one_with_less_to_do() {
+    let mut layout = founded(6);
+    let mut last = 1;
+    apply(&mut layout, Change::Join(Standing::Ready), &mut last);
+    apply(&mut layout, Change::Join(Standing::Ready), &mut last);
+    let managed_and_deputised = [(1, 2), (1, 2), (1, 2), (1, 2), (2, 1), (3, 2)];
+    for (placement, (manager, deputy)) in layout.placements.iter_mut().zip(managed_and_deputised) {
+        placement.manager = Incarnation::new(manager);
+        placement.deputies = vec![Incarnation::new(deputy)];
+    }
+    let next = step(&layout, &AssignmentTerms::default());
+    assert_eq!(next.placements[0].manager, Incarnation::new(2));
+    assert_eq!(next.placements[0].deputies, [Incarnation::new(1)]);
+}

@@ -126,7 +126,8 @@ pub enum Output {
     Close(BucketId),
     /// A layout of at least this version exists; fetch it from the authority.
     WantLayout(LayoutVersion),
-    /// Everything that this leaving member held is elsewhere, and it manages nothing.
+    /// Everything that this leaving member held is elsewhere, and it manages nothing. Said each
+    /// time that [`Input::Evacuate`] is given and nothing is left.
     Evacuated,
     /// Something that an operator or a listener wants to know.
     Event(Event),

@@ -43,6 +43,10 @@ impl Markers {
             .map(|(id, marker)| (*id, marker.tenure))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, Tenure)> {
+        self.0.iter().map(|(_, id, marker)| (*id, marker.tenure))
+    }
+
     pub(super) fn forget(&mut self, now: Moment) {
         self.0.retain(|_, marker| marker.until > now);
     }

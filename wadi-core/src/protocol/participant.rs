@@ -52,7 +52,6 @@ pub struct Participant {
     directory: Directory,
     asks: Asks,
     evacuation: Option<Evacuation>,
-    evacuated: bool,
     returned: Vec<ReturnedCopy>,
 }
 
@@ -73,7 +72,6 @@ impl Participant {
             directory: Directory::default(),
             asks: Asks::default(),
             evacuation: None,
-            evacuated: false,
             returned: Vec::new(),
         }
     }
@@ -199,8 +197,11 @@ impl Participant {
         holdings: &dyn Holdings,
         out: &mut Vec<Output>,
     ) {
-        let known = self.layout.as_ref();
-        if known.is_some_and(|known| layout.version <= known.version) || !layout.is_member(self.me)
+        let known = self.layout.clone();
+        if known
+            .as_ref()
+            .is_some_and(|known| layout.version <= known.version)
+            || !layout.is_member(self.me)
         {
             return;
         }
@@ -208,6 +209,9 @@ impl Participant {
         let returned = std::mem::take(&mut self.returned);
         self.with_turn(now, holdings, out, |this, turn| {
             this.directory.adopt(turn, &mut this.markers);
+            if known.is_none() {
+                this.copies.tell_markers(turn, &this.markers);
+            }
             for copy in returned {
                 this.copies
                     .take_back(turn, copy.id, copy.tenure, copy.revision, copy.state);
@@ -324,7 +328,7 @@ impl Participant {
             }
             Body::NotMine { bucket } => self.directory.not_mine(turn, from, bucket),
             Body::Pulled { bucket } if from_manager => {
-                self.directory.pulled(bucket);
+                self.directory.pulled(turn, bucket);
                 self.push_evacuation(turn, false);
             }
             // From the manager to holders and askers.
@@ -410,6 +414,9 @@ impl Participant {
                 Timer::Mark(id) => this.directory.mark_again(turn, id),
                 Timer::Offer(id) => this.copies.offer(turn, id),
                 Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
+                Timer::HandOver(bucket) => {
+                    this.directory.hand_over_again(turn, &this.markers, bucket)
+                }
                 Timer::Inquire(scope) => this.directory.inquire_again(turn, scope),
                 Timer::Missing(id) => {
                     this.directory.missing_again(turn, id);
@@ -478,12 +485,8 @@ impl Participant {
         evacuation.push(turn, again);
         let nothing_left = turn.holdings.some(1, &|_| false).is_empty();
         if nothing_left && self.copies.is_settled() && self.directory.is_empty() {
-            if !self.evacuated {
-                self.evacuated = true;
-                turn.out.push(Output::Evacuated);
-            }
+            turn.out.push(Output::Evacuated);
         } else {
-            self.evacuated = false;
             turn.timers
                 .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
         }

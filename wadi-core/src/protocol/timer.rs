@@ -29,6 +29,8 @@ pub enum Timer {
     Offer(SessionId),
     /// Ask again for a bucket's directory.
     Pull(BucketId),
+    /// Send a bucket's directory again to its new manager.
+    HandOver(BucketId),
     /// Ask everybody again who has not reported.
     Inquire(Scope),
     /// A session that died with its holder counts as lost from now on.

@@ -65,7 +65,13 @@ fn everything_can_be_reached(world: &mut World) {
         for host in 0..world.hosts.len() {
             let (served, refused) = (world.acknowledged, world.unavailable);
             world.request(Wish::Read, id, host);
-            world.run_until(world.now + SECOND);
+            let until = world.now + SECOND;
+            while world.now < until
+                && (world.acknowledged, world.unavailable) == (served, refused)
+                && world.violation.is_none()
+            {
+                world.run_until(world.now + SECOND / 50);
+            }
             if world.violation.is_some() {
                 return;
             }

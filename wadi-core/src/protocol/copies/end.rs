@@ -31,6 +31,15 @@ impl Copies {
         turn.await_answer(Timer::End(id));
     }
 
+    /// A node that came back tells the managers of every end that it knows: its markers may be the
+    /// last ones.
+    pub(in crate::protocol) fn tell_markers(&mut self, turn: &mut Turn<'_>, markers: &Markers) {
+        for (id, tenure) in markers.iter() {
+            self.ending.insert(id, tenure);
+            turn.await_answer(Timer::End(id));
+        }
+    }
+
     /// Tells the manager again; whether it has not answered yet.
     pub(in crate::protocol) fn end_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
         let Some(&tenure) = self.ending.get(&id) else {

@@ -183,7 +183,12 @@ impl Copies {
             turn.send_to_manager(&id, Body::End { id, tenure: ended });
             return false;
         }
-        if self.is_below_floor(&id, tenure) {
+        // What was sealed here is remembered by the sealed copy itself, what was dropped by the floor.
+        let seen_before = self
+            .sealed
+            .get(bucket, &id)
+            .is_some_and(|sealed| tenure <= sealed.tenure && !sabotage::is_off(Rule::Floor));
+        if seen_before || self.is_below_floor(&id, tenure) {
             return false;
         }
         if let Some(copy) = turn.holdings.get(&id) {

@@ -90,14 +90,39 @@ impl Directory {
         from: Incarnation,
         bucket: BucketId,
     ) {
+        if self.hand_over(turn, markers, from, bucket) {
+            // The new manager does not ask again once it has it, so this node must.
+            turn.await_answer(Timer::HandOver(bucket));
+        } else {
+            turn.send(from, Body::NotMine { bucket });
+        }
+    }
+
+    /// Sends the directory again; whether the new manager has not said that it arrived.
+    pub(in crate::protocol) fn hand_over_again(
+        &self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        bucket: BucketId,
+    ) -> bool {
+        let manager = turn.layout.placement(bucket).manager;
+        self.hand_over(turn, markers, manager, bucket)
+    }
+
+    fn hand_over(
+        &self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        to: Incarnation,
+        bucket: BucketId,
+    ) -> bool {
         let epoch = turn.epoch(bucket);
         let Some(given) = self
             .handed_over
             .get(&bucket)
             .filter(|given| given.to_epoch == epoch)
         else {
-            turn.send(from, Body::NotMine { bucket });
-            return;
+            return false;
         };
         let mut records: Vec<_> = given
             .entries
@@ -131,7 +156,8 @@ impl Directory {
             doubt_for: given.doubt_until.since(turn.now),
             lost_for: given.lost_until.since(turn.now),
         };
-        turn.send(from, body);
+        turn.send(to, body);
+        true
     }
 
     /// The previous manager's directory.
@@ -150,6 +176,8 @@ impl Directory {
         lost_for: Duration,
     ) {
         if !self.is_pulling(bucket, from) {
+            // It came before, or everybody was asked instead: either way it is not needed.
+            turn.send(from, Body::Pulled { bucket });
             return;
         }
         turn.answered(Timer::Pull(bucket));
@@ -235,7 +263,8 @@ impl Directory {
     }
 
     /// The new manager has it.
-    pub(in crate::protocol) fn pulled(&mut self, bucket: BucketId) {
+    pub(in crate::protocol) fn pulled(&mut self, turn: &mut Turn<'_>, bucket: BucketId) {
+        turn.answered(Timer::HandOver(bucket));
         self.handed_over.remove(&bucket);
     }
 }

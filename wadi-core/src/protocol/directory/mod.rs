@@ -142,6 +142,7 @@ impl Directory {
                 .is_some_and(|given| given.to_epoch != placement.since)
             {
                 self.handed_over.remove(&bucket);
+                turn.timers.stop(Timer::HandOver(bucket));
             }
             if let Some(managed) = self.managed.get(&bucket)
                 && (!mine || managed.epoch != placement.since)
