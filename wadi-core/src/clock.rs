@@ -91,7 +91,9 @@ impl Clock for BootClock {
     fn unix_seconds(&self) -> u32 {
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+            .map_or(0, |since| {
+                u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+            })
     }
 }
 

@@ -168,14 +168,20 @@ impl Attributes {
     }
 
     pub(super) fn keys(&mut self) -> Vec<String> {
-        self.slots().iter().map(|slot| slot.key.to_string()).collect()
+        self.slots()
+            .iter()
+            .map(|slot| slot.key.to_string())
+            .collect()
     }
 
     pub(super) fn len(&mut self) -> usize {
         self.slots().len()
     }
 
-    pub(super) fn get<T: Attribute>(&mut self, key: &str) -> Result<Option<Found<T>>, SessionError> {
+    pub(super) fn get<T: Attribute>(
+        &mut self,
+        key: &str,
+    ) -> Result<Option<Found<T>>, SessionError> {
         let Ok(at) = self.find(key) else {
             return Ok(None);
         };
@@ -186,7 +192,8 @@ impl Attributes {
             }
             Cell::Written(value) => {
                 let mut bytes = Vec::new();
-                nested::run(|| value.encode(&mut bytes)).map_err(|fault| unencodable(key, fault))?;
+                nested::run(|| value.encode(&mut bytes))
+                    .map_err(|fault| unencodable(key, fault))?;
                 return decode(key, &bytes).map(|value| Some(Found::Own(value)));
             }
             Cell::Read(both) => (&both.0, Some(&both.1)),
@@ -293,7 +300,10 @@ impl Attributes {
     pub(super) fn freeze(&mut self) -> Result<Emptied, SessionError> {
         let bytes = self.encode()?;
         self.charged = bytes.len() as u32;
-        Ok(Emptied(std::mem::replace(&mut self.form, Form::Frozen(bytes))))
+        Ok(Emptied(std::mem::replace(
+            &mut self.form,
+            Form::Frozen(bytes),
+        )))
     }
 
     pub(super) const fn is_frozen(&self) -> bool {
@@ -324,7 +334,10 @@ mod tests {
         attributes.insert(key, prepared, LIMIT).unwrap();
     }
 
-    fn read<T: Attribute>(attributes: &mut Attributes, key: &str) -> Result<Option<T>, SessionError> {
+    fn read<T: Attribute>(
+        attributes: &mut Attributes,
+        key: &str,
+    ) -> Result<Option<T>, SessionError> {
         Ok(attributes.get::<T>(key)?.map(|found| match found {
             Found::Shared(value) => value::as_type::<T>(&value).unwrap().clone(),
             Found::Own(value) => value,
@@ -351,7 +364,10 @@ mod tests {
         attributes.freeze().unwrap();
         assert!(attributes.is_frozen());
         assert_eq!(read::<u64>(&mut attributes, "n"), Ok(Some(7)));
-        assert_eq!(read(&mut attributes, "who"), Ok(Some(Old { name: "ann".into() })));
+        assert_eq!(
+            read(&mut attributes, "who"),
+            Ok(Some(Old { name: "ann".into() }))
+        );
         assert_eq!(read::<u64>(&mut attributes, "none"), Ok(None));
         assert_eq!(attributes.len(), 2);
     }
@@ -360,19 +376,31 @@ mod tests {
     fn another_type_goes_through_the_encoding() {
         let mut attributes = Attributes::new();
         put(&mut attributes, "who", Old { name: "ann".into() });
-        let new = New { name: "ann".into(), mail: None };
+        let new = New {
+            name: "ann".into(),
+            mail: None,
+        };
         assert_eq!(read(&mut attributes, "who"), Ok(Some(new)));
         put(&mut attributes, "s", "borrowed for ever");
-        assert_eq!(read(&mut attributes, "s"), Ok(Some("borrowed for ever".to_owned())));
+        assert_eq!(
+            read(&mut attributes, "s"),
+            Ok(Some("borrowed for ever".to_owned()))
+        );
     }
 
     #[test]
     fn a_reader_that_knows_fewer_fields_loses_none() {
         let mut attributes = Attributes::new();
-        let new = New { name: "ann".into(), mail: Some("a@b".into()) };
+        let new = New {
+            name: "ann".into(),
+            mail: Some("a@b".into()),
+        };
         put(&mut attributes, "who", new.clone());
         attributes.freeze().unwrap();
-        assert_eq!(read(&mut attributes, "who"), Ok(Some(Old { name: "ann".into() })));
+        assert_eq!(
+            read(&mut attributes, "who"),
+            Ok(Some(Old { name: "ann".into() }))
+        );
         attributes.freeze().unwrap();
         assert_eq!(read(&mut attributes, "who"), Ok(Some(new)));
     }
@@ -384,7 +412,10 @@ mod tests {
         put(&mut attributes, "n", 1_u8);
         attributes.freeze().unwrap();
         let wrong = read::<u64>(&mut attributes, "who");
-        assert!(matches!(wrong, Err(SessionError::Undecodable { .. })), "{wrong:?}");
+        assert!(
+            matches!(wrong, Err(SessionError::Undecodable { .. })),
+            "{wrong:?}"
+        );
         assert_eq!(read::<u8>(&mut attributes, "n"), Ok(Some(1)));
         attributes.freeze().unwrap();
         assert_eq!(read(&mut attributes, "who"), Ok(Some("ann".to_owned())));
@@ -396,7 +427,10 @@ mod tests {
         put(&mut attributes, "a", "x".repeat(6000));
         let prepared = Prepared::new("b", "y".repeat(6000)).unwrap();
         let refused = attributes.insert("b", prepared, LIMIT).map(drop);
-        assert!(matches!(refused, Err(SessionError::TooLarge { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SessionError::TooLarge { .. })),
+            "{refused:?}"
+        );
         assert_eq!(attributes.keys(), ["a"]);
         attributes.discard("a").unwrap();
         put(&mut attributes, "b", "y".repeat(6000));
@@ -417,10 +451,16 @@ mod tests {
         }
         let mut attributes = Attributes::new();
         put(&mut attributes, "a", 1_u8);
-        let prepared = Prepared { value: Stubborn, charge: 0 };
+        let prepared = Prepared {
+            value: Stubborn,
+            charge: 0,
+        };
         attributes.insert("s", prepared, LIMIT).unwrap();
         let refused = attributes.freeze().map(drop).unwrap_err();
-        assert!(matches!(refused, SessionError::Unencodable { .. }), "{refused:?}");
+        assert!(
+            matches!(refused, SessionError::Unencodable { .. }),
+            "{refused:?}"
+        );
         assert!(!refused.to_string().contains("secret"));
         assert!(!attributes.is_frozen());
         assert_eq!(read::<u8>(&mut attributes, "a"), Ok(Some(1)));

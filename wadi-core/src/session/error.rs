@@ -51,7 +51,9 @@ pub enum SessionError {
         limit: usize,
     },
     /// This node holds as many sessions as it may.
-    #[error("this node already holds {limit} sessions, its limit; raise `max_sessions` or add a node")]
+    #[error(
+        "this node already holds {limit} sessions, its limit; raise `max_sessions` or add a node"
+    )]
     TooManySessions {
         /// How many it may hold.
         limit: usize,

@@ -55,8 +55,8 @@ pub(super) fn thaw(
     let mut last: Option<&str> = None;
     for _ in 0..count {
         let len = reader.length()?;
-        let key = std::str::from_utf8(&bytes[reader.take(len)?])
-            .map_err(|_| DecodeFault::Malformed)?;
+        let key =
+            std::str::from_utf8(&bytes[reader.take(len)?]).map_err(|_| DecodeFault::Malformed)?;
         if last.is_some_and(|last| last >= key) {
             return Err(DecodeFault::Malformed);
         }
@@ -148,7 +148,10 @@ mod tests {
     fn attributes_come_back() {
         let bytes = sample();
         let mut seen = Vec::new();
-        thaw(&bytes, |key, value| seen.push((key.to_owned(), bytes[value].to_vec()))).unwrap();
+        thaw(&bytes, |key, value| {
+            seen.push((key.to_owned(), bytes[value].to_vec()))
+        })
+        .unwrap();
         let expected = [("", vec![0xC0]), ("a", vec![7; 300]), ("b", vec![])]
             .map(|(key, value)| (key.to_owned(), value));
         assert_eq!(seen, expected);
@@ -171,10 +174,17 @@ mod tests {
         let spelt: &[u8] = &[FORMAT, 0x80, 0];
         let huge: &[u8] = &[FORMAT, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F];
         for bytes in [disordered, twice, spelt, huge] {
-            assert_eq!(check_frozen(bytes), Err(DecodeFault::Malformed), "{bytes:?}");
+            assert_eq!(
+                check_frozen(bytes),
+                Err(DecodeFault::Malformed),
+                "{bytes:?}"
+            );
         }
         assert_eq!(check_frozen(&[9, 0]), Err(DecodeFault::UnknownFormat));
-        assert_eq!(check_frozen(&[FORMAT, 1, 1, 0xFF, 0]), Err(DecodeFault::Malformed));
+        assert_eq!(
+            check_frozen(&[FORMAT, 1, 1, 0xFF, 0]),
+            Err(DecodeFault::Malformed)
+        );
         assert_eq!(check_frozen(&[FORMAT, 0]), Ok(()));
     }
 }

@@ -87,7 +87,11 @@ impl Drop for Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_alone() { "Guard(alone)" } else { "Guard(shared)" })
+        f.write_str(if self.is_alone() {
+            "Guard(alone)"
+        } else {
+            "Guard(shared)"
+        })
     }
 }
 
@@ -256,7 +260,9 @@ impl Held {
         limits: &Limits,
     ) -> Result<(), SessionError> {
         let mut body = self.serving()?;
-        let displaced = body.attributes.insert(key, prepared, limits.max_session_bytes)?;
+        let displaced = body
+            .attributes
+            .insert(key, prepared, limits.max_session_bytes)?;
         body.commit();
         drop(body);
         drop(displaced);
@@ -319,7 +325,9 @@ impl Held {
             let result = change(&mut value);
             Prepared::new(key, value).map(|prepared| (result, prepared))
         })?;
-        let displaced = body.attributes.insert(key, prepared, limits.max_session_bytes)?;
+        let displaced = body
+            .attributes
+            .insert(key, prepared, limits.max_session_bytes)?;
         body.commit();
         drop(body);
         drop(displaced);

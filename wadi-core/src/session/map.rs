@@ -97,7 +97,8 @@ impl SessionMap {
 
     /// Takes a session out if it is this very one, and not another that took its place.
     pub fn remove_exactly(&self, id: &SessionId, held: &Arc<Held>) -> bool {
-        self.remove_where(id, |there| Arc::ptr_eq(there, held)).is_some()
+        self.remove_where(id, |there| Arc::ptr_eq(there, held))
+            .is_some()
     }
 
     fn remove_where(
@@ -124,7 +125,9 @@ impl SessionMap {
             return Vec::new();
         };
         let shard = shard.read();
-        let sessions = shard.iter().map(|entry| (entry.id, Arc::clone(&entry.held)));
+        let sessions = shard
+            .iter()
+            .map(|entry| (entry.id, Arc::clone(&entry.held)));
         sessions.collect()
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use super::SessionId;
 use super::endings::{Ending, Endings};
 use super::error::SessionError;
 use super::held::{Body, Guard, Held, Phase};
@@ -13,8 +14,7 @@ use super::keyring::{IdText, Keyring, PresentedId};
 use super::limits::Limits;
 use super::map::SessionMap;
 use super::mint::{Managed, ManagesAll, Mint};
-use super::visit::Origin;
-use super::SessionId;
+use super::visit::{Origin, Visit};
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
@@ -266,7 +266,10 @@ impl Sessions {
             return Err(SessionError::TooManySessions { limit });
         }
         let (id, tenure) = self.mint()?;
-        let held = Arc::new(Held::new(Body::new(id, tenure, &self.limits, now), &self.limits));
+        let held = Arc::new(Held::new(
+            Body::new(id, tenure, &self.limits, now),
+            &self.limits,
+        ));
         let guard = held.try_share().expect("nobody else knows it yet");
         let replaced = self.map.insert(id, held);
         debug_assert!(replaced.is_none(), "128 random bits came twice");
@@ -276,7 +279,11 @@ impl Sessions {
     fn mint(&self) -> Result<(SessionId, Tenure), SessionError> {
         let (id, epoch) = self
             .mint
-            .mint(self.clock.unix_seconds(), self.map.buckets(), &*self.managed)
+            .mint(
+                self.clock.unix_seconds(),
+                self.map.buckets(),
+                &*self.managed,
+            )
             .ok_or(SessionError::NoBucket)?;
         Ok((id, Tenure::first(epoch)))
     }
@@ -325,5 +332,32 @@ impl Sessions {
         let mut body = held.body();
         body.touched = body.touched.max(now);
         held.set_deadline(&body, &self.limits);
+    }
+
+    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
+    /// goes on without it, and is told so by its visit's origin.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] after [`Limits::lock_wait`]; [`SessionError::Moved`] when it is
+    /// leaving this node.
+    ///
+    /// # Cancellation
+    ///
+    /// Gives the place in the queue up.
+    pub async fn wait(
+        self: Arc<Self>,
+        presented: &PresentedId,
+        held: Arc<Held>,
+    ) -> Result<Visit, SessionError> {
+        match self.share(&held).await {
+            Ok(guard) => Ok(Visit::holding(self, guard)),
+            Err(SessionError::Ended) => match self.look(presented, self.now()) {
+                Look::Here(guard) => Ok(Visit::holding(self, guard)),
+                Look::Busy(_) => Err(SessionError::Busy),
+                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
+            },
+            Err(error) => Err(error),
+        }
     }
 }

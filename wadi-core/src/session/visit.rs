@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::SessionId;
 use super::attributes::Prepared;
 use super::detached::DetachedSession;
 use super::endings::Ending;
@@ -18,7 +19,6 @@ use super::limits::Expiry;
 use super::nested;
 use super::sessions::Sessions;
 use super::value::{Attribute, Storable};
-use super::SessionId;
 use crate::clock::Moment;
 use crate::tenure::Revision;
 
@@ -298,7 +298,10 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(clippy::unused_async, reason = "in a cluster the manager is told, and answers")]
+    #[allow(
+        clippy::unused_async,
+        reason = "in a cluster the manager is told, and answers"
+    )]
     pub async fn flush(&self) -> Result<(), SessionError> {
         nested::refuse()?;
         let mut state = self.state.lock();
@@ -323,7 +326,10 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(clippy::unused_async, reason = "in a cluster the managers are told, and answer")]
+    #[allow(
+        clippy::unused_async,
+        reason = "in a cluster the managers are told, and answer"
+    )]
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
             Some(held) => self.sessions.renew(&held).map(drop),
