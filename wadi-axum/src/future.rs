@@ -132,7 +132,7 @@ where
                 } => {
                     let mut response = ready!(inner.poll(context))?;
                     if let Some(visit) = visit.leave() {
-                        response = commit(&visit, response, &shared.cookie);
+                        response = commit(&visit, response, shared);
                     }
                     return Poll::Ready(Ok(response));
                 }

@@ -7,10 +7,11 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 
-use crate::lifecycle::{Lifecycle, Phase};
+use crate::WadiLayer;
+use crate::lifecycle::Phase;
 
 /// `GET /healthz` and `GET /readyz`.
-pub(crate) fn routes<S>(lifecycle: Lifecycle) -> Router<S>
+pub(crate) fn routes<S>(wadi: WadiLayer) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -22,7 +23,9 @@ where
         .route(
             "/readyz",
             get(move || async move {
-                match lifecycle.phase() {
+                match wadi.phase() {
+                    // A layer for tests is open from the start.
+                    Phase::NotStarted if wadi.is_open() => answer(StatusCode::OK, "ready\n"),
                     Phase::NotStarted => answer(StatusCode::SERVICE_UNAVAILABLE, "not started\n"),
                     Phase::Serving => answer(StatusCode::OK, "ready\n"),
                     Phase::Leaving | Phase::Closing | Phase::Closed => {

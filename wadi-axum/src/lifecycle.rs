@@ -62,11 +62,6 @@ impl Lifecycle {
         Phase::from_number(self.0.now.load(Ordering::Acquire))
     }
 
-    /// Whether requests may be served: started, and not over.
-    pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.phase(), Phase::NotStarted | Phase::Closed)
-    }
-
     /// Moves forward to `phase`; whether that changed anything.
     pub(crate) fn advance(&self, phase: Phase) -> bool {
         self.0.changes.send_if_modified(|now| {
@@ -117,16 +112,13 @@ mod tests {
     #[test]
     fn it_only_moves_forward() {
         let life = Lifecycle::new();
-        assert!(!life.is_open());
         assert_eq!(life.start(), Ok(()));
         assert_eq!(life.start(), Err(Phase::Serving));
-        assert!(life.is_open());
         assert!(life.advance(Phase::Closing));
         assert!(!life.advance(Phase::Leaving));
         assert_eq!(life.phase(), Phase::Closing);
         assert!(life.advance(Phase::Closed));
         assert_eq!(life.start(), Err(Phase::Closed));
-        assert!(!life.is_open());
     }
 
     #[tokio::test]

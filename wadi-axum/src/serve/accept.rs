@@ -13,7 +13,8 @@ use tower_service::Service;
 use crate::lifecycle::{Lifecycle, Phase};
 
 use super::connection;
-use super::{Departure, Signals, leave_when_asked};
+use super::leave::{Departure, leave_when_asked};
+use super::signal::Signals;
 
 /// The times that serving keeps.
 #[derive(Clone, Copy, Debug)]

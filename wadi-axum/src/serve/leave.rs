@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::lifecycle::{Lifecycle, Phase};
 
-use super::Signals;
+use super::signal::Signals;
 
 /// How the time between *leaving* and *closing* ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

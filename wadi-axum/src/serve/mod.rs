@@ -6,8 +6,7 @@ mod accept;
 mod connection;
 mod entrance;
 mod leave;
+mod on_layer;
 mod signal;
 
-pub(crate) use accept::{Listening, serve};
-pub(crate) use leave::{Departure, leave_when_asked};
-pub(crate) use signal::Signals;
+pub use on_layer::ServeError;

@@ -1,0 +1,50 @@
+//! `/list/{name}`: values appended one by one, so that a test can see which writes survived.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use wadi_axum::Session;
+
+use super::app::Shared;
+use super::failure::Failure;
+
+#[derive(Debug, Serialize)]
+pub struct List {
+    list: Vec<String>,
+    node: Arc<str>,
+}
+
+fn key(name: &str) -> String {
+    format!("list.{name}")
+}
+
+/// The body is one value.
+pub async fn append(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    session: Session,
+    value: String,
+) -> Result<Json<List>, Failure> {
+    let list = session.update(&key(&name), |list: &mut Vec<String>| {
+        list.push(value);
+        list.clone()
+    })?;
+    Ok(Json(List {
+        list,
+        node: shared.node,
+    }))
+}
+
+pub async fn read(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    session: Session,
+) -> Result<Json<List>, Failure> {
+    let list = session.get(&key(&name))?.unwrap_or_default();
+    Ok(Json(List {
+        list,
+        node: shared.node,
+    }))
+}
