@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use wadi_axum::config::{CookieMode, SameSite, WadiConfig, WadiConfigBuilder};
-use wadi_core::member::NodeName;
 use wadi_core::session::{ClusterKey, Keyring};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -86,7 +85,7 @@ fn what_does_not_fit_is_refused_by_name() {
         (new().cookie_name("a;b"), "cookie_name"),
         (new().cookie_name("a\r\nb"), "cookie_name"),
         (new().cookie_name("__Host-id"), "cookie_name"),
-        (new().name(NodeName::new("a b")), "name"),
+        (new().name("a b"), "name"),
         (
             new().cookie(CookieMode::Plain).same_site(SameSite::None),
             "same_site",

@@ -2,9 +2,9 @@
 
 use axum::{Router, routing::get};
 use wadi_axum::config::{CookieMode, WadiConfig};
-use wadi_axum::{Session, SessionError, WadiLayer};
+use wadi_axum::{Session, SessionFailure, WadiLayer};
 
-async fn visit(session: Session) -> Result<String, SessionError> {
+async fn visit(session: Session) -> Result<String, SessionFailure> {
     let visits = session.update("visits", |visits: &mut u32| {
         *visits += 1;
         *visits

@@ -44,7 +44,7 @@ struct Counts {
 }
 
 fn counts(wadi: &WadiLayer) -> Counts {
-    let census = wadi.census();
+    let census = wadi.sessions().census();
     Counts {
         live: census.live,
         frozen: census.frozen,

@@ -3,29 +3,30 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use wadi_axum::Session;
-
-use super::failure::Failure;
+use wadi_axum::{Session, SessionError, SessionFailure};
 
 fn key(name: &str) -> String {
     format!("attr.{name}")
 }
 
-pub async fn put(
+pub(super) async fn put(
     Path(name): Path<String>,
     session: Session,
     value: Bytes,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, SessionFailure> {
     // A copy of its own, because the body's buffer may be much larger than the value.
     session.insert(&key(&name), Bytes::copy_from_slice(&value))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn get(Path(name): Path<String>, session: Session) -> Result<Bytes, Answer> {
+pub(super) async fn get(Path(name): Path<String>, session: Session) -> Result<Bytes, Answer> {
     session.get(&key(&name))?.ok_or(Answer::Absent)
 }
 
-pub async fn delete(Path(name): Path<String>, session: Session) -> Result<StatusCode, Answer> {
+pub(super) async fn delete(
+    Path(name): Path<String>,
+    session: Session,
+) -> Result<StatusCode, Answer> {
     match session.remove::<Bytes>(&key(&name))? {
         Some(_) => Ok(StatusCode::NO_CONTENT),
         None => Err(Answer::Absent),
@@ -34,13 +35,13 @@ pub async fn delete(Path(name): Path<String>, session: Session) -> Result<Status
 
 /// Why there are no bytes.
 #[derive(Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     Absent,
-    Failed(Failure),
+    Failed(SessionFailure),
 }
 
-impl<E: Into<Failure>> From<E> for Answer {
-    fn from(error: E) -> Self {
+impl From<SessionError> for Answer {
+    fn from(error: SessionError) -> Self {
         Self::Failed(error.into())
     }
 }

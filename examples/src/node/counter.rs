@@ -5,24 +5,23 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use wadi_axum::Session;
+use wadi_axum::{Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 const KEY: &str = "counter";
 
 #[derive(Debug, Serialize)]
-pub struct Count {
+pub(super) struct Count {
     count: u64,
     node: Arc<str>,
 }
 
 /// Overlapping increments all count.
-pub async fn increment(
+pub(super) async fn increment(
     State(shared): State<Shared>,
     session: Session,
-) -> Result<Json<Count>, Failure> {
+) -> Result<Json<Count>, SessionFailure> {
     let count = session.update(KEY, |count: &mut u64| {
         *count += 1;
         *count
@@ -34,7 +33,10 @@ pub async fn increment(
 }
 
 /// Only reading creates no session.
-pub async fn read(State(shared): State<Shared>, session: Session) -> Result<Json<Count>, Failure> {
+pub(super) async fn read(
+    State(shared): State<Shared>,
+    session: Session,
+) -> Result<Json<Count>, SessionFailure> {
     let count = session.get(KEY)?.unwrap_or_default();
     Ok(Json(Count {
         count,

@@ -11,15 +11,14 @@ use axum::response::Sse;
 use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
-use wadi_axum::{DetachedSession, Session};
+use wadi_axum::{DetachedSession, Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 const KEY: &str = "events";
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Asked {
+pub(super) struct Asked {
     n: u64,
     ms: u64,
 }
@@ -31,15 +30,15 @@ struct Streaming {
     pause: Duration,
 }
 
-pub async fn events(
+pub(super) async fn events(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,
     session: Session,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, SessionFailure> {
     // A write before the head, so that there is a session and the client has its cookie.
     session.update(KEY, |_: &mut u64| ())?;
     let streaming = Streaming {
-        session: session.detach()?,
+        session: session.detach(),
         leaving: Box::pin(shared.wadi.leaving()),
         left: asked.n,
         pause: Duration::from_millis(asked.ms),

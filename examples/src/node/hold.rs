@@ -6,31 +6,30 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
-use wadi_axum::Session;
+use wadi_axum::{Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 /// Nobody holds a session for longer than a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub(super) struct Asked {
     ms: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Held {
+pub(super) struct Held {
     held_ms: u64,
     holds: u64,
     node: Arc<str>,
 }
 
-pub async fn hold(
+pub(super) async fn hold(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,
     session: Session,
-) -> Result<Json<Held>, Failure> {
+) -> Result<Json<Held>, SessionFailure> {
     let time = Duration::from_millis(asked.ms).min(LONGEST);
     let holds = session.update("holds", |holds: &mut u64| {
         *holds += 1;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use wadi_axum::Session;
+use wadi_axum::{Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 #[derive(Debug, Serialize)]
-pub struct List {
+pub(super) struct List {
     list: Vec<String>,
     node: Arc<str>,
 }
@@ -21,12 +20,12 @@ fn key(name: &str) -> String {
 }
 
 /// The body is one value.
-pub async fn append(
+pub(super) async fn append(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     session: Session,
     value: String,
-) -> Result<Json<List>, Failure> {
+) -> Result<Json<List>, SessionFailure> {
     let list = session.update(&key(&name), |list: &mut Vec<String>| {
         list.push(value);
         list.clone()
@@ -37,11 +36,11 @@ pub async fn append(
     }))
 }
 
-pub async fn read(
+pub(super) async fn read(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     session: Session,
-) -> Result<Json<List>, Failure> {
+) -> Result<Json<List>, SessionFailure> {
     let list = session.get(&key(&name))?.unwrap_or_default();
     Ok(Json(List {
         list,

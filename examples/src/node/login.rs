@@ -6,44 +6,46 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Form, Json};
 use serde::{Deserialize, Serialize};
-use wadi_axum::Session;
+use wadi_axum::{Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 const KEY: &str = "user";
 
 #[derive(Debug, Deserialize)]
-pub struct Login {
+pub(super) struct Login {
     user: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Me {
+pub(super) struct Me {
     user: Option<String>,
     node: Arc<str>,
 }
 
-pub async fn login(
+pub(super) async fn login(
     State(shared): State<Shared>,
     session: Session,
     Form(login): Form<Login>,
-) -> Result<Json<Me>, Failure> {
+) -> Result<Json<Me>, SessionFailure> {
     session.insert(KEY, login.user.clone())?;
     // Whoever planted or saw the id of before the login gains nothing by it.
-    session.cycle_id()?;
+    session.cycle_id().await?;
     Ok(Json(Me {
         user: Some(login.user),
         node: shared.node,
     }))
 }
 
-pub async fn logout(session: Session) -> Result<StatusCode, Failure> {
-    session.flush()?;
+pub(super) async fn logout(session: Session) -> Result<StatusCode, SessionFailure> {
+    session.flush().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn me(State(shared): State<Shared>, session: Session) -> Result<Json<Me>, Failure> {
+pub(super) async fn me(
+    State(shared): State<Shared>,
+    session: Session,
+) -> Result<Json<Me>, SessionFailure> {
     let user = session.get(KEY)?;
     Ok(Json(Me {
         user,

@@ -5,7 +5,6 @@ pub mod app;
 mod attributes;
 mod counter;
 mod events;
-mod failure;
 mod hold;
 mod list;
 mod login;

@@ -3,22 +3,21 @@
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
-use wadi_axum::{DetachedSession, Session};
+use wadi_axum::{DetachedSession, Session, SessionFailure};
 
 use super::app::Shared;
-use super::failure::Failure;
 
 const KEY: &str = "messages";
 const LARGEST_MESSAGE: usize = 64 * 1024;
 
-pub async fn socket(
+pub(super) async fn socket(
     State(shared): State<Shared>,
     session: Session,
     upgrade: WebSocketUpgrade,
-) -> Result<Response, Failure> {
+) -> Result<Response, SessionFailure> {
     // A write before the head, so that there is a session and the client has its cookie.
     session.update(KEY, |_: &mut u64| ())?;
-    let session = session.detach()?;
+    let session = session.detach();
     Ok(upgrade
         .max_message_size(LARGEST_MESSAGE)
         .on_upgrade(move |socket| echo(socket, session, shared)))

@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(config.max_sessions(), 12);
         assert_eq!(config.buckets().get(), 16);
         assert!(config.x_wadi());
-        assert_eq!(config.name().as_str(), "n1");
+        assert_eq!(config.name(), "n1");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wadi_core::bucket::BucketCount;
-use wadi_core::member::NodeName;
 use wadi_core::session::{ClusterKey, Keyring, Limits};
 
 use super::error::ConfigError;
@@ -79,7 +78,7 @@ options! {
     /// says nothing about ownership.
     ///
     /// Default `node`. 1 to 63 letters, digits, `-`, `_` or `.`.
-    name: NodeName = NodeName::new("node");
+    name: String = "node".to_owned();
 
     /// How long a session lives without a request.
     ///

@@ -87,7 +87,6 @@ fn budgets(config: &WadiConfig) -> Result<(), ConfigError> {
 
 fn names(config: &WadiConfig) -> Result<(), ConfigError> {
     let name = config.name();
-    let name = name.as_str();
     let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     require(
         (1..=63).contains(&name.len()) && name.bytes().all(letter),

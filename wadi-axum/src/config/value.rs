@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use wadi_core::bucket::BucketCount;
-use wadi_core::member::NodeName;
 
 use crate::cookie::SameSite;
 
@@ -145,12 +144,6 @@ impl OptionValue for String {
             Scalar::Text(text) => Ok(text),
             _ => Err("is a text".into()),
         }
-    }
-}
-
-impl OptionValue for NodeName {
-    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
-        String::from_scalar(scalar).map(Self::new)
     }
 }
 
