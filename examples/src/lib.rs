@@ -1,1 +1,3 @@
-//! Runnable applications.
+//! Runnable applications, and the modules that they are made of.
+
+pub mod node;

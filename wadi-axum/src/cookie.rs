@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
-use wadi_core::session::{IdText, PresentedId};
+use wadi_core::session::{ID_TEXT_LEN, IdText, PresentedId};
 
 /// How many well-formed ids of one request are looked at; browsers send one.
 pub const MAX_PRESENTED: usize = 4;
@@ -97,9 +98,11 @@ impl Cookie {
         let mut left = MAX_PRESENTED;
         for header in headers.get_all(COOKIE) {
             let header = header.as_bytes();
-            let header = &header[..header.len().min(MAX_HEADER)];
-            for pair in header.split(|byte| *byte == b';') {
-                let Some(presented) = self.value(pair).and_then(PresentedId::parse) else {
+            let mut rest = &header[..header.len().min(MAX_HEADER)];
+            while !rest.is_empty() {
+                let (text, after) = self.next(rest);
+                rest = after;
+                let Some(presented) = text.and_then(PresentedId::parse) else {
                     continue;
                 };
                 left -= 1;
@@ -110,11 +113,24 @@ impl Cookie {
         }
     }
 
-    /// The value of `pair` if it is this cookie's.
-    fn value<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
-        let pair = pair.trim_ascii();
-        let rest = pair.strip_prefix(self.name.as_bytes())?;
-        rest.strip_prefix(b"=")
+    /// The value of the first pair of `cookies` if it is this cookie's, and the pairs after it.
+    fn next<'a>(&self, cookies: &'a [u8]) -> (Option<&'a [u8]>, &'a [u8]) {
+        let pair = cookies.trim_ascii_start();
+        let value = pair
+            .strip_prefix(self.name.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="));
+        // Most often an id stands here, and then its length says where the pair ends.
+        if let Some(value) = value
+            && let Some((text, after)) = value.split_at_checked(ID_TEXT_LEN)
+            && let [] | [b';', ..] = after
+        {
+            return (Some(text), after.get(1..).unwrap_or_default());
+        }
+        let end = memchr(b';', pair).unwrap_or(pair.len());
+        let after = pair.get(end + 1..).unwrap_or_default();
+        // Whatever stands before the end of the pair is too long or too short, but for spaces.
+        let value = value.map(|value| value[..end - (pair.len() - value.len())].trim_ascii_end());
+        (value, after)
     }
 
     /// The header that sets it.
@@ -189,10 +205,10 @@ mod tests {
         let text = text.expose();
         assert_eq!(seen(&format!("__Host-wadi={text}")), [1]);
         assert_eq!(seen(&format!("a=b;  __Host-wadi={text} ;c")), [1]);
-        assert_eq!(seen(&format!("x__Host-wadi={text}")), []);
-        assert_eq!(seen(&format!("__Host-wadi2={text}")), []);
-        assert_eq!(seen(&format!("__Host-wadi={text}A")), []);
-        assert_eq!(seen("__Host-wadi=; =; ;;;__Host-wadi"), []);
+        assert_eq!(seen(&format!("x__Host-wadi={text}")), [0_u8; 0]);
+        assert_eq!(seen(&format!("__Host-wadi2={text}")), [0_u8; 0]);
+        assert_eq!(seen(&format!("__Host-wadi={text}A")), [0_u8; 0]);
+        assert_eq!(seen("__Host-wadi=; =; ;;;__Host-wadi"), [0_u8; 0]);
     }
 
     #[test]

@@ -67,7 +67,8 @@ pin_project! {
         // Somebody holds the session alone.
         Waiting {
             wait: Wait,
-            ready: Option<(S, Request<ReqBody>)>,
+            // Boxed, so that a request that need not wait does not carry its room.
+            ready: Option<Box<(S, Request<ReqBody>)>>,
             shared: Arc<Shared>,
         },
         Refused,
@@ -93,13 +94,13 @@ where
         Self { step }
     }
 
-    pub(crate) const fn waiting(
+    pub(crate) fn waiting(
         wait: Wait,
         service: S,
         request: Request<ReqBody>,
         shared: Arc<Shared>,
     ) -> Self {
-        let ready = Some((service, request));
+        let ready = Some(Box::new((service, request)));
         let step = Step::Waiting {
             wait,
             ready,
@@ -132,7 +133,7 @@ where
                 } => {
                     let mut response = ready!(inner.poll(context))?;
                     if let Some(visit) = visit.leave() {
-                        response = commit(&visit, response, &shared.cookie);
+                        response = commit(&visit, response, shared);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -143,7 +144,7 @@ where
                     shared,
                 } => match ready!(wait.as_mut().poll(context)) {
                     Ok(visit) => {
-                        let (mut service, mut request) = ready
+                        let (mut service, mut request) = *ready
                             .take()
                             .expect("a future is not polled after it is ready");
                         let visit = Arc::new(visit);

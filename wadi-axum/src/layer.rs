@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tower_layer::Layer;
 use wadi_core::session::{ClusterKey, Keyring, Sessions};
 
+use crate::config::WadiConfig;
 use crate::cookie::{Cookie, SameSite};
+use crate::node::Node;
 use crate::service::WadiService;
 
 /// What a layer is made of.
@@ -15,13 +17,24 @@ use crate::service::WadiService;
 pub struct Settings {
     sessions: Sessions,
     cookie: Cookie,
+    config: WadiConfig,
 }
 
 impl Settings {
     /// A node's sessions, and the cookie that carries their ids.
     #[must_use]
-    pub const fn new(sessions: Sessions, cookie: Cookie) -> Self {
-        Self { sessions, cookie }
+    pub fn new(sessions: Sessions, cookie: Cookie) -> Self {
+        let config = WadiConfig::default();
+        Self {
+            sessions,
+            cookie,
+            config,
+        }
+    }
+
+    /// The configuration from which the sessions and the cookie were made.
+    pub(crate) fn with_config(self, config: WadiConfig) -> Self {
+        Self { config, ..self }
     }
 }
 
@@ -38,6 +51,7 @@ pub struct WadiLayer {
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) cookie: Cookie,
+    pub(crate) node: Node,
     open: AtomicBool,
     told_once: AtomicBool,
 }
@@ -46,11 +60,16 @@ impl WadiLayer {
     /// A layer that is not open yet.
     #[must_use]
     pub fn new(settings: impl Into<Settings>) -> Self {
-        let Settings { sessions, cookie } = settings.into();
+        let Settings {
+            sessions,
+            cookie,
+            config,
+        } = settings.into();
         Self {
             shared: Arc::new(Shared {
                 sessions: Arc::new(sessions),
                 cookie,
+                node: Node::new(config),
                 open: AtomicBool::new(false),
                 told_once: AtomicBool::new(false),
             }),
@@ -66,6 +85,10 @@ impl WadiLayer {
         let layer = Self::new(Settings::new(sessions, cookie));
         layer.open();
         layer
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.shared.node
     }
 
     /// The sessions behind it.

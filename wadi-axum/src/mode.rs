@@ -93,7 +93,8 @@ where
                 let visit = Arc::clone(session.visit());
                 let wait = Box::pin(async move { visit.alone().await });
                 let clone = self.inner.clone();
-                let ready = Some((std::mem::replace(&mut self.inner, clone), request));
+                let service = std::mem::replace(&mut self.inner, clone);
+                let ready = Some(Box::new((service, request)));
                 let step = Step::Waiting { wait, ready };
                 return ModeFuture { step };
             }
@@ -135,7 +136,8 @@ pin_project! {
         },
         Waiting {
             wait: Wait,
-            ready: Option<(S, Request<ReqBody>)>,
+            // Boxed, so that a request that need not wait does not carry its room.
+            ready: Option<Box<(S, Request<ReqBody>)>>,
         },
     }
 }
@@ -156,7 +158,7 @@ where
                     if ready!(wait.as_mut().poll(context)).is_err() {
                         return Poll::Ready(Ok(unavailable()));
                     }
-                    let (mut service, request) = ready
+                    let (mut service, request) = *ready
                         .take()
                         .expect("a future is not polled after it is ready");
                     service.call(request)

@@ -41,7 +41,8 @@ impl std::ops::Add<Duration> for Moment {
 
     /// Saturates after about 584 years.
     fn add(self, rhs: Duration) -> Self {
-        let nanos = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
+        let seconds = rhs.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(u64::from(rhs.subsec_nanos()));
         Self(self.0.saturating_add(nanos))
     }
 }

@@ -83,12 +83,12 @@ impl Lifetime {
         match expiry {
             Expiry::Default => Some(Self { idle: None, ..self }),
             Expiry::OnInactivity(idle) => Some(Self {
-                idle: Some(nanos(idle)?),
+                idle: Some(limit(idle)?),
                 ..self
             }),
             Expiry::After(time) => Some(Self {
-                idle: Some(nanos(time.max(limits.idle))?),
-                ends: now + Duration::from_nanos(nanos(time)?.get()),
+                idle: Some(limit(time.max(limits.idle))?),
+                ends: now + Duration::from_nanos(limit(time)?.get()),
             }),
         }
     }
@@ -106,6 +106,14 @@ impl Lifetime {
     }
 }
 
-fn nanos(time: Duration) -> Option<IdleLimit> {
-    IdleLimit::new(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+fn limit(time: Duration) -> Option<IdleLimit> {
+    IdleLimit::new(nanos(time))
+}
+
+/// A time in nanoseconds; saturates after about 584 years.
+#[inline]
+pub(super) const fn nanos(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.subsec_nanos() as u64)
 }

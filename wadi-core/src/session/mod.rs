@@ -1,6 +1,7 @@
 //! Sessions: ids, attributes, the lock, and a node's map of the sessions it holds.
 
 mod attributes;
+mod census;
 mod detached;
 mod endings;
 mod error;
@@ -18,6 +19,7 @@ mod sweep;
 mod value;
 mod visit;
 
+pub use census::Census;
 pub use detached::{Attachment, DetachedSession};
 pub use endings::Ending;
 pub use error::{DecodeFault, SessionError};

@@ -12,7 +12,7 @@ use super::SessionId;
 use super::attributes::Attributes;
 use super::error::{DecodeFault, SessionError};
 use super::held::{Body, Guard, Held, Phase};
-use super::limits::{IdleLimit, Lifetime};
+use super::limits::{IdleLimit, Lifetime, nanos};
 use super::sessions::Sessions;
 use crate::clock::Moment;
 use crate::tenure::{Revision, Tenure};
@@ -42,10 +42,6 @@ struct Portable {
     cookie_age: Option<u64>,
     returned: bool,
     attributes: Bytes,
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Sessions {

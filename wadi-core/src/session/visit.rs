@@ -15,7 +15,7 @@ use super::endings::Ending;
 use super::error::SessionError;
 use super::held::{Guard, Held, Phase};
 use super::keyring::IdText;
-use super::limits::Expiry;
+use super::limits::{Expiry, nanos};
 use super::nested;
 use super::sessions::Sessions;
 use super::value::{Attribute, Storable};
@@ -467,7 +467,8 @@ impl Visit {
         body.touched = body.touched.max(now);
         held.set_deadline(&body, limits);
         let idle = body.lifetime.idle(limits, true);
-        let due = body.cookie_sent == Moment::ZERO || now.since(body.cookie_sent) >= idle / 10;
+        let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
+        let due = body.cookie_sent == Moment::ZERO || age.saturating_mul(10) >= nanos(idle);
         if !due {
             return CookieChange::Keep;
         }
