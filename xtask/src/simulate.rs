@@ -100,12 +100,23 @@ pub(crate) fn hunt() -> Outcome {
     let simulator = sabotaged()?;
     let rules = rules(&simulator)?;
     let seeds = HUNT_SEEDS.to_string();
-    let said = Child::new(&simulator).args(["hunt", "--seeds", &seeds]).limit(LIMIT).listen()?;
+    let said = Child::new(&simulator)
+        .args(["hunt", "--seeds", &seeds])
+        .limit(LIMIT)
+        .listen()?;
     said.require()?;
     // A find proves nothing where the complete build fails on the same seeds.
     let last = last_seed(&said.lines).ok_or_else(|| Failure::failed("the hunt tells no seed"))?;
-    let complete = ["run".to_owned(), "--first=1".to_owned(), format!("--seeds={last}")];
-    let said = Child::new(&simulator).args(complete).limit(LIMIT).silent().listen()?;
+    let complete = [
+        "run".to_owned(),
+        "--first=1".to_owned(),
+        format!("--seeds={last}"),
+    ];
+    let said = Child::new(&simulator)
+        .args(complete)
+        .limit(LIMIT)
+        .silent()
+        .listen()?;
     if !said.success {
         let why = said.lines.iter().rev().find(|line| line.contains("FAILED"));
         return Err(Failure::failed(format!(
@@ -123,7 +134,10 @@ pub(crate) fn hunt() -> Outcome {
 fn last_seed(lines: &[String]) -> Option<u64> {
     let seed = |line: &String| {
         let (_, rest) = line.split_once("found at seed ")?;
-        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+        rest.split(|letter: char| !letter.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
     };
     lines.iter().filter_map(seed).max()
 }
@@ -168,7 +182,10 @@ mod tests {
 
     #[test]
     fn the_last_seed_that_a_hunt_needed_is_read() {
-        let lines = ["  wait  found at seed 3: two owners", "epoch  found at seed 17: a fork"];
+        let lines = [
+            "  wait  found at seed 3: two owners",
+            "epoch  found at seed 17: a fork",
+        ];
         assert_eq!(last_seed(&lines.map(str::to_owned)), Some(17));
         assert_eq!(last_seed(&["nothing".to_owned()]), None);
     }
