@@ -46,13 +46,17 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Fails when the child did.
+    /// Fails when the child did, with its last words.
     pub(crate) fn require(&self) -> Result<(), Failure> {
         if self.success {
-            Ok(())
-        } else {
-            Err(Failure::failed(&self.ended))
+            return Ok(());
         }
+        let last = &self.lines[self.lines.len().saturating_sub(3)..];
+        Err(Failure::failed(format!(
+            "{}: {}",
+            self.ended,
+            last.join(" / ")
+        )))
     }
 }
 
