@@ -52,6 +52,9 @@ pub struct Participant {
     directory: Directory,
     asks: Asks,
     evacuation: Option<Evacuation>,
+    /// It has said that nothing is left: a session that still comes stays with its sender, for this
+    /// process may end at any moment.
+    takes_nothing_more: bool,
     returned: Vec<ReturnedCopy>,
 }
 
@@ -72,6 +75,7 @@ impl Participant {
             directory: Directory::default(),
             asks: Asks::default(),
             evacuation: None,
+            takes_nothing_more: false,
             returned: Vec::new(),
         }
     }
@@ -373,7 +377,7 @@ impl Participant {
                 tenure,
                 revision,
                 state,
-            } => {
+            } if !self.takes_nothing_more => {
                 let copies = &mut self.copies;
                 let here = copies.state(turn, &self.markers, id, tenure, revision, state);
                 if here {
@@ -485,6 +489,7 @@ impl Participant {
         evacuation.push(turn, again);
         let nothing_left = turn.holdings.some(1, &|_| false).is_empty();
         if nothing_left && self.copies.is_settled() && self.directory.is_empty() {
+            self.takes_nothing_more = true;
             turn.out.push(Output::Evacuated);
         } else {
             turn.timers
