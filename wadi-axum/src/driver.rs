@@ -17,9 +17,8 @@ const BATCH: usize = 256;
 pub(crate) async fn run(sessions: Weak<Sessions>, lifecycle: Lifecycle) {
     let mut closed = std::pin::pin!(lifecycle.reached(Phase::Closed));
     while let Some(pause) = sweep(&sessions).await {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = closed.as_mut() => return,
+        if tokio::time::timeout(pause, closed.as_mut()).await.is_ok() {
+            return;
         }
     }
 }

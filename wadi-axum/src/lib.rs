@@ -1,5 +1,33 @@
 //! The WADI session layer and extractor for axum and tower. It knows no protocol.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use wadi_axum::{Session, SessionFailure, WadiConfig, WadiLayer};
+//!
+//! async fn visit(session: Session) -> Result<String, SessionFailure> {
+//!     let visits = session.update("visits", |visits: &mut u32| {
+//!         *visits += 1;
+//!         *visits
+//!     })?;
+//!     Ok(format!("Visit number {visits}."))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let wadi = WadiLayer::new(WadiConfig::default());
+//! let app = Router::new()
+//!     .route("/", get(visit))
+//!     .layer(wadi.clone())
+//!     .merge(wadi.health());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! wadi.serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whoever knows tower-sessions reads [`coming_from_tower_sessions`] next.
 
+#[doc = include_str!("../docs/coming_from_tower_sessions.md")]
+pub mod coming_from_tower_sessions {}
 mod commit;
 pub mod config;
 pub mod cookie;

@@ -25,20 +25,6 @@ impl WadiLayer {
     /// Starts this node for an application that you serve yourself, with `axum::serve` or your own
     /// loop. From now on its sessions are found, frozen and ended.
     ///
-    /// ```no_run
-    /// # use wadi_axum::{WadiConfig, WadiLayer};
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let wadi = WadiLayer::new(WadiConfig::default());
-    /// let app = axum::Router::new().layer(wadi.clone());
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    /// wadi.start().await?;
-    /// axum::serve(listener, app)
-    ///     .with_graceful_shutdown(wadi.leave_on_signal()?)
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
     /// [`StartError`], and nothing was started.

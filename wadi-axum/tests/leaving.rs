@@ -14,7 +14,7 @@ use http::header::CONNECTION;
 use serving::{plain, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use wadi_core::clock::{BootClock, Clock};
 
 async fn slow(Query(time): Query<Vec<(String, u64)>>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(time[0].1)).await;
@@ -38,7 +38,7 @@ async fn it_is_unready_first_and_still_serves() {
     assert!(!ready.headers.contains_key(CONNECTION));
     assert_eq!(browser.get("/peer").await.text(), "127.0.0.1");
 
-    let asked = Instant::now();
+    let asked = BootClock.now();
     node.wadi.leave();
     let unready = browser.get("/readyz").await;
     assert_eq!(unready.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -49,7 +49,11 @@ async fn it_is_unready_first_and_still_serves() {
 
     let mut node = node;
     (&mut node.served).await.unwrap().unwrap();
-    assert!(asked.elapsed() >= delay, "{:?}", asked.elapsed());
+    assert!(
+        BootClock.now().since(asked) >= delay,
+        "{:?}",
+        BootClock.now().since(asked)
+    );
     assert!(
         TcpStream::connect(node.address).await.is_err(),
         "the listener is closed"
@@ -75,13 +79,13 @@ async fn what_takes_too_long_is_cut_off() {
     let request = b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n";
     flying.write_all(request).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let asked = Instant::now();
+    let asked = BootClock.now();
     node.wadi.leave();
     (&mut node.served).await.unwrap().unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        BootClock.now().since(asked) < Duration::from_secs(5),
         "{:?}",
-        asked.elapsed()
+        BootClock.now().since(asked)
     );
     let mut rest = Vec::new();
     let read = flying.read_to_end(&mut rest);
@@ -96,13 +100,13 @@ async fn an_idle_connection_does_not_hold_it_up() {
     let idle = TcpStream::connect(node.address).await.unwrap();
     let browser = Browser::new(node.address);
     browser.get("/healthz").await;
-    let asked = Instant::now();
+    let asked = BootClock.now();
     node.wadi.leave();
     (&mut node.served).await.unwrap().unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        BootClock.now().since(asked) < Duration::from_secs(5),
         "{:?}",
-        asked.elapsed()
+        BootClock.now().since(asked)
     );
     drop(idle);
 }

@@ -182,5 +182,5 @@ async fn an_invented_id_is_never_adopted() {
 }
 
 fn cookie(pair: &str) -> HeaderMap {
-    HeaderMap::from_iter([(http::header::COOKIE, pair.parse().unwrap())])
+    HeaderMap::from_iter([(http::header::COOKIE, pair.parse().expect("a legal header"))])
 }

@@ -79,6 +79,20 @@ impl WadiLayer {
     /// [`WadiLayer::leave`], turns readiness to 503, and resolves after `deregister_delay`, or at
     /// once on a second signal. How long requests in flight then have is your loop's affair.
     ///
+    /// ```no_run
+    /// # use wadi_axum::{WadiConfig, WadiLayer};
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wadi = WadiLayer::new(WadiConfig::default());
+    /// let app = axum::Router::new().layer(wadi.clone());
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// wadi.start().await?;
+    /// axum::serve(listener, app)
+    ///     .with_graceful_shutdown(wadi.leave_on_signal()?)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the process cannot listen for signals.
@@ -96,7 +110,6 @@ impl WadiLayer {
     ///
     /// Merge it after `.layer(…)`, so that a probe passes no session layer:
     /// `Router::new().route(…).layer(wadi.clone()).merge(wadi.health())`.
-    #[must_use]
     pub fn health<T>(&self) -> Router<T>
     where
         T: Clone + Send + Sync + 'static,

@@ -1,6 +1,7 @@
 //! A small browser for tests: real sockets, one cookie, nothing hidden.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails so")]
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

@@ -1,6 +1,7 @@
 //! A node that serves on a real listener, for as long as the test holds it.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails so")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
