@@ -1,1 +1,69 @@
 //! The WADI session layer and extractor for axum and tower. It knows no protocol.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use wadi_axum::{Session, SessionFailure, WadiConfig, WadiLayer};
+//!
+//! async fn visit(session: Session) -> Result<String, SessionFailure> {
+//!     let visits = session.update("visits", |visits: &mut u32| {
+//!         *visits += 1;
+//!         *visits
+//!     })?;
+//!     Ok(format!("Visit number {visits}."))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let wadi = WadiLayer::new(WadiConfig::default());
+//! let app = Router::new()
+//!     .route("/", get(visit))
+//!     .layer(wadi.clone())
+//!     .merge(wadi.health());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! wadi.serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whoever knows tower-sessions reads [`coming_from_tower_sessions`] next.
+
+#[doc = include_str!("../docs/coming_from_tower_sessions.md")]
+pub mod coming_from_tower_sessions {}
+mod commit;
+pub mod config;
+pub mod cookie;
+mod driver;
+#[cfg(feature = "axum")]
+mod extract;
+#[cfg(feature = "axum")]
+mod failure;
+mod future;
+#[cfg(feature = "serve")]
+mod health;
+mod layer;
+mod lifecycle;
+pub mod mode;
+mod node;
+mod rejection;
+#[cfg(feature = "serve")]
+mod serve;
+mod served;
+mod service;
+mod session;
+mod start;
+
+pub use config::WadiConfig;
+#[cfg(feature = "axum")]
+pub use failure::SessionFailure;
+pub use future::WadiFuture;
+pub use layer::{Settings, WadiLayer};
+pub use lifecycle::Phase;
+pub use rejection::SessionRejection;
+#[cfg(feature = "serve")]
+pub use serve::ServeError;
+pub use service::WadiService;
+pub use session::Session;
+pub use start::StartError;
+pub use wadi_core::session::{
+    Attachment, Attribute, DetachedSession, Expiry, Limits, Origin, SessionError, SessionId,
+    Storable,
+};

@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod bucket;
 pub mod clock;
+pub mod lease;
 pub mod member;
 pub mod message;
 pub mod protocol;

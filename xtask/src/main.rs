@@ -1,1 +1,79 @@
-fn main() {}
+//! `cargo xtask`: everything that is done to this repository rather than by it.
+//!
+//! Each subcommand is one file. Heavy work is left to child `cargo` processes, so that this
+//! program itself compiles in seconds. Nothing here is part of the product.
+
+mod absences;
+mod bench;
+mod build;
+mod child;
+mod deny;
+mod example;
+mod features;
+mod fix;
+mod fuzz;
+mod metadata;
+mod models;
+mod msrv;
+mod promises;
+mod report;
+mod sabotage;
+mod simulate;
+mod source;
+mod test;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+/// What is done to this repository: test, simulate, measure, verify.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything before a landing, stage by stage, with a table at the end.
+    Test(test::Options),
+    /// Run the pure protocol under a seeded virtual network.
+    Simulate(simulate::Options),
+    /// Search the models of the safety rules exhaustively, negative controls included.
+    Models,
+    /// Measure the fast path and the memory per session beside their budgets.
+    Bench(bench::Options),
+    /// Feed the decoders with coverage-guided random bytes.
+    Fuzz(fuzz::Options),
+    /// Check format, lints, documentation, features, licences, MSRV, promises, absences. Edits nothing.
+    Verify,
+    /// Format, and apply the compiler's and clippy's own suggestions.
+    Fix,
+    /// Show which promises are kept, and by which tests.
+    Promises,
+    /// Check the architecture, stated as what must not be there.
+    Absences,
+}
+
+fn main() -> ExitCode {
+    if let Some(exit) = sabotage::become_rustc() {
+        return exit;
+    }
+    let mut report = Report::new();
+    match Arguments::parse().task {
+        Task::Test(options) => test::run(&options, &mut report),
+        Task::Simulate(options) => report.stage("simulate", || simulate::run(&options)),
+        Task::Models => report.stage("models", models::run),
+        Task::Bench(options) => report.stage("bench", || bench::run(&options)),
+        Task::Fuzz(options) => report.stage("fuzz", || fuzz::run(&options)),
+        Task::Verify => verify::run(&mut report),
+        Task::Fix => fix::run(&mut report),
+        Task::Promises => report.stage("promises", promises::run),
+        Task::Absences => report.stage("absences", absences::run),
+    }
+    report.close()
+}

@@ -1,5 +1,37 @@
 //! Sessions: ids, attributes, the lock, and a node's map of the sessions it holds.
 
+mod attributes;
+mod census;
+mod detached;
+mod endings;
+mod error;
+mod frozen;
+mod held;
 mod id;
+mod keyring;
+mod limits;
+mod map;
+mod mint;
+mod nested;
+mod seal;
+mod sessions;
+mod sweep;
+mod value;
+mod visit;
 
+pub use census::Census;
+pub use detached::{Attachment, DetachedSession};
+pub use endings::Ending;
+pub use error::{DecodeFault, SessionError};
+pub use frozen::check_frozen;
+pub use held::{Guard, Held};
 pub use id::SessionId;
+pub use keyring::{ClusterKey, ID_TEXT_LEN, IdText, Keyring, PresentedId};
+pub use limits::{Expiry, Limits};
+pub use map::SessionMap;
+pub use mint::{Managed, ManagesAll};
+pub use seal::{Sealed, check_sealed};
+pub use sessions::{Look, Sessions, SessionsBuilder};
+pub use sweep::Swept;
+pub use value::{Attribute, Storable};
+pub use visit::{CookieChange, Origin, Visit};

@@ -1,0 +1,17 @@
+//! The reference node: an application that shows, and lets tests reach, everything a node can do.
+
+pub mod admin;
+pub mod app;
+mod attributes;
+mod counter;
+mod events;
+mod hold;
+mod list;
+mod login;
+pub mod metrics;
+pub mod options;
+mod run;
+mod socket;
+
+pub use options::Options;
+pub use run::{Addresses, Node, RunError};

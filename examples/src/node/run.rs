@@ -1,0 +1,133 @@
+//! One node from its flags to its end: the application on one listener, administration on another.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use wadi_axum::config::ConfigError;
+use wadi_axum::{ServeError, WadiLayer};
+
+use super::{Options, admin, app, metrics};
+
+/// A node whose listeners are open and which does not serve yet.
+#[derive(Debug)]
+pub struct Node {
+    wadi: WadiLayer,
+    http: TcpListener,
+    admin: TcpListener,
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The application.
+    pub http: SocketAddr,
+    /// Administration.
+    pub admin: SocketAddr,
+}
+
+/// A node that could not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// The flags do not fit together.
+    Config(ConfigError),
+    /// A listener could not be opened.
+    Listen {
+        /// The flag that says where.
+        flag: &'static str,
+        /// The address that was given.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The application could not be served.
+    Serve(ServeError),
+}
+
+impl Node {
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Config`] or [`RunError::Listen`].
+    pub async fn open(options: &Options) -> Result<Self, RunError> {
+        let config = options.config().map_err(RunError::Config)?;
+        Ok(Self {
+            wadi: WadiLayer::new(config),
+            http: listen("--http", options.http).await?,
+            admin: listen("--admin", options.admin).await?,
+        })
+    }
+
+    /// Where it listens, with the ports that were picked.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not say.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            http: self.http.local_addr()?,
+            admin: self.admin.local_addr()?,
+        })
+    }
+
+    /// The layer, to ask the node to leave.
+    #[must_use]
+    pub fn wadi(&self) -> &WadiLayer {
+        &self.wadi
+    }
+
+    /// Serves until the node has left. Administration answers until the very end.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Serve`].
+    pub async fn run(self) -> Result<(), RunError> {
+        metrics::recorder();
+        let addresses = self.addresses();
+        let app = app::app(&self.wadi);
+        let admin = axum::serve(self.admin, admin::app(&self.wadi)).into_future();
+        let ready = async {
+            self.wadi.started().await;
+            if let Ok(Addresses { http, admin }) = addresses {
+                tracing::info!(node = %self.wadi.config().name(), %http, %admin, "ready");
+            }
+            metrics::upkeep().await;
+        };
+        tokio::select! {
+            served = self.wadi.serve(self.http, app) => served.map_err(RunError::Serve),
+            _ = admin => unreachable!("it is given no signal to end"),
+            () = ready => unreachable!("upkeep runs until it is dropped"),
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Listen {
+                flag,
+                address,
+                error,
+            } => write!(
+                f,
+                "cannot listen on {address}: {error}; choose another address with {flag} (port 0 picks a free port)"
+            ),
+            Self::Serve(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| RunError::Listen {
+            flag,
+            address,
+            error,
+        })
+}

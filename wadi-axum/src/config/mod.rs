@@ -1,0 +1,18 @@
+//! How a node behaves: every option, its default, and how they relate.
+//!
+//! A [`WadiConfig`] is checked: whoever holds one need not ask again whether it makes sense. There
+//! is no option that this version does not honour.
+
+mod environment;
+mod error;
+mod key_file;
+mod options;
+mod relations;
+mod value;
+
+pub use error::ConfigError;
+pub use key_file::keys_from_file;
+pub use options::{WadiConfig, WadiConfigBuilder};
+pub use value::{CookieMode, duration_from_text};
+
+pub use crate::cookie::SameSite;

@@ -1,0 +1,201 @@
+//! The table of options: one entry each, with its words, its type and its default.
+//!
+//! It checks nothing; `relations` does, once, in `build`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use wadi_core::bucket::BucketCount;
+use wadi_core::session::{ClusterKey, Keyring, Limits};
+
+use super::error::ConfigError;
+use super::value::{self, CookieMode, OptionValue, Scalar};
+use crate::cookie::SameSite;
+
+macro_rules! options {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty = $default:expr;)*) => {
+        /// What a node is told about itself: every option, checked. Made by
+        /// [`WadiConfig::builder`], by any serde format, or by [`WadiConfig::from_env`].
+        ///
+        /// `Debug` never shows a key, and a configuration cannot be serialised.
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(try_from = "WadiConfigBuilder")]
+        pub struct WadiConfig { $($name: $kind,)* }
+
+        impl WadiConfig {
+            $($(#[doc = $doc])* #[must_use] pub fn $name(&self) -> $kind { self.$name.clone() })*
+        }
+
+        /// A configuration in the making. What is not set has its default.
+        ///
+        /// In a serde format the options have the names of the methods here. Durations are numbers
+        /// of seconds, or texts such as `"30m"` or `"1h 30m"`. An unknown name is an error.
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct WadiConfigBuilder {
+            $(#[serde(deserialize_with = "value::given")] $name: Option<$kind>,)*
+        }
+
+        impl WadiConfigBuilder {
+            $($(#[doc = $doc])* #[must_use] pub fn $name(mut self, $name: impl Into<$kind>) -> Self {
+                self.$name = Some($name.into());
+                self
+            })*
+
+            /// The checked configuration.
+            ///
+            /// # Errors
+            ///
+            /// A [`ConfigError`] that names the options which do not fit and says how to mend
+            /// them; or the key file cannot be used.
+            pub fn build(self) -> Result<WadiConfig, ConfigError> {
+                // In the table's order: a default may speak of the options above it.
+                $(let $name = match self.$name { Some(given) => given, None => $default };)*
+                let config = WadiConfig { $($name,)* };
+                super::relations::check(&config)?;
+                Ok(config)
+            }
+
+            /// Every option's name.
+            pub(super) const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
+
+            /// Sets the option called `name`, one of [`Self::NAMES`].
+            pub(super) fn set(&mut self, name: &str, to: Scalar) -> Result<(), String> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = Some(<$kind as OptionValue>::from_scalar(to)?);
+                        Ok(())
+                    })*
+                    _ => Err("is no option".to_owned()),
+                }
+            }
+        }
+    };
+}
+
+options! {
+    /// The node's name, for people: it stands in `x-wadi`, in log lines and on the status page. It
+    /// says nothing about ownership.
+    ///
+    /// Default `node`. 1 to 63 letters, digits, `-`, `_` or `.`.
+    name: String = "node".to_owned();
+
+    /// How long a session lives without a request.
+    ///
+    /// Default 30 minutes. Sensible: a minute to a few days; at most `absolute_lifetime`. The
+    /// cookie is sent again when a tenth of it has passed.
+    idle_timeout: Duration = Limits::default().idle;
+
+    /// How long a session lives at most, however much it is used.
+    ///
+    /// Default 24 hours, or `idle_timeout` where that is longer. Sensible: hours where money moves,
+    /// weeks elsewhere; at least `idle_timeout`.
+    absolute_lifetime: Duration = Limits::default().absolute.max(idle_timeout);
+
+    /// How long a new session lives idle while its cookie never came back: crawlers and clients
+    /// without cookies leave such sessions behind.
+    ///
+    /// Default 10 minutes, or `idle_timeout` where that is shorter. At most `idle_timeout`.
+    unreturned_timeout: Duration = Limits::default().idle_unreturned.min(idle_timeout);
+
+    /// How long a session is idle before its values are frozen into bytes, which saves memory and
+    /// costs its next request one decoding per attribute read.
+    ///
+    /// Default 1 minute, or half of `idle_timeout` where that is shorter. At most `idle_timeout`:
+    /// otherwise no session would ever freeze.
+    freeze_after: Duration = Limits::default().freeze_after.min(idle_timeout / 2);
+
+    /// How many bytes one session's attributes may take, encoded.
+    ///
+    /// Default 1 MiB. Sensible: 1 KiB to 1 MiB; 256 bytes to 1 GiB are taken. A write that would
+    /// go over it fails and changes nothing.
+    max_session_bytes: usize = Limits::default().max_session_bytes;
+
+    /// How many sessions this node holds at most. A request that would create one more fails.
+    ///
+    /// Default 10,000,000. At least 1. As many sessions of the usual size must fit in memory.
+    max_sessions: usize = Limits::default().max_sessions;
+
+    /// `secure`: the cookie has the prefix `__Host-` and travels over HTTPS only. `plain`: for HTTP
+    /// on a developer's machine; any listener in between can steal the session.
+    ///
+    /// Default `secure`.
+    cookie: CookieMode = CookieMode::Secure;
+
+    /// The cookie's name, without the `__Host-` that `secure` puts before it and the `-plain` that
+    /// `plain` puts after it.
+    ///
+    /// Default `wadi`. 1 to 64 letters, digits, `-`, `_` or `.`.
+    cookie_name: String = "wadi".to_owned();
+
+    /// The cookie's `SameSite`: `lax`, `strict` or `none`. `none` needs `cookie` to be `secure`,
+    /// because browsers refuse it otherwise.
+    ///
+    /// Default `lax`.
+    same_site: SameSite = SameSite::Lax;
+
+    /// The secret that marks ids as ours. In a serde format and in `WADI_CLUSTER_KEY`: the path of
+    /// a file with one secret per line; the first mints ids, all are accepted, so keys can be
+    /// changed without logging anybody out. Lines that start with `#` are comments.
+    ///
+    /// Default: drawn at random, so ids are good until this process ends, as its sessions are. Each
+    /// secret has at least 32 characters. A line to make one: `head -c 32 /dev/urandom | base64`.
+    cluster_key: Keyring = Keyring::new(ClusterKey::random());
+
+    /// How many buckets the id space is divided into. Part of a cluster's identity.
+    ///
+    /// Default 4096. 1 to 65,535; at least ten per node that there will ever be.
+    buckets: BucketCount = BucketCount::DEFAULT;
+
+    /// How long a request waits for a session that others hold; then it is answered 503.
+    ///
+    /// Default 5 seconds. Sensible: longer than a handler usually takes, and below your balancer's
+    /// own timeout; above zero.
+    lock_wait: Duration = Limits::default().lock_wait;
+
+    /// Whether every response says in a header `x-wadi` how its session was served.
+    ///
+    /// Default `false`: it tells outsiders the node's name.
+    x_wadi: bool = false;
+
+    /// How long a leaving node is unready and still accepts, so that balancers notice first.
+    ///
+    /// Default 5 seconds. Sensible: twice the time between your balancer's probes; zero where there
+    /// is none. Below `leave_timeout`.
+    deregister_delay: Duration = Duration::from_secs(5);
+
+    /// How long leaving takes at most; what is still in flight then is cut off.
+    ///
+    /// Default 25 seconds, or `deregister_delay` and 20 more. Above `deregister_delay`, and below
+    /// what your supervisor allows before it kills (Kubernetes: 30 seconds).
+    leave_timeout: Duration = Duration::from_secs(25)
+        .max(deregister_delay.saturating_add(Duration::from_secs(20)));
+
+    /// How long `serve` keeps a connection on which no request comes.
+    ///
+    /// Default 75 seconds. Longer than your balancer keeps idle connections to its servers (often
+    /// 60 seconds), or it will now and then send a request into a connection that just closed.
+    keep_alive: Duration = Duration::from_secs(75);
+}
+
+impl WadiConfig {
+    /// A configuration in the making, every option at its default.
+    #[must_use]
+    pub fn builder() -> WadiConfigBuilder {
+        WadiConfigBuilder::default()
+    }
+}
+
+impl Default for WadiConfig {
+    fn default() -> Self {
+        Self::builder().build().expect("the defaults fit together")
+    }
+}
+
+impl TryFrom<WadiConfigBuilder> for WadiConfig {
+    type Error = ConfigError;
+
+    fn try_from(builder: WadiConfigBuilder) -> Result<Self, ConfigError> {
+        builder.build()
+    }
+}

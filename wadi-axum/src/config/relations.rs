@@ -1,0 +1,147 @@
+//! Which values an option can have, and which go together.
+//!
+//! Checked once, when a configuration is built, and nowhere else.
+
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::options::WadiConfig;
+use super::value::CookieMode;
+use crate::cookie::{Cookie, SameSite};
+
+/// Long enough for anybody, and far from what a clock can hold.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+pub(super) fn check(config: &WadiConfig) -> Result<(), ConfigError> {
+    times(config)?;
+    budgets(config)?;
+    names(config)?;
+    if config.same_site() == SameSite::None && config.cookie() == CookieMode::Plain {
+        return Err(ConfigError::SameSiteNoneNeedsSecure);
+    }
+    Ok(())
+}
+
+fn times(config: &WadiConfig) -> Result<(), ConfigError> {
+    require(
+        config.deregister_delay() <= LONGEST,
+        "deregister_delay",
+        &config.deregister_delay(),
+        "use at most ten years",
+    )?;
+    let nothing = "it must be longer than zero; leave it out to have the default";
+    for (option, time) in [
+        ("idle_timeout", config.idle_timeout()),
+        ("absolute_lifetime", config.absolute_lifetime()),
+        ("unreturned_timeout", config.unreturned_timeout()),
+        ("freeze_after", config.freeze_after()),
+        ("lock_wait", config.lock_wait()),
+        ("leave_timeout", config.leave_timeout()),
+        ("keep_alive", config.keep_alive()),
+    ] {
+        require(!time.is_zero(), option, &time, nothing)?;
+        require(time <= LONGEST, option, &time, "use at most ten years")?;
+    }
+    require(
+        config.idle_timeout() >= Duration::from_secs(1),
+        "idle_timeout",
+        &config.idle_timeout(),
+        "a cookie's lifetime is counted in whole seconds, so use at least one",
+    )?;
+    in_order(
+        ("idle_timeout", config.idle_timeout()),
+        ("absolute_lifetime", config.absolute_lifetime()),
+        "a session cannot be idle for longer than it lives; lower the first or raise the second",
+    )?;
+    in_order(
+        ("unreturned_timeout", config.unreturned_timeout()),
+        ("idle_timeout", config.idle_timeout()),
+        "a session whose cookie never came back ends no later than others; lower the first",
+    )?;
+    in_order(
+        ("freeze_after", config.freeze_after()),
+        ("idle_timeout", config.idle_timeout()),
+        "sessions would end before they freeze; lower the first",
+    )?;
+    in_order(
+        ("deregister_delay", config.deregister_delay()),
+        ("leave_timeout", config.leave_timeout()),
+        "no time would be left to finish requests; lower the first or raise the second",
+    )
+}
+
+fn budgets(config: &WadiConfig) -> Result<(), ConfigError> {
+    require(
+        (256..=1 << 30).contains(&config.max_session_bytes()),
+        "max_session_bytes",
+        &config.max_session_bytes(),
+        "use 256 bytes to 1 GiB",
+    )?;
+    require(
+        config.max_sessions() > 0,
+        "max_sessions",
+        &config.max_sessions(),
+        "a node that holds no session serves none; use at least 1",
+    )
+}
+
+fn names(config: &WadiConfig) -> Result<(), ConfigError> {
+    let name = config.name();
+    let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+    require(
+        (1..=63).contains(&name.len()) && name.bytes().all(letter),
+        "name",
+        &name,
+        "use 1 to 63 letters, digits, `-`, `_` or `.`",
+    )?;
+    let cookie = config.cookie_name();
+    require(
+        Cookie::plain(&cookie, config.same_site()).is_ok(),
+        "cookie_name",
+        &cookie,
+        "use 1 to 64 letters, digits, `-`, `_` or `.`",
+    )?;
+    let lower = cookie.to_ascii_lowercase();
+    require(
+        !lower.starts_with("__host-") && !lower.starts_with("__secure-"),
+        "cookie_name",
+        &cookie,
+        "leave the prefix out; it is added where cookie is secure",
+    )
+}
+
+fn require(
+    holds: bool,
+    option: &'static str,
+    given: &impl std::fmt::Debug,
+    mend: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        let given = format!("{given:?}");
+        Err(ConfigError::OutOfRange {
+            option,
+            given,
+            mend,
+        })
+    }
+}
+
+fn in_order(
+    (shorter, shorter_is): (&'static str, Duration),
+    (longer, longer_is): (&'static str, Duration),
+    mend: &'static str,
+) -> Result<(), ConfigError> {
+    if shorter_is <= longer_is {
+        Ok(())
+    } else {
+        Err(ConfigError::Order {
+            shorter,
+            shorter_is,
+            longer,
+            longer_is,
+            mend,
+        })
+    }
+}

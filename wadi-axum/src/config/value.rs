@@ -1,0 +1,185 @@
+//! What an option's value may look like in a file or in the environment.
+//!
+//! One reading for both, so that `idle_timeout = "30m"` and `WADI_IDLE_TIMEOUT=30m` are the same.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use wadi_core::bucket::BucketCount;
+
+use crate::cookie::SameSite;
+
+/// Whether the cookie is for HTTPS or for plain HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieMode {
+    /// `__Host-`, `Secure`: for HTTPS.
+    Secure,
+    /// Neither: for HTTP on a developer's machine.
+    Plain,
+}
+
+/// A value before its option is known.
+pub(super) enum Scalar {
+    Text(String),
+    Whole(u64),
+    Fraction(f64),
+    Flag(bool),
+}
+
+/// What can be an option. The error completes "`name` …".
+pub(super) trait OptionValue: Sized {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String>;
+}
+
+/// For serde: the value of an option that stands in the input.
+pub(super) fn given<'de, D, T>(input: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: OptionValue,
+{
+    let scalar = Scalar::deserialize(input)?;
+    T::from_scalar(scalar).map(Some).map_err(D::Error::custom)
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl Visitor<'_> for Any {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number that is not negative, or a flag")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(text.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
+                Ok(Scalar::Whole(number))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
+                u64::try_from(number)
+                    .map(Scalar::Whole)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Fraction(number))
+            }
+
+            fn visit_bool<E: Error>(self, flag: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Flag(flag))
+            }
+        }
+
+        input.deserialize_any(Any)
+    }
+}
+
+/// A duration as it stands in a file, in the environment or on a command line: a number of seconds,
+/// or a text such as `30m` or `1h 30m`.
+///
+/// # Errors
+///
+/// What is wanted, when the text is something else.
+pub fn duration_from_text(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    }
+    .ok_or_else(|| "is a number of seconds, or a text such as 30m or 1h 30m".into())
+}
+
+impl OptionValue for Duration {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        match scalar {
+            Scalar::Whole(seconds) => Ok(Self::from_secs(seconds)),
+            Scalar::Fraction(seconds) => duration_from_text(&seconds.to_string()),
+            Scalar::Text(text) => duration_from_text(&text),
+            Scalar::Flag(flag) => duration_from_text(if flag { "true" } else { "false" }),
+        }
+    }
+}
+
+impl OptionValue for usize {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        match scalar {
+            Scalar::Whole(number) => Self::try_from(number).ok(),
+            Scalar::Text(text) => text.parse().ok(),
+            Scalar::Fraction(_) | Scalar::Flag(_) => None,
+        }
+        .ok_or_else(|| "is a whole number that is not negative".into())
+    }
+}
+
+impl OptionValue for BucketCount {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        usize::from_scalar(scalar)
+            .ok()
+            .and_then(|number| u16::try_from(number).ok())
+            .and_then(Self::new)
+            .ok_or_else(|| "is a whole number from 1 to 65535".into())
+    }
+}
+
+impl OptionValue for bool {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        match scalar {
+            Scalar::Flag(flag) => Some(flag),
+            Scalar::Text(text) => text.parse().ok(),
+            Scalar::Whole(_) | Scalar::Fraction(_) => None,
+        }
+        .ok_or_else(|| "is true or false".into())
+    }
+}
+
+impl OptionValue for String {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        match scalar {
+            Scalar::Text(text) => Ok(text),
+            _ => Err("is a text".into()),
+        }
+    }
+}
+
+impl FromStr for CookieMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_scalar(Scalar::Text(text.to_owned()))
+    }
+}
+
+impl OptionValue for CookieMode {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        one_of(scalar, &[("secure", Self::Secure), ("plain", Self::Plain)])
+            .ok_or_else(|| "is secure or plain".into())
+    }
+}
+
+impl OptionValue for SameSite {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        one_of(
+            scalar,
+            &[
+                ("lax", Self::Lax),
+                ("strict", Self::Strict),
+                ("none", Self::None),
+            ],
+        )
+        .ok_or_else(|| "is lax, strict or none".into())
+    }
+}
+
+fn one_of<T: Copy>(scalar: Scalar, words: &[(&str, T)]) -> Option<T> {
+    let Scalar::Text(text) = scalar else {
+        return None;
+    };
+    let known = |(word, _): &&(&str, T)| text.eq_ignore_ascii_case(word);
+    words.iter().find(known).map(|(_, value)| *value)
+}

@@ -1,0 +1,64 @@
+//! The node's background task: it ends sessions that ran out and freezes idle ones.
+//!
+//! It works in small batches and gives way between them, so that requests are never held up. It
+//! decides nothing about a session itself.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use wadi_core::session::{Limits, Sessions};
+
+use crate::lifecycle::{Lifecycle, Phase};
+
+/// Sessions looked at before other tasks have their turn.
+const BATCH: usize = 256;
+
+/// Sweeps until the node is closed or nobody uses its sessions any more.
+pub(crate) async fn run(sessions: Weak<Sessions>, lifecycle: Lifecycle) {
+    let mut closed = std::pin::pin!(lifecycle.reached(Phase::Closed));
+    while let Some(pause) = sweep(&sessions).await {
+        if tokio::time::timeout(pause, closed.as_mut()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// One round over all sessions, in batches; the time until the next. `None` when they are gone.
+async fn sweep(sessions: &Weak<Sessions>) -> Option<Duration> {
+    loop {
+        // Held for one batch only, so that the sessions can go while this task waits.
+        let sessions: Arc<Sessions> = sessions.upgrade()?;
+        let swept = sessions.sweep(sessions.now(), BATCH);
+        if swept.round_done {
+            return Some(pause(sessions.limits()));
+        }
+        drop(sessions);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A quarter of the shortest time that the sweeper enforces: nothing is overdue for long, and a
+/// node of a million sessions spends little on looking.
+fn pause(limits: &Limits) -> Duration {
+    let shortest = limits
+        .freeze_after
+        .min(limits.idle)
+        .min(limits.idle_unreturned);
+    (shortest / 4).clamp(Duration::from_millis(100), Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_follows_the_shortest_time_within_bounds() {
+        let limits = |seconds| Limits {
+            idle: Duration::from_secs(seconds),
+            ..Limits::default()
+        };
+        assert_eq!(pause(&limits(0)), Duration::from_millis(100));
+        assert_eq!(pause(&limits(2)), Duration::from_millis(500));
+        assert_eq!(pause(&limits(1800)), Duration::from_secs(5));
+    }
+}

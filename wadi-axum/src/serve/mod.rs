@@ -1,0 +1,12 @@
+//! Serving an application on a listener and leaving in good order.
+//!
+//! Nothing here knows what a session is; it moves the node's life forward and obeys it.
+
+mod accept;
+mod connection;
+mod entrance;
+mod leave;
+mod on_layer;
+mod signal;
+
+pub use on_layer::ServeError;

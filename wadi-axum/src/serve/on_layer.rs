@@ -1,0 +1,119 @@
+//! What a user calls on the layer to have an application served.
+//!
+//! It ties the configuration, the listener and the node's life together, and does nothing itself.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+
+use axum::Router;
+use axum::serve::Listener;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::start::StartError;
+use crate::{WadiLayer, health};
+
+use super::accept::{Listening, serve};
+use super::leave::leave_when_asked;
+use super::signal::Signals;
+
+/// An application could not be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The node could not be started; nothing was served.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process cannot listen for the signals that ask it to leave; nothing was served.
+    #[error("cannot listen for SIGTERM and SIGINT: {0}")]
+    Signals(#[source] io::Error),
+}
+
+impl WadiLayer {
+    /// Starts this node, serves `app` on `listener` over HTTP/1.1 and HTTP/2 with upgrades, and
+    /// leaves in good order when SIGTERM or SIGINT comes or [`WadiLayer::leave`] is called.
+    ///
+    /// Leaving: readiness turns 503 and clients are asked to close idle connections, while
+    /// everything is still served for `deregister_delay`; then the listener closes; then requests
+    /// in flight are finished, until `leave_timeout` has passed since the signal. A second signal
+    /// stops at once. `app` finds its peer's address as `ConnectInfo`.
+    ///
+    /// `app` is any tower service; an axum `Router` with its state is one. Its readiness is waited
+    /// for per request, so a service that is never ready stalls only that request.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], before anything was served. Once serving, it ends only by leaving.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future closes the listener and every connection at once.
+    pub async fn serve<L, S, B>(&self, listener: L, app: S) -> Result<(), ServeError>
+    where
+        L: Listener,
+        L::Addr: Clone + Sync + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let signals = Signals::listen().map_err(ServeError::Signals)?;
+        self.start().await?;
+        let config = self.config();
+        let times = Listening {
+            keep_alive: config.keep_alive(),
+            deregister_delay: config.deregister_delay(),
+            drain: config.leave_timeout() - config.deregister_delay(),
+        };
+        serve(listener, app, &self.node().lifecycle, signals, times).await;
+        self.close();
+        Ok(())
+    }
+
+    /// A future for your own loop's graceful shutdown: it waits for SIGTERM, SIGINT or
+    /// [`WadiLayer::leave`], turns readiness to 503, and resolves after `deregister_delay`, or at
+    /// once on a second signal. How long requests in flight then have is your loop's affair.
+    ///
+    /// ```no_run
+    /// # use wadi_axum::{WadiConfig, WadiLayer};
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wadi = WadiLayer::new(WadiConfig::default());
+    /// let app = axum::Router::new().layer(wadi.clone());
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// wadi.start().await?;
+    /// axum::serve(listener, app)
+    ///     .with_graceful_shutdown(wadi.leave_on_signal()?)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the process cannot listen for signals.
+    pub fn leave_on_signal(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let mut signals = Signals::listen()?;
+        let lifecycle = self.node().lifecycle.clone();
+        let delay = self.config().deregister_delay();
+        Ok(async move {
+            leave_when_asked(&lifecycle, &mut signals, delay).await;
+        })
+    }
+
+    /// `GET /healthz`, which says that the process answers, and `GET /readyz`, which says whether
+    /// balancers should send requests: 200, or 503 before `start` and while leaving.
+    ///
+    /// Merge it after `.layer(…)`, so that a probe passes no session layer:
+    /// `Router::new().route(…).layer(wadi.clone()).merge(wadi.health())`.
+    pub fn health<T>(&self) -> Router<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        health::routes(self.clone())
+    }
+}

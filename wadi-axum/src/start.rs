@@ -1,0 +1,78 @@
+//! Starting a node and asking it to leave: what a user calls on the layer. It opens no socket.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::config::WadiConfig;
+use crate::lifecycle::Phase;
+use crate::{WadiLayer, driver};
+
+/// A node could not be started. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node was started before.
+    #[error(
+        "this node was already started: call `serve` or `start`, once, and share the layer by cloning it"
+    )]
+    AlreadyStarted,
+    /// The node was asked to leave, and who has left comes back as somebody new.
+    #[error("this node has left or is leaving: make a new WadiLayer")]
+    Left,
+}
+
+impl WadiLayer {
+    /// Starts this node for an application that you serve yourself, with `axum::serve` or your own
+    /// loop. From now on its sessions are found, frozen and ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], and nothing was started.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[expect(clippy::unused_async, reason = "a node that joins others does so here")]
+    pub async fn start(&self) -> Result<(), StartError> {
+        self.node().lifecycle.start().map_err(|phase| match phase {
+            Phase::Serving => StartError::AlreadyStarted,
+            _ => StartError::Left,
+        })?;
+        if self.cookie().is_plain() {
+            tracing::warn!("the session cookie is plain: good for HTTP on your own machine only");
+        }
+        self.open();
+        let sessions = Arc::downgrade(self.sessions());
+        tokio::spawn(driver::run(sessions, self.node().lifecycle.clone()));
+        Ok(())
+    }
+
+    /// Asks this node to leave, as a signal does. Returns at once; `serve` returns when it has left.
+    /// A node that was not started cannot be any more.
+    pub fn leave(&self) {
+        self.node().lifecycle.advance(Phase::Leaving);
+    }
+
+    /// Resolves when this node has started.
+    pub fn started(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.node().lifecycle.reached(Phase::Serving)
+    }
+
+    /// Resolves when this node begins to leave. Long-lived responses (server-sent events,
+    /// WebSockets) wait for it beside their next message and then end, so that they hold nothing up.
+    pub fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.node().lifecycle.reached(Phase::Leaving)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &WadiConfig {
+        &self.node().config
+    }
+
+    /// How far this node is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.node().lifecycle.phase()
+    }
+}

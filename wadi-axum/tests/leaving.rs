@@ -1,0 +1,126 @@
+//! A node that leaves: unready first, still serving, then closed, within its time.
+
+mod browser;
+mod serving;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Query};
+use axum::routing::get;
+use browser::Browser;
+use http::StatusCode;
+use http::header::CONNECTION;
+use serving::{plain, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wadi_core::clock::{BootClock, Clock};
+
+async fn slow(Query(time): Query<Vec<(String, u64)>>) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(time[0].1)).await;
+    "slept"
+}
+
+fn routes() -> Router {
+    Router::new().route("/slow", get(slow)).route(
+        "/peer",
+        get(async |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| peer.ip().to_string()),
+    )
+}
+
+#[tokio::test]
+async fn it_is_unready_first_and_still_serves() {
+    let delay = Duration::from_millis(600);
+    let node = serve(plain().deregister_delay(delay), routes()).await;
+    let browser = Browser::new(node.address);
+    let ready = browser.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::OK);
+    assert!(!ready.headers.contains_key(CONNECTION));
+    assert_eq!(browser.get("/peer").await.text(), "127.0.0.1");
+
+    let asked = BootClock.now();
+    node.wadi.leave();
+    let unready = browser.get("/readyz").await;
+    assert_eq!(unready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unready.headers[CONNECTION], "close");
+    assert_eq!(browser.get("/healthz").await.status, StatusCode::OK);
+    let fresh = Browser::new(node.address).get("/peer").await;
+    assert_eq!(fresh.text(), "127.0.0.1", "it still accepts");
+
+    let mut node = node;
+    (&mut node.served).await.unwrap().unwrap();
+    assert!(
+        BootClock.now().since(asked) >= delay,
+        "{:?}",
+        BootClock.now().since(asked)
+    );
+    assert!(
+        TcpStream::connect(node.address).await.is_err(),
+        "the listener is closed"
+    );
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_finished() {
+    let mut node = serve(plain(), routes()).await;
+    let browser = Browser::new(node.address);
+    let flying = tokio::spawn(async move { browser.get("/slow?ms=500").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    node.wadi.leave();
+    (&mut node.served).await.unwrap().unwrap();
+    assert_eq!(flying.await.unwrap().text(), "slept");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_cut_off() {
+    let config = plain().leave_timeout(Duration::from_millis(300));
+    let mut node = serve(config, routes()).await;
+    let mut flying = TcpStream::connect(node.address).await.unwrap();
+    let request = b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n";
+    flying.write_all(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = BootClock.now();
+    node.wadi.leave();
+    (&mut node.served).await.unwrap().unwrap();
+    assert!(
+        BootClock.now().since(asked) < Duration::from_secs(5),
+        "{:?}",
+        BootClock.now().since(asked)
+    );
+    let mut rest = Vec::new();
+    let read = flying.read_to_end(&mut rest);
+    let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+    read.expect("the connection was closed").ok();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_it_up() {
+    let mut node = serve(plain(), routes()).await;
+    let idle = TcpStream::connect(node.address).await.unwrap();
+    let browser = Browser::new(node.address);
+    browser.get("/healthz").await;
+    let asked = BootClock.now();
+    node.wadi.leave();
+    (&mut node.served).await.unwrap().unwrap();
+    assert!(
+        BootClock.now().since(asked) < Duration::from_secs(5),
+        "{:?}",
+        BootClock.now().since(asked)
+    );
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let config = plain().keep_alive(Duration::from_millis(200));
+    let node = serve(config, routes()).await;
+    for sent in [&b""[..], b"GET /healthz HT"] {
+        let mut silent = TcpStream::connect(node.address).await.unwrap();
+        silent.write_all(sent).await.unwrap();
+        let mut rest = Vec::new();
+        let read = silent.read_to_end(&mut rest);
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        read.expect("the node closed it").ok();
+    }
+}

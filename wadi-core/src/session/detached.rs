@@ -1,0 +1,239 @@
+//! A session used beyond its request: by a stream, a socket or a task, for a moment at a time.
+//!
+//! Nothing here holds the session's lock between two operations, so a long-lived connection never
+//! keeps a session from moving.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::attributes::Prepared;
+use super::error::SessionError;
+use super::held::{Guard, Held};
+use super::sessions::{Look, Sessions};
+use super::value::{Attribute, Storable};
+use super::visit::Visit;
+
+/// A handle on a session that outlives its request.
+///
+/// It never creates a session: write in the handler first, while the client's cookie can still be
+/// set. Each operation waits, at most `lock_wait`, for the session to be free.
+#[derive(Clone)]
+pub struct DetachedSession {
+    visit: Arc<Visit>,
+}
+
+impl DetachedSession {
+    pub(super) const fn new(visit: Arc<Visit>) -> Self {
+        Self { visit }
+    }
+
+    /// Shares the session for as long as the attachment lives, which should be a moment. This
+    /// counts as a request for the session's idle time.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Absent`] when there was no session, [`SessionError::Ended`] when there is
+    /// none any more, [`SessionError::Busy`], [`SessionError::Moved`] or [`SessionError::Lapsed`]
+    /// when it cannot be used now.
+    ///
+    /// # Cancellation
+    ///
+    /// Gives the place in the queue up; nothing has changed.
+    pub async fn attach(&self) -> Result<Attachment, SessionError> {
+        let sessions = self.visit.sessions();
+        let held = self.visit.target()?;
+        if !sessions.may_act() {
+            return Err(SessionError::Lapsed);
+        }
+        let now = sessions.now();
+        let guard = match sessions.enter(&held, &held.id(), now) {
+            Look::Here(guard) => guard,
+            Look::Busy(held) => sessions.share(&held).await?,
+            Look::NotHere(_) => return Err(SessionError::Ended),
+        };
+        sessions.touch(&held);
+        Ok(Attachment {
+            sessions: Arc::clone(sessions),
+            guard,
+            read_only: self.visit.is_read_only(),
+        })
+    }
+
+    /// A copy of an attribute.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetachedSession::attach`] and [`Attachment::get`].
+    pub async fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.attach().await?.get(key)
+    }
+
+    /// Writes an attribute.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetachedSession::attach`] and [`Attachment::insert`].
+    pub async fn insert<T: Storable>(&self, key: &str, value: T) -> Result<(), SessionError> {
+        self.attach().await?.insert(key, value)
+    }
+
+    /// Takes an attribute out.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetachedSession::attach`] and [`Attachment::remove`].
+    pub async fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.attach().await?.remove(key)
+    }
+
+    /// Changes an attribute in one step.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetachedSession::attach`] and [`Attachment::update`].
+    pub async fn update<T: Attribute + Default, R>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, SessionError> {
+        self.attach().await?.update(key, change)
+    }
+}
+
+impl fmt::Debug for DetachedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DetachedSession")
+    }
+}
+
+/// A share in a session, beyond its request. While it lives, the session cannot move.
+pub struct Attachment {
+    sessions: Arc<Sessions>,
+    guard: Guard,
+    read_only: bool,
+}
+
+impl Attachment {
+    /// Runs one operation between two looks at the lease. After a write, [`SessionError::Lapsed`]
+    /// means that whether it stands is unknown.
+    fn leased<R>(
+        &self,
+        operation: impl FnOnce(&Held) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        if !self.sessions.may_act() {
+            return Err(SessionError::Lapsed);
+        }
+        let result = operation(self.guard.session())?;
+        if self.sessions.may_act() {
+            Ok(result)
+        } else {
+            Err(SessionError::Lapsed)
+        }
+    }
+
+    fn write<R>(
+        &self,
+        operation: impl FnOnce(&Held) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        if self.read_only {
+            return Err(SessionError::ReadOnly);
+        }
+        self.leased(operation)
+    }
+
+    /// A copy of an attribute.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Undecodable`] when it is of another type; it is kept.
+    pub fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.leased(|held| held.get(key))
+    }
+
+    /// Looks at an attribute without copying it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Attachment::get`].
+    pub fn read<T: Attribute, R>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&T) -> R,
+    ) -> Result<Option<R>, SessionError> {
+        self.leased(|held| held.read(key, look))
+    }
+
+    /// Whether there is such an attribute.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn contains(&self, key: &str) -> Result<bool, SessionError> {
+        self.leased(|held| held.contains(key))
+    }
+
+    /// The keys, in order.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn keys(&self) -> Result<Vec<String>, SessionError> {
+        self.leased(Held::keys)
+    }
+
+    /// Writes an attribute.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] of a write.
+    pub fn insert<T: Storable>(&self, key: &str, value: T) -> Result<(), SessionError> {
+        let prepared = Prepared::new(key, value)?;
+        self.write(|held| held.insert(key, prepared, self.sessions.limits()))
+    }
+
+    /// Takes an attribute out.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Undecodable`] when it is of another type; it is kept.
+    pub fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.write(|held| held.remove(key))
+    }
+
+    /// Takes an attribute out, whatever its type; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    pub fn discard(&self, key: &str) -> Result<bool, SessionError> {
+        self.write(|held| held.discard(key))
+    }
+
+    /// Takes all attributes out; the session stays.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    pub fn clear(&self) -> Result<(), SessionError> {
+        self.write(Held::clear)
+    }
+
+    /// Changes an attribute in one step; starts from the default where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] of a read or a write.
+    pub fn update<T: Attribute + Default, R>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, SessionError> {
+        self.write(|held| held.update(key, change, self.sessions.limits()))
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attachment")
+    }
+}

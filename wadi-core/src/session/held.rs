@@ -1,0 +1,410 @@
+//! One session that this node holds: its lock, its numbers and its attributes.
+//!
+//! Two locks, one above the other. The *session lock* is fair and may be waited for: requests share
+//! it, and whatever seals, freezes or expires the session takes it alone. The *body lock* is held
+//! for one operation and across no await; it makes each operation atomic.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Semaphore;
+
+use super::SessionId;
+use super::attributes::{Attributes, Emptied, Found, Prepared};
+use super::error::SessionError;
+use super::limits::{Expiry, Lifetime, Limits};
+use super::nested;
+use super::value::{self, Attribute, Storable};
+use crate::clock::Moment;
+use crate::tenure::{Revision, Tenure};
+
+/// All permits of the session lock: taking them all is taking it alone.
+const ALONE: u32 = 1 << 20;
+
+/// A session in this node's memory.
+pub struct Held {
+    lock: Semaphore,
+    /// Nanoseconds of the moment at which the session ends unless somebody asks for it; zero when
+    /// nobody is served any more. Written only under the body lock.
+    deadline: AtomicU64,
+    body: Mutex<Body>,
+}
+
+/// What the body lock guards.
+pub(super) struct Body {
+    pub(super) id: SessionId,
+    pub(super) tenure: Tenure,
+    pub(super) revision: Revision,
+    pub(super) lifetime: Lifetime,
+    /// When somebody last asked for it.
+    pub(super) touched: Moment,
+    /// When its cookie was last sent; zero before.
+    pub(super) cookie_sent: Moment,
+    pub(super) attributes: Attributes,
+    pub(super) phase: Phase,
+    /// Whether its cookie ever came back.
+    pub(super) returned: bool,
+    /// Whether the last attempt to freeze it failed; a write clears it.
+    pub(super) stays_live: bool,
+}
+
+/// Whether a session can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    Sealed,
+    Ended,
+}
+
+/// A hold on the session lock, given back when dropped.
+pub struct Guard {
+    held: Arc<Held>,
+    permits: u32,
+}
+
+impl Guard {
+    /// The session that it holds.
+    #[must_use]
+    pub const fn session(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// Whether nobody else holds the session.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        self.permits == ALONE
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.held.lock.add_permits(self.permits as usize);
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_alone() {
+            "Guard(alone)"
+        } else {
+            "Guard(shared)"
+        })
+    }
+}
+
+impl Held {
+    pub(super) fn new(body: Body, limits: &Limits) -> Self {
+        let held = Self {
+            lock: Semaphore::new(ALONE as usize),
+            deadline: AtomicU64::new(0),
+            body: Mutex::new(body),
+        };
+        held.set_deadline(&held.body.lock(), limits);
+        held
+    }
+
+    /// Shares the session, if nobody holds it alone or waits for it.
+    #[inline]
+    #[must_use]
+    pub fn try_share(self: &Arc<Self>) -> Option<Guard> {
+        self.try_take(1)
+    }
+
+    /// Takes the session alone, if nobody holds it.
+    #[must_use]
+    pub fn try_alone(self: &Arc<Self>) -> Option<Guard> {
+        self.try_take(ALONE)
+    }
+
+    #[inline]
+    fn try_take(self: &Arc<Self>, permits: u32) -> Option<Guard> {
+        self.lock.try_acquire_many(permits).ok()?.forget();
+        Some(Guard {
+            held: Arc::clone(self),
+            permits,
+        })
+    }
+
+    /// Shares the session; waits in order, at most `wait`. Cancelling it gives the place up.
+    pub async fn share(self: &Arc<Self>, wait: Duration) -> Option<Guard> {
+        self.take(1, wait).await
+    }
+
+    /// Takes the session alone; waits in order, at most `wait`. Cancelling it gives the place up.
+    pub async fn alone(self: &Arc<Self>, wait: Duration) -> Option<Guard> {
+        self.take(ALONE, wait).await
+    }
+
+    async fn take(self: &Arc<Self>, permits: u32, wait: Duration) -> Option<Guard> {
+        let acquired = tokio::time::timeout(wait, self.lock.acquire_many(permits)).await;
+        acquired.ok()?.ok()?.forget();
+        Some(Guard {
+            held: Arc::clone(self),
+            permits,
+        })
+    }
+
+    /// Whether requests are served with it: it is neither sealed nor ended.
+    #[inline]
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.deadline.load(Relaxed) != 0
+    }
+
+    /// Whether its time ran out. Who finds it so ends it, alone.
+    #[inline]
+    pub(super) fn is_overdue(&self, now: Moment) -> bool {
+        self.deadline.load(Relaxed) <= now.as_nanos()
+    }
+
+    #[inline]
+    pub(super) fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock()
+    }
+
+    pub(super) fn try_body(&self) -> Option<MutexGuard<'_, Body>> {
+        self.body.try_lock()
+    }
+
+    /// Its id, which renewing changes.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.body().id
+    }
+
+    /// Its tenure and revision.
+    #[must_use]
+    pub fn version(&self) -> (Tenure, Revision) {
+        let body = self.body();
+        (body.tenure, body.revision)
+    }
+
+    pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {
+        let deadline = match body.phase {
+            Phase::Serving => {
+                let idle = body.touched + body.lifetime.idle(limits, body.returned);
+                idle.min(body.lifetime.ends).as_nanos().max(1)
+            }
+            Phase::Sealed | Phase::Ended => 0,
+        };
+        self.deadline.store(deadline, Relaxed);
+    }
+
+    /// Ends it at once: whoever still shares it gets [`SessionError::Ended`]. Says whether it was
+    /// this call that did.
+    pub(super) fn end(&self) -> bool {
+        let mut body = self.body();
+        if body.phase == Phase::Ended {
+            return false;
+        }
+        body.phase = Phase::Ended;
+        body.revision = body.revision.next();
+        let emptied = body.attributes.clear();
+        self.deadline.store(0, Relaxed);
+        drop(body);
+        drop(emptied);
+        true
+    }
+
+    #[inline]
+    fn serving(&self) -> Result<MutexGuard<'_, Body>, SessionError> {
+        nested::refuse()?;
+        let body = self.body();
+        match body.phase {
+            Phase::Serving => Ok(body),
+            Phase::Sealed => Err(SessionError::Moved),
+            Phase::Ended => Err(SessionError::Ended),
+        }
+    }
+
+    pub(super) fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        let found = self.serving()?.attributes.get::<T>(key)?;
+        // The value's own `clone` runs outside the lock.
+        Ok(found.map(|found| match found {
+            Found::Shared(value) => value::as_type::<T>(&value).expect("found as a T").clone(),
+            Found::Own(value) => value,
+        }))
+    }
+
+    pub(super) fn read<T: Attribute, R>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&T) -> R,
+    ) -> Result<Option<R>, SessionError> {
+        let found = self.serving()?.attributes.get::<T>(key)?;
+        Ok(found.map(|found| match found {
+            Found::Shared(value) => look(value::as_type::<T>(&value).expect("found as a T")),
+            Found::Own(value) => look(&value),
+        }))
+    }
+
+    pub(super) fn contains(&self, key: &str) -> Result<bool, SessionError> {
+        Ok(self.serving()?.attributes.contains(key))
+    }
+
+    pub(super) fn keys(&self) -> Result<Vec<String>, SessionError> {
+        Ok(self.serving()?.attributes.keys())
+    }
+
+    pub(super) fn len(&self) -> Result<usize, SessionError> {
+        Ok(self.serving()?.attributes.len())
+    }
+
+    pub(super) fn insert<T: Storable>(
+        &self,
+        key: &str,
+        prepared: Prepared<T>,
+        limits: &Limits,
+    ) -> Result<(), SessionError> {
+        let mut body = self.serving()?;
+        let displaced = body
+            .attributes
+            .insert(key, prepared, limits.max_session_bytes)?;
+        body.commit();
+        drop(body);
+        drop(displaced);
+        Ok(())
+    }
+
+    pub(super) fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        let mut body = self.serving()?;
+        let Some(found) = body.attributes.get::<T>(key)? else {
+            return Ok(None);
+        };
+        let displaced = body.attributes.discard(key);
+        body.commit();
+        drop(body);
+        drop(displaced);
+        Ok(Some(match found {
+            Found::Shared(value) => value::as_type::<T>(&value).expect("found as a T").clone(),
+            Found::Own(value) => value,
+        }))
+    }
+
+    pub(super) fn discard(&self, key: &str) -> Result<bool, SessionError> {
+        let mut body = self.serving()?;
+        let Some(displaced) = body.attributes.discard(key) else {
+            return Ok(false);
+        };
+        body.commit();
+        drop(body);
+        drop(displaced);
+        Ok(true)
+    }
+
+    pub(super) fn clear(&self) -> Result<(), SessionError> {
+        let mut body = self.serving()?;
+        let emptied = body.attributes.clear();
+        body.commit();
+        drop(body);
+        drop(emptied);
+        Ok(())
+    }
+
+    pub(super) fn update<T: Attribute + Default, R>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut T) -> R,
+        limits: &Limits,
+    ) -> Result<R, SessionError> {
+        let mut body = self.serving()?;
+        let found = body.attributes.get::<T>(key)?;
+        // A copy is changed, so that a panic in the closure leaves the value whole; the first is
+        // let go at once, so that the new value can take its place.
+        let (result, prepared) = nested::run(|| {
+            let mut value = match found {
+                Some(Found::Shared(value)) => {
+                    value::as_type::<T>(&value).expect("found as a T").clone()
+                }
+                Some(Found::Own(value)) => value,
+                None => T::default(),
+            };
+            let result = change(&mut value);
+            Prepared::new(key, value).map(|prepared| (result, prepared))
+        })?;
+        let displaced = body
+            .attributes
+            .insert(key, prepared, limits.max_session_bytes)?;
+        body.commit();
+        drop(body);
+        drop(displaced);
+        Ok(result)
+    }
+
+    pub(super) fn set_expiry(
+        &self,
+        expiry: Expiry,
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<(), SessionError> {
+        let mut body = self.serving()?;
+        body.lifetime = body
+            .lifetime
+            .changed(expiry, limits, now)
+            .ok_or(SessionError::NoTime(expiry))?;
+        body.touched = now;
+        // The client's cookie has to follow.
+        body.cookie_sent = Moment::ZERO;
+        body.revision = body.revision.next();
+        self.set_deadline(&body, limits);
+        Ok(())
+    }
+
+    /// Sets the expiry of a session that is being created, which is no commit of its own.
+    pub(super) fn set_first_expiry(
+        &self,
+        expiry: Expiry,
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<(), SessionError> {
+        let mut body = self.serving()?;
+        body.lifetime = body
+            .lifetime
+            .changed(expiry, limits, now)
+            .ok_or(SessionError::NoTime(expiry))?;
+        self.set_deadline(&body, limits);
+        Ok(())
+    }
+}
+
+impl Body {
+    /// A session that begins now.
+    pub(super) fn new(id: SessionId, tenure: Tenure, limits: &Limits, now: Moment) -> Self {
+        Self {
+            id,
+            tenure,
+            revision: Revision::ZERO,
+            lifetime: Lifetime::new(limits, now),
+            touched: now,
+            cookie_sent: Moment::ZERO,
+            attributes: Attributes::new(),
+            phase: Phase::Serving,
+            returned: false,
+            stays_live: false,
+        }
+    }
+
+    fn commit(&mut self) {
+        self.revision = self.revision.next();
+        self.stays_live = false;
+    }
+
+    /// Freezes the attributes. When one has no encoding, all stay live and are not tried again
+    /// before the next write.
+    pub(super) fn freeze(&mut self) -> Result<Emptied, SessionError> {
+        let frozen = self.attributes.freeze();
+        self.stays_live = frozen.is_err();
+        frozen
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("serving", &self.is_serving())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,301 @@
+//! The keyed tag that tells an id of ours from an invented one, and an id's text in a cookie.
+//!
+//! Text is parsed once, at the edge, with strict bounds. A key is never printed.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::SessionId;
+
+const TAG_BYTES: usize = 12;
+const RAW_BYTES: usize = 16 + 4 + TAG_BYTES;
+const CONTEXT: &str = "wadi 2026 session id tag v1";
+
+/// The length of an id's text in a cookie, in characters; no other length is ever an id.
+pub const ID_TEXT_LEN: usize = 43;
+
+/// A cluster's secret, from which the key of the tags is derived.
+///
+/// Nodes with the same key take each other's ids for good.
+#[derive(Clone)]
+pub struct ClusterKey([u8; 32]);
+
+impl ClusterKey {
+    /// The fewest bytes that [`ClusterKey::from_secret`] takes.
+    pub const MIN_BYTES: usize = 32;
+
+    /// A key from a secret of at least 32 bytes, any more of them counting too; `None` when it is
+    /// shorter.
+    #[must_use]
+    pub fn from_secret(secret: &[u8]) -> Option<Self> {
+        (secret.len() >= Self::MIN_BYTES).then(|| Self(blake3::derive_key(CONTEXT, secret)))
+    }
+
+    /// A key that nobody else has: ids then live as long as this process.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no random source, since nothing safe can be done without one.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).expect("the operating system has a random source");
+        Self(secret)
+    }
+
+    fn tag(&self, id: &SessionId) -> [u8; TAG_BYTES] {
+        let mut signed = [0; 20];
+        signed[..16].copy_from_slice(id.random());
+        signed[16..].copy_from_slice(&id.issued().to_be_bytes());
+        let hash = blake3::keyed_hash(&self.0, &signed);
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&hash.as_bytes()[..TAG_BYTES]);
+        tag
+    }
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKey(…)")
+    }
+}
+
+/// The keys of a cluster: one mints, all are accepted.
+///
+/// To change keys without logging anybody out: accept the new one everywhere, then mint with it
+/// everywhere, then drop the old one when its last session has ended.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    minting: ClusterKey,
+    accepted: Vec<ClusterKey>,
+}
+
+impl Keyring {
+    /// A ring of one key, that mints.
+    #[must_use]
+    pub const fn new(minting: ClusterKey) -> Self {
+        Self {
+            minting,
+            accepted: Vec::new(),
+        }
+    }
+
+    /// Also takes ids that were minted with `key`.
+    #[must_use]
+    pub fn accepting(mut self, key: ClusterKey) -> Self {
+        self.accepted.push(key);
+        self
+    }
+
+    /// The text of `id` for a cookie, tagged with the minting key.
+    #[must_use]
+    pub fn text(&self, id: &SessionId) -> IdText {
+        let mut raw = [0; RAW_BYTES];
+        raw[..16].copy_from_slice(id.random());
+        raw[16..20].copy_from_slice(&id.issued().to_be_bytes());
+        raw[20..].copy_from_slice(&self.minting.tag(id));
+        let mut text = [0; ID_TEXT_LEN];
+        let written = URL_SAFE_NO_PAD.encode_slice(raw, &mut text);
+        debug_assert!(matches!(written, Ok(ID_TEXT_LEN)));
+        IdText(text)
+    }
+
+    /// The id that was presented, if its tag was made with one of the accepted keys.
+    #[must_use]
+    pub fn verify(&self, presented: &PresentedId) -> Option<SessionId> {
+        std::iter::once(&self.minting)
+            .chain(&self.accepted)
+            .any(|key| same(&key.tag(&presented.id), &presented.tag))
+            .then_some(presented.id)
+    }
+}
+
+/// Whether two tags are equal, in a time that does not tell where they differ.
+fn same(one: &[u8; TAG_BYTES], other: &[u8; TAG_BYTES]) -> bool {
+    let differing = one
+        .iter()
+        .zip(other)
+        .fold(0, |differing, (one, other)| differing | (one ^ other));
+    std::hint::black_box(differing) == 0
+}
+
+/// An id as a client presented it: well formed, its tag not yet verified.
+///
+/// Finding it in a node's own map proves it as well as the tag does, since only minted ids get
+/// there and nobody can guess one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PresentedId {
+    id: SessionId,
+    tag: [u8; TAG_BYTES],
+}
+
+impl PresentedId {
+    /// Reads an id's text; `None` for whatever [`Keyring::text`] cannot have written.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text: &[u8; ID_TEXT_LEN] = text.try_into().ok()?;
+        let raw = decode(text)?;
+        let (random, rest) = raw.split_first_chunk::<16>()?;
+        let (issued, rest) = rest.split_first_chunk::<4>()?;
+        let tag: &[u8; TAG_BYTES] = rest.try_into().ok()?;
+        Some(Self {
+            id: SessionId::from_parts(*random, u32::from_be_bytes(*issued)),
+            tag: *tag,
+        })
+    }
+
+    /// The id, on the client's word alone: good for looking it up, not for believing it.
+    #[must_use]
+    pub const fn unverified(&self) -> &SessionId {
+        &self.id
+    }
+}
+
+/// What no character stands for.
+const NONE: u8 = 0xFF;
+
+/// The six bits that each character of base64url stands for.
+const SIX_BITS: [u8; 256] = {
+    let mut table = [NONE; 256];
+    let mut at = 0;
+    while at < 26 {
+        table[b'A' as usize + at] = at as u8;
+        table[b'a' as usize + at] = at as u8 + 26;
+        if at < 10 {
+            table[b'0' as usize + at] = at as u8 + 52;
+        }
+        at += 1;
+    }
+    table[b'-' as usize] = 62;
+    table[b'_' as usize] = 63;
+    table
+};
+
+/// Base64url of exactly one length. It is read with every request, and this takes less than half
+/// of what a decoder of any length does.
+fn decode(text: &[u8; ID_TEXT_LEN]) -> Option<[u8; RAW_BYTES]> {
+    let mut raw = [0; RAW_BYTES];
+    let mut seen = 0;
+    let (fours, last) = text.as_chunks::<4>();
+    let (threes, last_bytes) = raw.as_chunks_mut::<3>();
+    for (four, three) in fours.iter().zip(threes) {
+        let [a, b, c, d] = four.map(|character| SIX_BITS[character as usize]);
+        seen |= a | b | c | d;
+        *three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+    }
+    let &[a, b, c] = last else { return None };
+    let [a, b, c] = [a, b, c].map(|character| SIX_BITS[character as usize]);
+    seen |= a | b | c;
+    last_bytes.copy_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
+    // Two bits are left over, and have one spelling.
+    (seen & 0xC0 == 0 && c & 0b11 == 0).then_some(raw)
+}
+
+impl fmt::Debug for PresentedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedId(…)")
+    }
+}
+
+/// An id's text for a cookie: a secret, never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IdText([u8; ID_TEXT_LEN]);
+
+impl IdText {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
+
+impl fmt::Debug for IdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdText(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> ClusterKey {
+        ClusterKey::from_secret(&[byte; 32]).unwrap()
+    }
+
+    fn id() -> SessionId {
+        SessionId::from_parts(*b"0123456789abcdef", 1_780_000_000)
+    }
+
+    #[test]
+    fn text_comes_back_as_the_id() {
+        let ring = Keyring::new(key(1));
+        let text = ring.text(&id());
+        let presented = PresentedId::parse(text.expose().as_bytes()).unwrap();
+        assert_eq!(ring.verify(&presented), Some(id()));
+    }
+
+    #[test]
+    fn keys_rotate() {
+        let old = Keyring::new(key(1));
+        let both = Keyring::new(key(2)).accepting(key(1));
+        let new = Keyring::new(key(2));
+        let parse = |text: IdText| PresentedId::parse(text.expose().as_bytes()).unwrap();
+        assert!(both.verify(&parse(old.text(&id()))).is_some());
+        assert!(both.verify(&parse(new.text(&id()))).is_some());
+        assert!(new.verify(&parse(old.text(&id()))).is_none());
+        assert!(new.verify(&parse(both.text(&id()))).is_some());
+    }
+
+    #[test]
+    fn any_changed_character_is_refused() {
+        let ring = Keyring::new(key(1));
+        let text = ring.text(&id());
+        for at in 0..ID_TEXT_LEN {
+            for other in [b'A', b'b', b'_', b'=', b'+', 0xFF] {
+                let mut forged = text.0;
+                if forged[at] == other {
+                    continue;
+                }
+                forged[at] = other;
+                let taken = PresentedId::parse(&forged).and_then(|id| ring.verify(&id));
+                assert_eq!(taken, None, "character {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn decoding_agrees_with_a_decoder_of_any_length() {
+        let text = Keyring::new(key(3)).text(&id());
+        for at in 0..ID_TEXT_LEN {
+            for byte in 0..=255 {
+                let mut changed = text.0;
+                changed[at] = byte;
+                let mut raw = [0; RAW_BYTES];
+                let expected = URL_SAFE_NO_PAD.decode_slice(changed, &mut raw).ok();
+                assert_eq!(decode(&changed), expected.map(|_| raw), "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_lengths_are_refused() {
+        let text = Keyring::new(key(1)).text(&id());
+        let bytes = text.expose().as_bytes();
+        for len in 0..ID_TEXT_LEN {
+            assert!(PresentedId::parse(&bytes[..len]).is_none());
+        }
+        assert!(PresentedId::parse(&[bytes, b"A"].concat()).is_none());
+        assert!(PresentedId::parse(&[b'A'; 100_000]).is_none());
+    }
+
+    #[test]
+    fn short_secrets_are_refused_and_nothing_is_printed() {
+        assert!(ClusterKey::from_secret(&[1; 31]).is_none());
+        let ring = Keyring::new(key(1));
+        assert_eq!(format!("{:?}", ring.text(&id())), "IdText(…)");
+        assert!(!format!("{ring:?}").contains('1'));
+    }
+}

@@ -1,0 +1,151 @@
+//! A node's map of the sessions that it holds, one small shard per bucket.
+//!
+//! The shards are the per-bucket index, and sessions of different buckets never contend. A shard's
+//! lock is held for one look-up or change, and across no await.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+use super::SessionId;
+use super::held::Held;
+use crate::bucket::{BucketCount, BucketId};
+
+/// Id → session, by bucket.
+pub struct SessionMap {
+    shards: Box<[RwLock<HashTable<Entry>>]>,
+    buckets: BucketCount,
+    len: AtomicUsize,
+}
+
+struct Entry {
+    id: SessionId,
+    held: Arc<Held>,
+}
+
+/// The half of the random bits that did not choose the bucket; they are as good as any hash.
+#[inline]
+fn hash(id: &SessionId) -> u64 {
+    let mut low = [0; 8];
+    low.copy_from_slice(&id.random()[8..]);
+    u64::from_le_bytes(low)
+}
+
+impl SessionMap {
+    /// An empty map over `buckets` buckets.
+    #[must_use]
+    pub fn new(buckets: BucketCount) -> Self {
+        Self {
+            shards: buckets.iter().map(|_| RwLock::default()).collect(),
+            buckets,
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many buckets there are.
+    #[must_use]
+    pub const fn buckets(&self) -> BucketCount {
+        self.buckets
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len.load(Relaxed)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    fn shard(&self, id: &SessionId) -> &RwLock<HashTable<Entry>> {
+        &self.shards[id.bucket(self.buckets).index()]
+    }
+
+    /// The session with this id.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: &SessionId) -> Option<Arc<Held>> {
+        let shard = self.shard(id).read();
+        let entry = shard.find(hash(id), |entry| entry.id == *id)?;
+        Some(Arc::clone(&entry.held))
+    }
+
+    /// Puts a session in, in place of the one that had this id, which it returns.
+    pub fn insert(&self, id: SessionId, held: Arc<Held>) -> Option<Arc<Held>> {
+        let mut shard = self.shard(&id).write();
+        match shard.find_mut(hash(&id), |entry| entry.id == id) {
+            Some(entry) => Some(std::mem::replace(&mut entry.held, held)),
+            None => {
+                shard.insert_unique(hash(&id), Entry { id, held }, |entry| hash(&entry.id));
+                self.len.fetch_add(1, Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Takes a session out.
+    pub fn remove(&self, id: &SessionId) -> Option<Arc<Held>> {
+        self.remove_where(id, |_| true)
+    }
+
+    /// Takes a session out if it is this very one, and not another that took its place.
+    pub fn remove_exactly(&self, id: &SessionId, held: &Arc<Held>) -> bool {
+        self.remove_where(id, |there| Arc::ptr_eq(there, held))
+            .is_some()
+    }
+
+    fn remove_where(
+        &self,
+        id: &SessionId,
+        wanted: impl Fn(&Arc<Held>) -> bool,
+    ) -> Option<Arc<Held>> {
+        let mut shard = self.shard(id).write();
+        let found = shard
+            .find_entry(hash(id), |entry| entry.id == *id && wanted(&entry.held))
+            .ok()?;
+        let (entry, _) = found.remove();
+        if shard.len() < shard.capacity() / 4 {
+            shard.shrink_to(0, |entry| hash(&entry.id));
+        }
+        self.len.fetch_sub(1, Relaxed);
+        Some(entry.held)
+    }
+
+    /// The sessions of one bucket, as they are now.
+    #[must_use]
+    pub fn bucket(&self, bucket: BucketId) -> Vec<(SessionId, Arc<Held>)> {
+        let Some(shard) = self.shards.get(bucket.index()) else {
+            return Vec::new();
+        };
+        let shard = shard.read();
+        let sessions = shard
+            .iter()
+            .map(|entry| (entry.id, Arc::clone(&entry.held)));
+        sessions.collect()
+    }
+
+    /// Looks at the sessions of one bucket under its lock; `look` must not come back to the map.
+    pub(super) fn for_each(&self, bucket: BucketId, mut look: impl FnMut(&SessionId, &Arc<Held>)) {
+        if let Some(shard) = self.shards.get(bucket.index()) {
+            for entry in shard.read().iter() {
+                look(&entry.id, &entry.held);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SessionMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionMap")
+            .field("buckets", &self.buckets.get())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! Keeps code that runs under a session's lock from using a session: that could only dead-lock.
+//!
+//! It is a mark on the thread, not a lock.
+
+use std::cell::Cell;
+
+use super::error::SessionError;
+
+thread_local!(static UNDER_LOCK: Cell<bool> = const { Cell::new(false) });
+
+/// An error when this thread runs a closure or a value's code under a session's lock.
+#[inline]
+pub(super) fn refuse() -> Result<(), SessionError> {
+    if UNDER_LOCK.get() {
+        Err(SessionError::Nested)
+    } else {
+        Ok(())
+    }
+}
+
+/// Runs `code`, which the caller did not write, under a session's lock.
+pub(super) fn run<R>(code: impl FnOnce() -> R) -> R {
+    struct Unmark(bool);
+
+    impl Drop for Unmark {
+        fn drop(&mut self) {
+            UNDER_LOCK.set(self.0);
+        }
+    }
+
+    let _unmark = Unmark(UNDER_LOCK.replace(true));
+    code()
+}

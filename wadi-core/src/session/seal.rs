@@ -1,0 +1,161 @@
+//! Sealing a session so that it can leave this node, and installing one that arrived.
+//!
+//! A sealed session serves nobody. Times travel as durations, since no two machines share a clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::SessionId;
+use super::attributes::Attributes;
+use super::error::{DecodeFault, SessionError};
+use super::held::{Body, Guard, Held, Phase};
+use super::limits::{IdleLimit, Lifetime, nanos};
+use super::sessions::Sessions;
+use crate::clock::Moment;
+use crate::tenure::{Revision, Tenure};
+
+/// A session that serves nobody until it is unsealed or dropped, with its state as it was sealed.
+#[derive(Debug)]
+pub struct Sealed {
+    held: Arc<Held>,
+    /// Its tenure here.
+    pub tenure: Tenure,
+    /// Its revision.
+    pub revision: Revision,
+    /// Everything that another node needs, but for the id and the two numbers.
+    pub state: Bytes,
+}
+
+/// What travels.
+#[derive(Serialize, Deserialize)]
+struct Portable {
+    /// How long nobody has asked for it, in nanoseconds.
+    idle_for: u64,
+    /// Its own idle limit, in nanoseconds.
+    idle: Option<IdleLimit>,
+    /// How long until its absolute end, in nanoseconds.
+    left: u64,
+    /// How long since its cookie was sent, in nanoseconds; `None` before.
+    cookie_age: Option<u64>,
+    returned: bool,
+    attributes: Bytes,
+}
+
+impl Sessions {
+    /// Waits, at most `wait`, for every request that uses the session, and seals it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] when it took too long, [`SessionError::Unencodable`] when something
+    /// has no encoding (it goes on being served), [`SessionError::Ended`] or
+    /// [`SessionError::Moved`] when there is nothing left to seal.
+    ///
+    /// # Cancellation
+    ///
+    /// Leaves the session unsealed.
+    pub async fn seal(
+        &self,
+        held: &Arc<Held>,
+        wait: Duration,
+        now: Moment,
+    ) -> Result<Sealed, SessionError> {
+        let alone = held.alone(wait).await.ok_or(SessionError::Busy)?;
+        self.seal_held(alone, now)
+    }
+
+    fn seal_held(&self, alone: Guard, now: Moment) -> Result<Sealed, SessionError> {
+        let held = Arc::clone(alone.session());
+        let mut body = held.body();
+        match body.phase {
+            Phase::Serving => {}
+            Phase::Sealed => return Err(SessionError::Moved),
+            Phase::Ended => return Err(SessionError::Ended),
+        }
+        let portable = Portable {
+            idle_for: nanos(now.since(body.touched)),
+            idle: body.lifetime.idle,
+            left: nanos(body.lifetime.ends.since(now)),
+            cookie_age: (body.cookie_sent != Moment::ZERO)
+                .then(|| nanos(now.since(body.cookie_sent))),
+            returned: body.returned,
+            attributes: Bytes::from_owner(body.attributes.encode()?),
+        };
+        let state = rmp_serde::to_vec_named(&portable).expect("plain numbers and bytes encode");
+        body.phase = Phase::Sealed;
+        held.set_deadline(&body, &self.limits);
+        let (tenure, revision) = (body.tenure, body.revision);
+        drop(body);
+        drop(alone);
+        Ok(Sealed {
+            held,
+            tenure,
+            revision,
+            state: state.into(),
+        })
+    }
+
+    /// Serves a sealed session again, here, at `tenure`.
+    pub fn unseal(&self, sealed: Sealed, tenure: Tenure) {
+        let mut body = sealed.held.body();
+        if body.phase == Phase::Sealed {
+            body.phase = Phase::Serving;
+            body.tenure = tenure;
+            sealed.held.set_deadline(&body, &self.limits);
+        }
+    }
+
+    /// Drops a sealed session: another node has it.
+    pub fn drop_sealed(&self, sealed: &Sealed) {
+        let id = sealed.held.id();
+        self.map.remove_exactly(&id, &sealed.held);
+    }
+
+    /// Installs a session that arrived; it stays frozen until somebody reads an attribute.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `state`; nothing was installed then.
+    pub fn install(
+        &self,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: &[u8],
+        now: Moment,
+    ) -> Result<Arc<Held>, DecodeFault> {
+        let portable: Portable =
+            rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
+        let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
+        let body = Body {
+            id,
+            tenure,
+            revision,
+            lifetime: Lifetime {
+                idle: portable.idle,
+                ends: now + Duration::from_nanos(portable.left),
+            },
+            touched: ago(portable.idle_for),
+            cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
+            attributes: Attributes::from_frozen(Arc::from(&portable.attributes[..]))?,
+            phase: Phase::Serving,
+            returned: portable.returned,
+            stays_live: false,
+        };
+        let held = Arc::new(Held::new(body, &self.limits));
+        self.map.insert(id, Arc::clone(&held));
+        Ok(held)
+    }
+}
+
+/// Whether `state` is what [`Sealed::state`] holds.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
+    let portable: Portable = rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
+    super::frozen::check_frozen(&portable.attributes)
+}

@@ -1,0 +1,363 @@
+//! The sessions that this node serves: finding one for a request, creating, renewing, ending.
+//!
+//! It knows one node. What it does not find here, a cluster's driver looks for elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use super::SessionId;
+use super::endings::{Ending, Endings};
+use super::error::SessionError;
+use super::held::{Body, Guard, Held, Phase};
+use super::keyring::{IdText, Keyring, PresentedId};
+use super::limits::Limits;
+use super::map::SessionMap;
+use super::mint::{Managed, ManagesAll, Mint};
+use super::visit::{Origin, Visit};
+use crate::bucket::BucketCount;
+use crate::clock::{BootClock, Clock, Moment};
+use crate::lease::LeaseGate;
+use crate::tenure::Tenure;
+
+/// A node's sessions and what they share.
+#[derive(Debug)]
+pub struct Sessions {
+    pub(super) map: SessionMap,
+    pub(super) limits: Limits,
+    pub(super) endings: Endings,
+    /// The bucket at which the next sweep goes on.
+    pub(super) swept_to: AtomicUsize,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    gate: Arc<LeaseGate>,
+    managed: Arc<dyn Managed>,
+    mint: Mint,
+}
+
+/// What a node's sessions are made with; the defaults are those of a node that is alone.
+#[derive(Debug)]
+pub struct SessionsBuilder {
+    limits: Limits,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    gate: Arc<LeaseGate>,
+    managed: Arc<dyn Managed>,
+    buckets: BucketCount,
+}
+
+impl SessionsBuilder {
+    /// Times and budgets.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where the time comes from; default [`BootClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The lease that is asked when a request starts and when it commits; default always open.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<LeaseGate>) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// In which buckets sessions are created, and how many there are; default all of
+    /// [`BucketCount::DEFAULT`].
+    #[must_use]
+    pub fn managed(mut self, buckets: BucketCount, managed: Arc<dyn Managed>) -> Self {
+        self.buckets = buckets;
+        self.managed = managed;
+        self
+    }
+
+    /// The sessions of a node, none yet.
+    #[must_use]
+    pub fn build(self) -> Sessions {
+        Sessions {
+            map: SessionMap::new(self.buckets),
+            endings: Endings::new(self.limits.remembered_endings),
+            limits: self.limits,
+            swept_to: AtomicUsize::new(0),
+            keyring: self.keyring,
+            clock: self.clock,
+            gate: self.gate,
+            managed: self.managed,
+            mint: Mint::new(),
+        }
+    }
+}
+
+/// What looking for a presented id came to.
+pub enum Look {
+    /// The session is here, and shared with this request.
+    Here(Guard),
+    /// It is here, and somebody holds it alone or waits to.
+    Busy(Arc<Held>),
+    /// It is not here; how the session that a request may now create is to be called.
+    NotHere(Origin),
+}
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(_) => f.write_str("Here"),
+            Self::Busy(_) => f.write_str("Busy"),
+            Self::NotHere(origin) => write!(f, "NotHere({origin:?})"),
+        }
+    }
+}
+
+impl Sessions {
+    /// Begins to build the sessions of a node whose ids are tagged with `keyring`.
+    #[must_use]
+    pub fn builder(keyring: Keyring) -> SessionsBuilder {
+        SessionsBuilder {
+            limits: Limits::default(),
+            keyring,
+            clock: Arc::new(BootClock),
+            gate: Arc::new(LeaseGate::solo()),
+            managed: Arc::new(ManagesAll),
+            buckets: BucketCount::DEFAULT,
+        }
+    }
+
+    /// The map of the sessions held here.
+    #[must_use]
+    pub const fn map(&self) -> &SessionMap {
+        &self.map
+    }
+
+    /// Times and budgets.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The present, by this node's clock.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Whether this node may act.
+    #[inline]
+    #[must_use]
+    pub fn may_act(&self) -> bool {
+        self.gate.is_open(&*self.clock)
+    }
+
+    /// An id's text for a cookie.
+    #[must_use]
+    pub fn text(&self, id: &SessionId) -> IdText {
+        self.keyring.text(id)
+    }
+
+    /// Looks for one presented id. On a hit its tag is not read: the hit proves it.
+    pub fn look(&self, presented: &PresentedId, now: Moment) -> Look {
+        let id = presented.unverified();
+        let Some(held) = self.map.get(id) else {
+            return Look::NotHere(self.missing(presented));
+        };
+        self.enter(&held, id, now)
+    }
+
+    /// Shares `held`, unless its time ran out; it was found as `id`.
+    pub(super) fn enter(&self, held: &Arc<Held>, id: &SessionId, now: Moment) -> Look {
+        if held.is_overdue(now) {
+            if !held.is_serving() {
+                return self.not_serving(held, id);
+            }
+            // Somebody who uses it keeps it from being idle, though not from its absolute end.
+            if let Some(alone) = held.try_alone() {
+                if held.is_overdue(now) && held.is_serving() {
+                    self.end(held, Ending::Expired);
+                }
+                drop(alone);
+                if !held.is_serving() {
+                    return self.not_serving(held, id);
+                }
+            } else if held.body().lifetime.ends <= now {
+                self.end(held, Ending::Expired);
+                return Look::NotHere(Origin::Expired);
+            }
+        }
+        match held.try_share() {
+            // Between the look at the deadline and the lock it may have been sealed or ended.
+            Some(_) if !held.is_serving() => self.not_serving(held, id),
+            Some(guard) => Look::Here(guard),
+            None => Look::Busy(Arc::clone(held)),
+        }
+    }
+
+    fn not_serving(&self, held: &Arc<Held>, id: &SessionId) -> Look {
+        if held.body().phase == Phase::Sealed {
+            return Look::Busy(Arc::clone(held));
+        }
+        Look::NotHere(self.ended(id))
+    }
+
+    fn ended(&self, id: &SessionId) -> Origin {
+        match self.endings.of(id) {
+            Some(Ending::Expired) => Origin::Expired,
+            Some(Ending::Destroyed) => Origin::Destroyed,
+            None => Origin::Lost,
+        }
+    }
+
+    /// What an id that is not here was: never ours, or over, or lost.
+    fn missing(&self, presented: &PresentedId) -> Origin {
+        let Some(id) = self.keyring.verify(presented) else {
+            return Origin::New;
+        };
+        let age = self.clock.unix_seconds().saturating_sub(id.issued());
+        if u64::from(age) > self.limits.absolute.as_secs() {
+            return Origin::Expired;
+        }
+        self.ended(&id)
+    }
+
+    /// Waits for a session that was busy, at most [`Limits::lock_wait`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] after that time, [`SessionError::Ended`] or [`SessionError::Moved`]
+    /// when it is not served any more. Cancelling it gives the place up.
+    pub async fn share(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
+        let guard = held.share(self.limits.lock_wait).await;
+        self.served(guard)
+    }
+
+    /// Takes a session alone, like [`Sessions::share`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Sessions::share`].
+    pub async fn alone(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
+        let guard = held.alone(self.limits.lock_wait).await;
+        self.served(guard)
+    }
+
+    fn served(&self, guard: Option<Guard>) -> Result<Guard, SessionError> {
+        let guard = guard.ok_or(SessionError::Busy)?;
+        let phase = guard.session().body().phase;
+        match phase {
+            Phase::Serving => Ok(guard),
+            Phase::Sealed => Err(SessionError::Moved),
+            Phase::Ended => Err(SessionError::Ended),
+        }
+    }
+
+    /// Creates a session and shares it.
+    pub(super) fn create(&self, now: Moment) -> Result<Guard, SessionError> {
+        if !self.may_act() {
+            return Err(SessionError::Lapsed);
+        }
+        // Overlapping creations may overshoot by as many as there are; a limit of millions bears it.
+        let limit = self.limits.max_sessions;
+        if self.map.len() >= limit {
+            return Err(SessionError::TooManySessions { limit });
+        }
+        let (id, tenure) = self.mint()?;
+        let held = Arc::new(Held::new(
+            Body::new(id, tenure, &self.limits, now),
+            &self.limits,
+        ));
+        let guard = held.try_share().expect("nobody else knows it yet");
+        let replaced = self.map.insert(id, held);
+        debug_assert!(replaced.is_none(), "128 random bits came twice");
+        Ok(guard)
+    }
+
+    fn mint(&self) -> Result<(SessionId, Tenure), SessionError> {
+        let (id, epoch) = self
+            .mint
+            .mint(
+                self.clock.unix_seconds(),
+                self.map.buckets(),
+                &*self.managed,
+            )
+            .ok_or(SessionError::NoBucket)?;
+        Ok((id, Tenure::first(epoch)))
+    }
+
+    /// Gives a session a new id; the old one is dead when this returns.
+    pub(super) fn renew(&self, held: &Arc<Held>) -> Result<SessionId, SessionError> {
+        let (id, tenure) = self.mint()?;
+        // The body's lock is held throughout, so that two renewals come one after the other.
+        let mut body = held.body();
+        match body.phase {
+            Phase::Serving => {}
+            Phase::Sealed => return Err(SessionError::Moved),
+            Phase::Ended => return Err(SessionError::Ended),
+        }
+        let old = std::mem::replace(&mut body.id, id);
+        body.tenure = tenure;
+        body.revision = body.revision.next();
+        body.cookie_sent = Moment::ZERO;
+        body.returned = false;
+        self.map.insert(id, Arc::clone(held));
+        self.map.remove_exactly(&old, held);
+        self.endings.remember(old, Ending::Destroyed);
+        Ok(id)
+    }
+
+    /// Ends a session here and now. Whoever shares it can neither read nor write it any more.
+    pub fn end(&self, held: &Arc<Held>, ending: Ending) {
+        if held.end() {
+            // An ended session's id does not change any more.
+            let id = held.id();
+            self.map.remove_exactly(&id, held);
+            self.endings.remember(id, ending);
+        }
+    }
+
+    /// Takes a session back that no client ever heard of.
+    pub(super) fn unmake(&self, held: &Arc<Held>) {
+        if held.end() {
+            self.map.remove_exactly(&held.id(), held);
+        }
+    }
+
+    /// Counts as a request for the session's idle time.
+    pub(super) fn touch(&self, held: &Held) {
+        let now = self.now();
+        let mut body = held.body();
+        body.touched = body.touched.max(now);
+        held.set_deadline(&body, &self.limits);
+    }
+
+    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
+    /// goes on without it, and is told so by its visit's origin.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] after [`Limits::lock_wait`]; [`SessionError::Moved`] when it is
+    /// leaving this node.
+    ///
+    /// # Cancellation
+    ///
+    /// Gives the place in the queue up.
+    pub async fn wait(
+        self: Arc<Self>,
+        presented: &PresentedId,
+        held: Arc<Held>,
+    ) -> Result<Visit, SessionError> {
+        match self.share(&held).await {
+            Ok(guard) => Ok(Visit::holding(self, guard)),
+            Err(SessionError::Ended) => match self.look(presented, self.now()) {
+                Look::Here(guard) => Ok(Visit::holding(self, guard)),
+                Look::Busy(_) => Err(SessionError::Busy),
+                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}

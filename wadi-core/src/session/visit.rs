@@ -1,0 +1,547 @@
+//! One request's hold on its session, from locating it until the response head.
+//!
+//! It owns the session lock's guard meanwhile. Whoever keeps it longer finds it detached.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::SessionId;
+use super::attributes::Prepared;
+use super::detached::DetachedSession;
+use super::endings::Ending;
+use super::error::SessionError;
+use super::held::{Guard, Held, Phase};
+use super::keyring::IdText;
+use super::limits::{Expiry, nanos};
+use super::nested;
+use super::sessions::Sessions;
+use super::value::{Attribute, Storable};
+use crate::clock::Moment;
+use crate::tenure::Revision;
+
+/// What a request's session was before the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// There was none: no cookie, or one that is not ours.
+    New,
+    /// It was there.
+    Existing,
+    /// The client had one, and its time ran out.
+    Expired,
+    /// The client had one, and it was destroyed, or its id renewed.
+    Destroyed,
+    /// The client had one, as its cookie proves, and nobody has it any more: it was lost, or ended
+    /// longer ago than endings are remembered.
+    Lost,
+}
+
+/// What the response says about the session's cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieChange {
+    /// Nothing: the client's cookie is good for long enough.
+    Keep,
+    /// Set it to this text, for this long.
+    Set {
+        /// The id's text.
+        text: IdText,
+        /// For how long the client is to keep it.
+        max_age: Duration,
+    },
+    /// Remove it.
+    Clear,
+}
+
+/// A request's hold on its session.
+pub struct Visit {
+    sessions: Arc<Sessions>,
+    origin: Origin,
+    state: Mutex<State>,
+}
+
+struct State {
+    hold: Hold,
+    /// Set before there is a session to set it on.
+    expiry: Option<Expiry>,
+    read_only: bool,
+    /// Whether the session was created in this request.
+    fresh: bool,
+    /// Whether the request destroyed its session.
+    flushed: bool,
+}
+
+enum Hold {
+    /// There is no session; the first write creates one.
+    Nothing,
+    Holding(Guard),
+    /// Between giving up the shared lock and getting it alone.
+    Changing,
+    /// The route wants no session.
+    Bypassed,
+    /// The response head has gone out, or the request was given up.
+    Gone(Option<Arc<Held>>),
+}
+
+impl Visit {
+    /// The visit of a request whose session was found.
+    #[must_use]
+    pub fn holding(sessions: Arc<Sessions>, guard: Guard) -> Self {
+        Self::new(sessions, Origin::Existing, Hold::Holding(guard))
+    }
+
+    /// The visit of a request that has no session yet.
+    #[must_use]
+    pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
+        Self::new(sessions, origin, Hold::Nothing)
+    }
+
+    fn new(sessions: Arc<Sessions>, origin: Origin, hold: Hold) -> Self {
+        Self {
+            sessions,
+            origin,
+            state: Mutex::new(State {
+                hold,
+                expiry: None,
+                read_only: false,
+                fresh: false,
+                flushed: false,
+            }),
+        }
+    }
+
+    /// What the session was before the request.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// The session's id: `None` while there is no session, and after the response head.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        self.held().ok().flatten().map(|held| held.id())
+    }
+
+    fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
+        nested::refuse()?;
+        self.state.lock().held()
+    }
+
+    fn held_to_write(&self) -> Result<Option<Arc<Held>>, SessionError> {
+        nested::refuse()?;
+        let state = self.state.lock();
+        state.writable()?;
+        state.held()
+    }
+
+    fn held_or_created(&self) -> Result<Arc<Held>, SessionError> {
+        nested::refuse()?;
+        let mut state = self.state.lock();
+        state.writable()?;
+        if let Some(held) = state.held()? {
+            return Ok(held);
+        }
+        let guard = self.sessions.create(self.sessions.now())?;
+        let held = Arc::clone(guard.session());
+        if let Some(expiry) = state.expiry {
+            let now = self.sessions.now();
+            held.set_first_expiry(expiry, self.sessions.limits(), now)?;
+        }
+        state.hold = Hold::Holding(guard);
+        state.fresh = true;
+        Ok(held)
+    }
+
+    /// A copy of an attribute.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Undecodable`] when it is of another type; it is kept.
+    pub fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.held()?.map_or(Ok(None), |held| held.get(key))
+    }
+
+    /// Looks at an attribute without copying it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Visit::get`].
+    pub fn read<T: Attribute, R>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&T) -> R,
+    ) -> Result<Option<R>, SessionError> {
+        self.held()?.map_or(Ok(None), |held| held.read(key, look))
+    }
+
+    /// Whether there is such an attribute.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn contains(&self, key: &str) -> Result<bool, SessionError> {
+        self.held()?.map_or(Ok(false), |held| held.contains(key))
+    }
+
+    /// The keys, in order.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn keys(&self) -> Result<Vec<String>, SessionError> {
+        self.held()?.map_or(Ok(Vec::new()), |held| held.keys())
+    }
+
+    /// How many attributes there are.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn len(&self) -> Result<usize, SessionError> {
+        self.held()?.map_or(Ok(0), |held| held.len())
+    }
+
+    /// Whether there is no attribute.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be used.
+    pub fn is_empty(&self) -> Result<bool, SessionError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Writes an attribute; creates the session if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] of a write; nothing has changed then.
+    pub fn insert<T: Storable>(&self, key: &str, value: T) -> Result<(), SessionError> {
+        let prepared = Prepared::new(key, value)?;
+        let limits = self.sessions.limits();
+        prepared.fits_alone(key, limits.max_session_bytes)?;
+        self.held_or_created()?.insert(key, prepared, limits)
+    }
+
+    /// Takes an attribute out.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Undecodable`] when it is of another type; it is kept.
+    pub fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        self.held_to_write()?
+            .map_or(Ok(None), |held| held.remove(key))
+    }
+
+    /// Takes an attribute out, whatever its type; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    pub fn discard(&self, key: &str) -> Result<bool, SessionError> {
+        self.held_to_write()?
+            .map_or(Ok(false), |held| held.discard(key))
+    }
+
+    /// Takes all attributes out; the session stays.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    pub fn clear(&self) -> Result<(), SessionError> {
+        self.held_to_write()?.map_or(Ok(()), |held| held.clear())
+    }
+
+    /// Changes an attribute in one step that no other request can come between; starts from the
+    /// default where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] of a read or a write; nothing has changed then.
+    pub fn update<T: Attribute + Default, R>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, SessionError> {
+        self.held_or_created()?
+            .update(key, change, self.sessions.limits())
+    }
+
+    /// Sets when this session ends by itself; also before there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoTime`], or when the session cannot be written.
+    pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+        if matches!(expiry, Expiry::OnInactivity(time) | Expiry::After(time) if time.is_zero()) {
+            return Err(SessionError::NoTime(expiry));
+        }
+        if let Some(held) = self.held_to_write()? {
+            return held.set_expiry(expiry, self.sessions.limits(), self.sessions.now());
+        }
+        self.state.lock().expiry = Some(expiry);
+        Ok(())
+    }
+
+    /// Destroys the session. A request that still shares it can neither read nor write it. A write
+    /// after this creates another session, with another id.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    ///
+    /// # Cancellation
+    ///
+    /// On one node it is done at its first poll.
+    #[allow(
+        clippy::unused_async,
+        reason = "in a cluster the manager is told, and answers"
+    )]
+    pub async fn flush(&self) -> Result<(), SessionError> {
+        nested::refuse()?;
+        let mut state = self.state.lock();
+        state.writable()?;
+        if let Some(held) = state.held()? {
+            let guard = std::mem::replace(&mut state.hold, Hold::Nothing);
+            self.sessions.end(&held, Ending::Destroyed);
+            drop(guard);
+        }
+        state.flushed = true;
+        state.fresh = false;
+        Ok(())
+    }
+
+    /// Gives the session a new id, and with it a new cookie; the old id is dead when this returns.
+    /// Does nothing where there is no session. Do this at every login.
+    ///
+    /// # Errors
+    ///
+    /// When the session cannot be written.
+    ///
+    /// # Cancellation
+    ///
+    /// On one node it is done at its first poll.
+    #[allow(
+        clippy::unused_async,
+        reason = "in a cluster the managers are told, and answer"
+    )]
+    pub async fn cycle_id(&self) -> Result<(), SessionError> {
+        match self.held_to_write()? {
+            Some(held) => self.sessions.renew(&held).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A handle that uses the session for a moment at a time, also after the response head.
+    #[must_use]
+    pub fn detach(self: &Arc<Self>) -> DetachedSession {
+        DetachedSession::new(Arc::clone(self))
+    }
+
+    /// From now on, writes are an error.
+    pub fn make_read_only(&self) {
+        self.state.lock().read_only = true;
+    }
+
+    /// Lets go of the session without a trace: neither its idle time nor its cookie is renewed.
+    pub fn bypass(&self) {
+        let hold = {
+            let mut state = self.state.lock();
+            match state.hold {
+                Hold::Nothing | Hold::Holding(_) if !state.fresh => {
+                    std::mem::replace(&mut state.hold, Hold::Bypassed)
+                }
+                _ => return,
+            }
+        };
+        drop(hold);
+    }
+
+    /// Gives up the shared lock and takes the session alone, if that needs no waiting; `false`
+    /// when it does, and then only [`Visit::alone`] makes the session usable again.
+    #[must_use]
+    pub fn try_alone(&self) -> bool {
+        let Some(held) = self.give_up() else {
+            return true;
+        };
+        let mut state = self.state.lock();
+        match held.try_alone() {
+            Some(guard) if held.is_serving() => {
+                state.hold = Hold::Holding(guard);
+                true
+            }
+            _ => {
+                state.hold = Hold::Gone(Some(held));
+                false
+            }
+        }
+    }
+
+    /// Waits, at most [`super::Limits::lock_wait`], to have the session alone after
+    /// [`Visit::try_alone`] said `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] after that time; [`SessionError::Ended`] or [`SessionError::Moved`]
+    /// when it is not served any more. The request is then best answered with 503.
+    ///
+    /// # Cancellation
+    ///
+    /// Gives the place in the queue up; the visit holds nothing then.
+    pub async fn alone(&self) -> Result<(), SessionError> {
+        let held = match &self.state.lock().hold {
+            Hold::Gone(Some(held)) => Arc::clone(held),
+            _ => return Ok(()),
+        };
+        let guard = self.sessions.alone(&held).await?;
+        self.state.lock().hold = Hold::Holding(guard);
+        Ok(())
+    }
+
+    /// Lets go of a shared hold, to take the session alone; `None` where there is none to change.
+    fn give_up(&self) -> Option<Arc<Held>> {
+        let mut state = self.state.lock();
+        match &state.hold {
+            Hold::Holding(guard) if !guard.is_alone() => {}
+            _ => return None,
+        }
+        match std::mem::replace(&mut state.hold, Hold::Changing) {
+            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
+            _ => None,
+        }
+    }
+
+    /// The response head is about to go out: ends the visit, and says what becomes of the cookie.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
+    /// not go out, since another node may own the session.
+    pub fn commit(&self) -> Result<CookieChange, SessionError> {
+        let mut state = self.state.lock();
+        let kept = match &state.hold {
+            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
+            Hold::Bypassed => return Ok(CookieChange::Keep),
+            Hold::Nothing | Hold::Changing | Hold::Gone(_) => None,
+        };
+        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
+        let (fresh, flushed) = (state.fresh, state.flushed);
+        drop(state);
+        if !self.sessions.may_act() {
+            self.discard_fresh(fresh, &hold);
+            return Err(SessionError::Lapsed);
+        }
+        let change = match &hold {
+            Hold::Holding(guard) => self.leave(guard.session(), fresh),
+            _ => CookieChange::Keep,
+        };
+        Ok(match change {
+            CookieChange::Keep if flushed => CookieChange::Clear,
+            change => change,
+        })
+    }
+
+    /// Renews the session's time, and says whether its cookie is due.
+    fn leave(&self, held: &Arc<Held>, fresh: bool) -> CookieChange {
+        let now = self.sessions.now();
+        let limits = self.sessions.limits();
+        let mut body = held.body();
+        if body.phase != Phase::Serving {
+            return CookieChange::Keep;
+        }
+        if fresh && body.revision == Revision::ZERO {
+            // Its first write failed, so it never came to be.
+            drop(body);
+            self.sessions.unmake(held);
+            return CookieChange::Keep;
+        }
+        // A session that was renewed in this request waits for its new cookie to come back.
+        if !fresh && body.cookie_sent != Moment::ZERO {
+            body.returned = true;
+        }
+        body.touched = body.touched.max(now);
+        held.set_deadline(&body, limits);
+        let idle = body.lifetime.idle(limits, true);
+        let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
+        let due = body.cookie_sent == Moment::ZERO || age.saturating_mul(10) >= nanos(idle);
+        if !due {
+            return CookieChange::Keep;
+        }
+        body.cookie_sent = now;
+        let (id, left) = (body.id, body.lifetime.ends.since(now));
+        drop(body);
+        CookieChange::Set {
+            text: self.sessions.text(&id),
+            max_age: idle.min(left),
+        }
+    }
+
+    /// The request ends without a response head: what it wrote stands, but a session that it
+    /// created is nobody's, since nobody has its id.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        if matches!(state.hold, Hold::Gone(_)) {
+            return;
+        }
+        let hold = std::mem::replace(&mut state.hold, Hold::Gone(None));
+        let fresh = state.fresh;
+        drop(state);
+        self.discard_fresh(fresh, &hold);
+    }
+
+    fn discard_fresh(&self, fresh: bool, hold: &Hold) {
+        if let (true, Hold::Holding(guard)) = (fresh, hold) {
+            self.sessions.unmake(guard.session());
+        }
+    }
+
+    /// The session that a detached handle means.
+    pub(super) fn target(&self) -> Result<Arc<Held>, SessionError> {
+        nested::refuse()?;
+        match &self.state.lock().hold {
+            Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
+            Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
+            Hold::Bypassed => Err(SessionError::Bypassed),
+            Hold::Changing => Err(SessionError::Busy),
+            Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
+        }
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.state.lock().read_only
+    }
+}
+
+impl State {
+    #[inline]
+    fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
+        match &self.hold {
+            Hold::Holding(guard) => Ok(Some(Arc::clone(guard.session()))),
+            Hold::Nothing => Ok(None),
+            Hold::Changing => Err(SessionError::Busy),
+            Hold::Bypassed => Err(SessionError::Bypassed),
+            Hold::Gone(_) => Err(SessionError::Detached),
+        }
+    }
+
+    const fn writable(&self) -> Result<(), SessionError> {
+        if self.read_only {
+            Err(SessionError::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! Builds executables and says where they are.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::child::Child;
+use crate::report::Failure;
+
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// One build by cargo.
+pub(crate) struct Build {
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Build {
+    /// `cargo build` with these words.
+    pub(crate) fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Compiler flags, in a target directory of their own below `target`, so that two kinds of
+    /// build do not throw each other's work away.
+    pub(crate) fn flags(mut self, flags: &str, directory: &str) -> Self {
+        self = self.env("RUSTFLAGS", flags);
+        self.arguments
+            .extend(["--target-dir".to_owned(), format!("target/{directory}")]);
+        self
+    }
+
+    /// An environment variable for cargo.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Builds, and gives the executable of the target called `name`.
+    pub(crate) fn executable(self, name: &str) -> Result<PathBuf, Failure> {
+        let mut words = vec![
+            "build".to_owned(),
+            "--message-format=json-render-diagnostics".to_owned(),
+        ];
+        words.extend(self.arguments);
+        let mut child = Child::cargo(words);
+        for (name, value) in self.environment {
+            child = child.env(name, value);
+        }
+        let answer = child.answer()?;
+        find(&answer, name)
+            .ok_or_else(|| Failure::failed(format!("the build gave no executable called {name}")))
+    }
+}
+
+fn find(answer: &str, name: &str) -> Option<PathBuf> {
+    answer
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| {
+            message
+                .target
+                .as_ref()
+                .is_some_and(|target| target.name == name)
+        })
+        .find_map(|message| message.executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_of_the_named_target_is_found() {
+        let answer = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"a"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"b"},"executable":"/t/b"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#
+        );
+        assert_eq!(find(answer, "b"), Some(PathBuf::from("/t/b")));
+        assert_eq!(find(answer, "a"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! Everything before a landing, stage by stage.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::child::{Child, is_installed};
+use crate::report::{Failure, Outcome, Report};
+use crate::{bench, example, fuzz, models, simulate, verify};
+
+/// Enough to notice a broken rule before a landing; a night's run takes more.
+const SIMULATED_SEEDS: u64 = 300;
+const FUZZ_SECONDS: u64 = 60;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this stage; may be given several times.
+    #[arg(long, value_enum, value_name = "STAGE")]
+    only: Vec<Stage>,
+    /// All stages but this one; may be given several times.
+    #[arg(long, value_enum, value_name = "STAGE")]
+    skip: Vec<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    Verify,
+    Tests,
+    Doctests,
+    Models,
+    Simulate,
+    Sabotage,
+    Fuzz,
+    Bench,
+    Example,
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) {
+    for stage in Stage::value_variants() {
+        let chosen = options.only.is_empty() || options.only.contains(stage);
+        if chosen && !options.skip.contains(stage) {
+            stage.run(report);
+        }
+    }
+}
+
+impl Stage {
+    fn run(self, report: &mut Report) {
+        match self {
+            Self::Verify => verify::run(report),
+            Self::Tests => report.stage("tests", tests),
+            Self::Doctests => report.stage("doctests", doctests),
+            Self::Models => report.stage("models", models::run),
+            Self::Simulate => {
+                report.stage("simulate", || {
+                    simulate::run(&simulate::Options::ordinary(SIMULATED_SEEDS))
+                });
+            }
+            Self::Sabotage => report.stage("sabotage", simulate::hunt),
+            Self::Fuzz => report.stage("fuzz", || fuzz::run(&fuzz::Options::all(FUZZ_SECONDS))),
+            Self::Bench => report.stage("bench", || bench::run(&bench::Options::smoke())),
+            Self::Example => report.stage("example", example::run),
+        }
+    }
+}
+
+fn tests() -> Outcome {
+    let runner: &[&str] = if is_installed("cargo-nextest") {
+        &["nextest", "run"]
+    } else {
+        &["test", "--lib", "--bins", "--tests"]
+    };
+    let words = runner
+        .iter()
+        .copied()
+        .chain(["--workspace", "--all-features"]);
+    closing_lines(Child::cargo(words).limit(Duration::from_secs(1200)))
+}
+
+fn doctests() -> Outcome {
+    closing_lines(Child::cargo([
+        "test",
+        "--doc",
+        "--workspace",
+        "--all-features",
+    ]))
+}
+
+/// Runs a test runner and gives its own closing words; no test at all is no success.
+fn closing_lines(child: Child) -> Outcome {
+    let said = child.listen()?;
+    let closing = closing(&said.lines);
+    for line in &closing {
+        println!("  {line}");
+    }
+    let summary = closing.join("; ");
+    if !said.success {
+        return Err(Failure::failed(format!("{}; {summary}", said.ended)));
+    }
+    if closing.is_empty() {
+        return Err(Failure::failed("the test runner said nothing at its end"));
+    }
+    Ok(summary)
+}
+
+/// `Summary [ 2.1s] 214 tests run: 214 passed` of nextest, or cargo's `test result: ok. 3 passed; …`
+/// lines with at least one test.
+fn closing(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| {
+            line.starts_with("Summary [")
+                || (line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed"))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_of_both_runners_are_known() {
+        let lines = [
+            "     Summary [   0.010s] 5 tests run: 5 passed, 0 skipped",
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+            "test result: ok. 0 passed; 0 failed; 0 ignored",
+            "running 3 tests",
+        ];
+        assert_eq!(closing(&lines.map(str::to_owned)).len(), 2);
+    }
+}
