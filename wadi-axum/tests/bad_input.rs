@@ -167,6 +167,26 @@ async fn an_id_of_another_cluster_is_refused() {
 }
 
 #[tokio::test]
+async fn a_new_key_keeps_the_ids_of_the_old_one_when_both_are_accepted() {
+    let key = |byte| ClusterKey::from_secret(&[byte; 32]).expect("32 bytes");
+    let (_old, _, name, value) = begun(plain().cluster_key(Keyring::new(key(1)))).await;
+    let line = format!("{name}={value}");
+    // The session itself stayed with its node; whether its id is believed shows in its origin.
+    for (ring, origin) in [
+        (Keyring::new(key(2)).accepting(key(1)), "Lost"),
+        (Keyring::new(key(2)), "New"),
+    ] {
+        let origin_of = async |session: Session| format!("{:?}", session.origin());
+        let routes = Router::new().route("/origin", get(origin_of));
+        let node = serve(plain().cluster_key(ring), routes).await;
+        let answer = Browser::new(node.address)
+            .send_with(Method::GET, "/origin", cookies(&[line.as_bytes()]), "")
+            .await;
+        assert_eq!(answer.text(), origin);
+    }
+}
+
+#[tokio::test]
 async fn an_expired_id_finds_nothing() {
     let second = Duration::from_secs(1);
     let (node, browser, name, value) = begun(plain().idle_timeout(second)).await;
