@@ -68,11 +68,19 @@ fn main() {
         .filter(|argument| argument != "--bench");
     let case = arguments.next();
     let count = arguments.next().map_or(10_000, |count| {
-        count.parse().expect("the second argument is a number of sessions")
+        count
+            .parse()
+            .expect("the second argument is a number of sessions")
     });
     let cases = case.as_deref().map_or(CASES.to_vec(), |case| vec![case]);
     for case in cases {
-        assert!(CASES.contains(&case), "no case {case:?}; there are {CASES:?}");
-        println!("{case}: {:.0} bytes per session at {count}", run(case, count));
+        assert!(
+            CASES.contains(&case),
+            "no case {case:?}; there are {CASES:?}"
+        );
+        println!(
+            "{case}: {:.0} bytes per session at {count}",
+            run(case, count)
+        );
     }
 }
