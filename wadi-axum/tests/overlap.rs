@@ -1,5 +1,7 @@
 //! Requests of one session that overlap, end badly, or outlive it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod browser;
 
 use std::sync::Arc;

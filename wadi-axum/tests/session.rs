@@ -1,5 +1,7 @@
 //! One session from its first write to its end, and what is refused on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod browser;
 
 use std::time::Duration;
