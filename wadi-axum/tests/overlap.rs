@@ -121,6 +121,51 @@ async fn a_request_that_outlives_a_logout_does_not_bring_the_session_back() {
 }
 
 #[tokio::test]
+async fn whoever_had_the_old_id_never_learns_the_new_one() {
+    type Kept = Arc<parking_lot::Mutex<Option<DetachedSession>>>;
+    let barrier = Arc::new(Barrier::new(2));
+    let kept = Kept::default();
+    let slow = async |State((barrier, kept)): State<(Arc<Barrier>, Kept)>, session: Session| {
+        *kept.lock() = Some(session.detach());
+        barrier.wait().await;
+        barrier.wait().await;
+    };
+    let renewed = Arc::new(Barrier::new(2));
+    let login = async |State(renewed): State<Arc<Barrier>>, session: Session| {
+        session.cycle_id().await.unwrap();
+        renewed.wait().await;
+        renewed.wait().await;
+    };
+    let app = Router::new()
+        .route("/slow", get(slow))
+        .with_state((Arc::clone(&barrier), Arc::clone(&kept)))
+        .merge(
+            Router::new()
+                .route("/login", get(login))
+                .with_state(Arc::clone(&renewed)),
+        )
+        .merge(base())
+        .layer(WadiLayer::in_memory());
+    let mut browser = Browser::new(&app);
+    browser.get("/count").await;
+    let other = browser.clone();
+    let other = tokio::spawn(async move { other.peek("/slow").await });
+    barrier.wait().await;
+    let handle = kept.lock().take().unwrap();
+    assert_eq!(handle.get::<u64>("n").await, Ok(Some(1)));
+    let logging_in = browser.clone();
+    let logging_in = tokio::spawn(async move { logging_in.peek("/login").await });
+    renewed.wait().await;
+    // The other request's head goes out between the renewal and the renewing request's own head.
+    barrier.wait().await;
+    assert!(!other.await.unwrap().headers.contains_key("set-cookie"));
+    renewed.wait().await;
+    let answer = logging_in.await.unwrap();
+    assert!(answer.headers.contains_key("set-cookie"));
+    assert_eq!(handle.get::<u64>("n").await, Err(SessionError::Ended));
+}
+
+#[tokio::test]
 async fn an_invented_id_is_refused() {
     let wadi = WadiLayer::in_memory();
     let mut browser = Browser::new(&base().layer(wadi.clone()));

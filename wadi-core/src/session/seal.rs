@@ -231,7 +231,7 @@ mod tests {
             panic!("it was installed")
         };
         assert_eq!(guard.session().version(), (tenure, revision));
-        let visit = Visit::holding(Arc::clone(&other.sessions), guard);
+        let visit = Visit::holding(Arc::clone(&other.sessions), guard, id);
         assert_eq!(visit.get::<u64>("n"), Ok(Some(7)));
         visit.bypass();
         // Its cookie never came back: 600 seconds without a request, of which 100 elsewhere.
