@@ -1,6 +1,6 @@
 //! Whatever a client or a handler gets wrong is a clear error or a quiet refusal, never a panic.
 
-mod browser;
+mod client;
 mod serving;
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use browser::{Answer, Browser};
 use bytes::Bytes;
+use client::{Answer, Browser};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serving::{Serving, plain, serve};

@@ -1,6 +1,6 @@
 //! A node that leaves: unready first, still serving, then closed, within its time.
 
-mod browser;
+mod client;
 mod serving;
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, Query};
 use axum::routing::get;
-use browser::Browser;
+use client::Browser;
 use http::StatusCode;
 use http::header::CONNECTION;
 use serving::{plain, serve};
