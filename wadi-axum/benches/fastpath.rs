@@ -248,7 +248,7 @@ async fn run(case: &str, requests: usize) -> usize {
         let response = call(&mut app, path, Some(&cookie)).await;
         assert!(response.status().is_success());
         let resent = response.headers().contains_key(SET_COOKIE);
-        assert_eq!(resent, case == "wadi-resent");
+        assert!(!case.starts_with("wadi") || resent == (case == "wadi-resent"));
     }
     allocations() - before
 }

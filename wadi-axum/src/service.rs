@@ -45,7 +45,11 @@ impl Shared {
         self.cookie.presented(request.headers(), |presented| {
             match sessions.look(&presented, now) {
                 Look::Here(guard) => {
-                    found = Some(Located::At(Visit::holding(Arc::clone(sessions), guard)));
+                    found = Some(Located::At(Visit::holding(
+                        Arc::clone(sessions),
+                        guard,
+                        *presented.unverified(),
+                    )));
                     true
                 }
                 Look::Busy(held) => {

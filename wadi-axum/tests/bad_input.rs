@@ -1,6 +1,6 @@
 //! Whatever a client or a handler gets wrong is a clear error or a quiet refusal, never a panic.
 
-mod browser;
+mod client;
 mod serving;
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use browser::{Answer, Browser};
 use bytes::Bytes;
+use client::{Answer, Browser};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serving::{Serving, plain, serve};
@@ -164,6 +164,26 @@ async fn an_id_of_another_cluster_is_refused() {
         .await;
     assert_eq!(written.number(), 1);
     assert!(!written.cookie().expect("a new id").contains(&value));
+}
+
+#[tokio::test]
+async fn a_new_key_keeps_the_ids_of_the_old_one_when_both_are_accepted() {
+    let key = |byte| ClusterKey::from_secret(&[byte; 32]).expect("32 bytes");
+    let (_old, _, name, value) = begun(plain().cluster_key(Keyring::new(key(1)))).await;
+    let line = format!("{name}={value}");
+    // The session itself stayed with its node; whether its id is believed shows in its origin.
+    for (ring, origin) in [
+        (Keyring::new(key(2)).accepting(key(1)), "Lost"),
+        (Keyring::new(key(2)), "New"),
+    ] {
+        let origin_of = async |session: Session| format!("{:?}", session.origin());
+        let routes = Router::new().route("/origin", get(origin_of));
+        let node = serve(plain().cluster_key(ring), routes).await;
+        let answer = Browser::new(node.address)
+            .send_with(Method::GET, "/origin", cookies(&[line.as_bytes()]), "")
+            .await;
+        assert_eq!(answer.text(), origin);
+    }
 }
 
 #[tokio::test]

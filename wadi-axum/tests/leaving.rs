@@ -1,6 +1,6 @@
 //! A node that leaves: unready first, still serving, then closed, within its time.
 
-mod browser;
+mod client;
 mod serving;
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, Query};
 use axum::routing::get;
-use browser::Browser;
+use client::Browser;
 use http::StatusCode;
 use http::header::CONNECTION;
 use serving::{plain, serve};
@@ -123,4 +123,34 @@ async fn a_connection_without_a_request_is_closed() {
         let read = tokio::time::timeout(Duration::from_secs(5), read).await;
         read.expect("the node closed it").ok();
     }
+}
+
+#[tokio::test]
+async fn over_http2_requests_are_finished_and_the_connection_is_given_up_early() {
+    let delay = Duration::from_millis(800);
+    let mut node = serve(plain().deregister_delay(delay), routes()).await;
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = |path: &str| {
+        http::Request::get(format!("http://{}{path}", node.address))
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap()
+    };
+    let flying = tokio::spawn(sender.send_request(request("/slow?ms=300")));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let asked = BootClock.now();
+    node.wadi.leave();
+    let answer = flying.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(!answer.headers().contains_key(CONNECTION));
+    connection.await.unwrap().unwrap();
+    let gone = BootClock.now().since(asked);
+    assert!(gone < delay, "it said goodbye only after {gone:?}");
+    (&mut node.served).await.unwrap().unwrap();
 }

@@ -1,6 +1,6 @@
 //! Overlapping requests of one session, over a real listener: nothing is lost, nothing comes back.
 
-mod browser;
+mod client;
 mod serving;
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use browser::Browser;
+use client::Browser;
 use http::{HeaderMap, Method, StatusCode};
 use serving::{plain, serve};
 use tokio::sync::{Barrier, Notify};

@@ -63,7 +63,7 @@ pub(crate) async fn serve<L, S, B>(
             _ = signals.next() => true,
         },
     };
-    if cut_short {
+    if cut_short && !connections.is_empty() {
         tracing::warn!(
             connections = connections.len(),
             "stopped with open connections"

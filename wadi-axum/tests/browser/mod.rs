@@ -1,110 +1,87 @@
-//! A small browser for tests: real sockets, one cookie, nothing hidden.
+//! A client that keeps the session cookie, and a layer whose clock the test moves.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a test fails so")]
+#![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
-use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use axum::Router;
+use axum::body::Body;
 use http::header::{COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use wadi_axum::cookie::{Cookie, SameSite};
+use wadi_axum::{Limits, Settings, WadiLayer};
+use wadi_core::clock::{Clock, ManualClock};
+use wadi_core::lease::LeaseGate;
+use wadi_core::session::{ClusterKey, Keyring, Sessions};
 
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
 }
 
-impl Answer {
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("the test's answers are text")
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        let text = self.text();
-        text.parse().unwrap_or_else(|_| panic!("{self:?}"))
-    }
-
-    /// `name=value` of the cookie that was set, if one was.
-    pub(crate) fn cookie(&self) -> Option<String> {
-        let set = self.headers.get(SET_COOKIE)?.to_str().ok()?;
-        Some(set.split(';').next()?.to_owned())
-    }
-}
-
-/// A client that keeps the last cookie it was given.
-#[derive(Debug)]
-pub(crate) struct Browser {
-    client: Client<HttpConnector, Full<Bytes>>,
-    node: SocketAddr,
-    cookie: Mutex<Option<String>>,
+/// Keeps the last cookie that it was sent.
+#[derive(Clone)]
+pub struct Browser {
+    app: Router,
+    pub cookie: Option<String>,
 }
 
 impl Browser {
-    pub(crate) fn new(node: SocketAddr) -> Self {
+    pub fn new(app: &Router) -> Self {
         Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            node,
-            cookie: Mutex::new(None),
+            app: app.clone(),
+            cookie: None,
         }
     }
 
-    /// The same cookie, for a second window.
-    pub(crate) fn cookie(&self) -> Option<String> {
-        self.cookie.lock().unwrap().clone()
-    }
-
-    pub(crate) fn set_cookie(&self, cookie: &str) {
-        *self.cookie.lock().unwrap() = Some(cookie.to_owned());
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, "").await
-    }
-
-    pub(crate) async fn post(&self, path: &str) -> Answer {
-        self.send(Method::POST, path, "").await
-    }
-
-    pub(crate) async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
-        let mut headers = HeaderMap::new();
-        if let Some(cookie) = self.cookie() {
-            headers.insert(COOKIE, HeaderValue::from_str(&cookie).unwrap());
-        }
-        let answer = self.send_with(method, path, headers, body).await;
-        if let Some(cookie) = answer.cookie() {
-            self.set_cookie(&cookie);
+    pub async fn get(&mut self, path: &str) -> Answer {
+        let answer = self.peek(path).await;
+        if let Some(set) = answer.headers.get(SET_COOKIE) {
+            let set = set.to_str().unwrap();
+            let pair = set.split(';').next().unwrap().to_owned();
+            self.cookie = (!set.contains("Max-Age=0")).then_some(pair);
         }
         answer
     }
 
-    /// Exactly these headers, whatever cookie is kept.
-    pub(crate) async fn send_with(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: impl Into<Bytes>,
-    ) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.node))
-            .body(Full::new(body.into()))
-            .unwrap();
-        request.headers_mut().extend(headers);
-        let response = self.client.request(request).await.expect("an answer");
-        let (head, body) = response.into_parts();
+    /// Like `get`, and forgets the answer's cookie.
+    pub async fn peek(&self, path: &str) -> Answer {
+        let mut request = Request::builder().uri(path);
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
         Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.collect().await.expect("a whole body").to_bytes(),
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
         }
     }
+}
+
+pub struct Bench {
+    pub wadi: WadiLayer,
+    pub clock: Arc<ManualClock>,
+    pub gate: Arc<LeaseGate>,
+}
+
+pub fn bench(limits: Limits) -> Bench {
+    let clock = Arc::new(ManualClock::new());
+    let gate = Arc::new(LeaseGate::solo());
+    let sessions = Sessions::builder(Keyring::new(ClusterKey::random()))
+        .limits(limits)
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .gate(Arc::clone(&gate))
+        .build();
+    let cookie = Cookie::plain("wadi", SameSite::Lax).unwrap();
+    let wadi = WadiLayer::new(Settings::new(sessions, cookie));
+    wadi.open();
+    Bench { wadi, clock, gate }
 }

@@ -41,16 +41,20 @@ impl DetachedSession {
     /// Gives the place in the queue up; nothing has changed.
     pub async fn attach(&self) -> Result<Attachment, SessionError> {
         let sessions = self.visit.sessions();
-        let held = self.visit.target()?;
+        let (held, id) = self.visit.target()?;
         if !sessions.may_act() {
             return Err(SessionError::Lapsed);
         }
         let now = sessions.now();
-        let guard = match sessions.enter(&held, &held.id(), now) {
+        let guard = match sessions.enter(&held, &id, now) {
             Look::Here(guard) => guard,
             Look::Busy(held) => sessions.share(&held).await?,
             Look::NotHere(_) => return Err(SessionError::Ended),
         };
+        // Somebody else's renewal shuts this handle out, like every other holder of the old id.
+        if held.id() != id {
+            return Err(SessionError::Ended);
+        }
         sessions.touch(&held);
         Ok(Attachment {
             sessions: Arc::clone(sessions),

@@ -149,3 +149,56 @@ impl fmt::Debug for SessionMap {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::session::Limits;
+    use crate::session::held::Body;
+    use crate::tenure::Tenure;
+
+    fn held(id: SessionId) -> Arc<Held> {
+        let limits = Limits::default();
+        let body = Body::new(id, Tenure::NONE, &limits, Moment::from_nanos(1));
+        Arc::new(Held::new(body, &limits))
+    }
+
+    #[test]
+    fn each_session_stands_in_its_own_bucket() {
+        let map = SessionMap::new(BucketCount::new(8).unwrap());
+        let ids: Vec<_> = (0..200_u8)
+            .map(|n| SessionId::from_parts([n; 16], u32::from(n)))
+            .collect();
+        for id in &ids {
+            assert!(map.insert(*id, held(*id)).is_none());
+        }
+        assert_eq!(map.len(), 200);
+        let mut seen = 0;
+        for bucket in map.buckets().iter() {
+            for (id, _) in map.bucket(bucket) {
+                assert_eq!(id.bucket(map.buckets()), bucket);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 200);
+        for id in &ids {
+            assert!(map.get(id).is_some());
+            assert!(map.remove(id).is_some());
+            assert!(map.remove(id).is_none());
+        }
+        assert!(map.is_empty());
+    }
+
+    #[test]
+    fn another_session_in_its_place_is_not_removed() {
+        let map = SessionMap::new(BucketCount::DEFAULT);
+        let id = SessionId::from_parts([3; 16], 1);
+        let (first, second) = (held(id), held(id));
+        map.insert(id, Arc::clone(&first));
+        assert!(map.insert(id, Arc::clone(&second)).is_some());
+        assert!(!map.remove_exactly(&id, &first));
+        assert!(map.remove_exactly(&id, &second));
+        assert_eq!(map.len(), 0);
+    }
+}

@@ -6,6 +6,9 @@ mod detached;
 mod endings;
 mod error;
 mod frozen;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod id;
 mod keyring;

@@ -159,3 +159,114 @@ pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
     let portable: Portable = rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
     super::frozen::check_frozen(&portable.attributes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::LayoutVersion;
+    use crate::clock::{Clock, ManualClock};
+    use crate::session::{ClusterKey, Keyring, Look, Origin, PresentedId, Visit};
+
+    struct Node {
+        sessions: Arc<Sessions>,
+        clock: Arc<ManualClock>,
+    }
+
+    fn node() -> Node {
+        let clock = Arc::new(ManualClock::new());
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let sessions = Sessions::builder(Keyring::new(key))
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .build();
+        Node {
+            sessions: Arc::new(sessions),
+            clock,
+        }
+    }
+
+    impl Node {
+        fn create(&self) -> SessionId {
+            let visit = Visit::without(Arc::clone(&self.sessions), Origin::New);
+            visit.insert("n", 7_u64).unwrap();
+            let id = visit.id().unwrap();
+            visit.commit().unwrap();
+            id
+        }
+
+        fn look(&self, id: &SessionId) -> Look {
+            let text = self.sessions.text(id);
+            let presented = PresentedId::parse(text.expose().as_bytes()).unwrap();
+            self.sessions.look(&presented, self.clock.now())
+        }
+
+        async fn seal(&self, id: &SessionId) -> Result<Sealed, SessionError> {
+            let held = self.sessions.map().get(id).unwrap();
+            let wait = Duration::from_millis(20);
+            self.sessions.seal(&held, wait, self.clock.now()).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_moves_to_another_node() {
+        let (one, other) = (node(), node());
+        other.clock.advance(Duration::from_secs(1000));
+        let id = one.create();
+        one.clock.advance(Duration::from_secs(100));
+        let sealed = one.seal(&id).await.unwrap();
+        assert_eq!(sealed.revision, Revision::new(1));
+        assert!(matches!(one.look(&id), Look::Busy(_)));
+        assert_eq!(check_sealed(&sealed.state), Ok(()));
+
+        let tenure = sealed.tenure.next(LayoutVersion::founding(1)).unwrap();
+        let now = other.clock.now();
+        let revision = sealed.revision;
+        other
+            .sessions
+            .install(id, tenure, revision, &sealed.state, now)
+            .unwrap();
+        one.sessions.drop_sealed(&sealed);
+        assert!(matches!(one.look(&id), Look::NotHere(Origin::Lost)));
+
+        let Look::Here(guard) = other.look(&id) else {
+            panic!("it was installed")
+        };
+        assert_eq!(guard.session().version(), (tenure, revision));
+        let visit = Visit::holding(Arc::clone(&other.sessions), guard, id);
+        assert_eq!(visit.get::<u64>("n"), Ok(Some(7)));
+        visit.bypass();
+        // Its cookie never came back: 600 seconds without a request, of which 100 elsewhere.
+        other.clock.advance(Duration::from_secs(499));
+        assert!(matches!(other.look(&id), Look::Here(_)));
+        other.clock.advance(Duration::from_secs(1));
+        assert!(matches!(other.look(&id), Look::NotHere(Origin::Expired)));
+    }
+
+    #[tokio::test]
+    async fn sealing_waits_for_requests_and_not_for_ever() {
+        let node = node();
+        let id = node.create();
+        let Look::Here(guard) = node.look(&id) else {
+            panic!("it is here")
+        };
+        assert_eq!(node.seal(&id).await.map(drop), Err(SessionError::Busy));
+        drop(guard);
+        let sealed = node.seal(&id).await.unwrap();
+        assert_eq!(node.seal(&id).await.map(drop), Err(SessionError::Moved));
+        let tenure = sealed.tenure.next(LayoutVersion::ZERO).unwrap();
+        node.sessions.unseal(sealed, tenure);
+        let Look::Here(guard) = node.look(&id) else {
+            panic!("it was unsealed")
+        };
+        assert_eq!(guard.session().version(), (tenure, Revision::new(1)));
+    }
+
+    #[tokio::test]
+    async fn damaged_states_are_refused() {
+        let node = node();
+        let id = node.create();
+        let sealed = node.seal(&id).await.unwrap();
+        for len in 0..sealed.state.len() {
+            assert!(check_sealed(&sealed.state[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -350,10 +350,12 @@ impl Sessions {
         presented: &PresentedId,
         held: Arc<Held>,
     ) -> Result<Visit, SessionError> {
-        match self.share(&held).await {
-            Ok(guard) => Ok(Visit::holding(self, guard)),
-            Err(SessionError::Ended) => match self.look(presented, self.now()) {
-                Look::Here(guard) => Ok(Visit::holding(self, guard)),
+        let id = *presented.unverified();
+        let shared = self.share(&held).await;
+        match shared {
+            Ok(guard) if held.id() == id => Ok(Visit::holding(self, guard, id)),
+            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
+                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
                 Look::Busy(_) => Err(SessionError::Busy),
                 Look::NotHere(origin) => Ok(Visit::without(self, origin)),
             },

@@ -67,6 +67,9 @@ struct State {
     /// Set before there is a session to set it on.
     expiry: Option<Expiry>,
     read_only: bool,
+    /// The id that this request presented, was given, or renewed to. A request that overlaps a
+    /// renewal does not learn the new id: it may come from whoever the renewal is to shut out.
+    known: Option<SessionId>,
     /// Whether the session was created in this request.
     fresh: bool,
     /// Whether the request destroyed its session.
@@ -86,25 +89,26 @@ enum Hold {
 }
 
 impl Visit {
-    /// The visit of a request whose session was found.
+    /// The visit of a request whose session was found by `id`.
     #[must_use]
-    pub fn holding(sessions: Arc<Sessions>, guard: Guard) -> Self {
-        Self::new(sessions, Origin::Existing, Hold::Holding(guard))
+    pub fn holding(sessions: Arc<Sessions>, guard: Guard, id: SessionId) -> Self {
+        Self::new(sessions, Origin::Existing, Hold::Holding(guard), Some(id))
     }
 
     /// The visit of a request that has no session yet.
     #[must_use]
     pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
-        Self::new(sessions, origin, Hold::Nothing)
+        Self::new(sessions, origin, Hold::Nothing, None)
     }
 
-    fn new(sessions: Arc<Sessions>, origin: Origin, hold: Hold) -> Self {
+    fn new(sessions: Arc<Sessions>, origin: Origin, hold: Hold, known: Option<SessionId>) -> Self {
         Self {
             sessions,
             origin,
             state: Mutex::new(State {
                 hold,
                 expiry: None,
+                known,
                 read_only: false,
                 fresh: false,
                 flushed: false,
@@ -125,7 +129,9 @@ impl Visit {
     /// The session's id: `None` while there is no session, and after the response head.
     #[must_use]
     pub fn id(&self) -> Option<SessionId> {
-        self.held().ok().flatten().map(|held| held.id())
+        nested::refuse().ok()?;
+        let state = self.state.lock();
+        state.held().ok().flatten().and(state.known)
     }
 
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
@@ -154,6 +160,7 @@ impl Visit {
             held.set_first_expiry(expiry, self.sessions.limits(), now)?;
         }
         state.hold = Hold::Holding(guard);
+        state.known = Some(held.id());
         state.fresh = true;
         Ok(held)
     }
@@ -332,7 +339,11 @@ impl Visit {
     )]
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
-            Some(held) => self.sessions.renew(&held).map(drop),
+            Some(held) => {
+                let id = self.sessions.renew(&held)?;
+                self.state.lock().known = Some(id);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -430,14 +441,14 @@ impl Visit {
             Hold::Nothing | Hold::Changing | Hold::Gone(_) => None,
         };
         let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
-        let (fresh, flushed) = (state.fresh, state.flushed);
+        let (fresh, flushed, known) = (state.fresh, state.flushed, state.known);
         drop(state);
         if !self.sessions.may_act() {
             self.discard_fresh(fresh, &hold);
             return Err(SessionError::Lapsed);
         }
         let change = match &hold {
-            Hold::Holding(guard) => self.leave(guard.session(), fresh),
+            Hold::Holding(guard) => self.leave(guard.session(), fresh, known),
             _ => CookieChange::Keep,
         };
         Ok(match change {
@@ -447,7 +458,7 @@ impl Visit {
     }
 
     /// Renews the session's time, and says whether its cookie is due.
-    fn leave(&self, held: &Arc<Held>, fresh: bool) -> CookieChange {
+    fn leave(&self, held: &Arc<Held>, fresh: bool, known: Option<SessionId>) -> CookieChange {
         let now = self.sessions.now();
         let limits = self.sessions.limits();
         let mut body = held.body();
@@ -460,11 +471,15 @@ impl Visit {
             self.sessions.unmake(held);
             return CookieChange::Keep;
         }
+        body.touched = body.touched.max(now);
+        if known != Some(body.id) {
+            held.set_deadline(&body, limits);
+            return CookieChange::Keep;
+        }
         // A session that was renewed in this request waits for its new cookie to come back.
-        if !fresh && body.cookie_sent != Moment::ZERO {
+        if body.cookie_sent != Moment::ZERO {
             body.returned = true;
         }
-        body.touched = body.touched.max(now);
         held.set_deadline(&body, limits);
         let idle = body.lifetime.idle(limits, true);
         let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
@@ -500,12 +515,14 @@ impl Visit {
         }
     }
 
-    /// The session that a detached handle means.
-    pub(super) fn target(&self) -> Result<Arc<Held>, SessionError> {
+    /// The session that a detached handle means, and the id by which it knows it.
+    pub(super) fn target(&self) -> Result<(Arc<Held>, SessionId), SessionError> {
         nested::refuse()?;
-        match &self.state.lock().hold {
-            Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
-            Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
+        let state = self.state.lock();
+        let id = state.known.ok_or(SessionError::Absent);
+        match &state.hold {
+            Hold::Holding(guard) => Ok((Arc::clone(guard.session()), id?)),
+            Hold::Gone(Some(held)) => Ok((Arc::clone(held), id?)),
             Hold::Bypassed => Err(SessionError::Bypassed),
             Hold::Changing => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),

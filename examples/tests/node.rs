@@ -1,0 +1,338 @@
+//! The reference node as a process: its line when ready, its endpoints, its signals.
+
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use wadi_core::clock::{BootClock, Clock};
+
+struct Node {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Node {
+    fn start(flags: &[&str]) -> Self {
+        let mut process = command()
+            .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the node starts");
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while !line.contains(" ready ") {
+            line.clear();
+            let read = output.read_line(&mut line).expect("text");
+            assert!(read > 0, "the node ended before it was ready");
+        }
+        let address = |name: &str| {
+            let word = line
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix(name));
+            word.expect("the line says where")
+                .parse()
+                .expect("an address")
+        };
+        let (http, admin) = (address("http="), address("admin="));
+        Self {
+            process,
+            output,
+            http,
+            admin,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Whether it ended well, and what it said in the end.
+    fn ended(mut self) -> (bool, String) {
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).expect("text");
+        let ended = self.process.wait().expect("it ends").success();
+        (ended, said)
+    }
+
+    fn ask(&self, line: &str, cookie: &str, body: &str) -> Answer {
+        ask(self.http, line, cookie, body)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+fn ask(address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("it accepts");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    let length = body.len();
+    let kind = "application/x-www-form-urlencoded";
+    write!(
+        stream,
+        "{line} HTTP/1.1\r\nHost: n\r\nConnection: close\r\nCookie: {cookie}\r\n\
+         Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a whole answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).expect("a status");
+    Answer {
+        status: status.parse().expect("a number"),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let of_name = |line: &'_ str| line.to_ascii_lowercase().starts_with(&format!("{name}: "));
+        let line = self.head.lines().find(|line| of_name(line))?;
+        Some(&line[name.len() + 2..])
+    }
+
+    fn cookie(&self) -> String {
+        let set = self.header("set-cookie").expect("a cookie");
+        set.split(';').next().unwrap_or_default().to_owned()
+    }
+}
+
+#[test]
+fn every_endpoint_answers() {
+    let node = Node::start(&["--name", "n7"]);
+    let first = node.ask("POST /counter", "", "");
+    assert_eq!(first.body, r#"{"count":1,"node":"n7"}"#);
+    assert_eq!(first.header("x-wadi"), Some("created; node=n7; hops=0"));
+    let cookie = first.cookie();
+    let second = node.ask("POST /counter", &cookie, "");
+    assert_eq!(second.body, r#"{"count":2,"node":"n7"}"#);
+    assert_eq!(second.header("x-wadi"), Some("local; node=n7; hops=0"));
+    assert_eq!(node.ask("GET /counter", &cookie, "").body, second.body);
+
+    node.ask("POST /list/a", &cookie, "one");
+    let list = node.ask("POST /list/a", &cookie, "two");
+    assert_eq!(list.body, r#"{"list":["one","two"],"node":"n7"}"#);
+    assert_eq!(node.ask("GET /list/a", &cookie, "").body, list.body);
+
+    assert_eq!(node.ask("GET /attr/k", &cookie, "").status, 404);
+    assert_eq!(node.ask("PUT /attr/k", &cookie, "raw").status, 204);
+    assert_eq!(node.ask("GET /attr/k", &cookie, "").body, "raw");
+    assert_eq!(node.ask("DELETE /attr/k", &cookie, "").status, 204);
+    assert_eq!(node.ask("DELETE /attr/k", &cookie, "").status, 404);
+
+    let hold = node.ask("GET /hold?ms=30", &cookie, "");
+    assert_eq!(hold.body, r#"{"held_ms":30,"holds":1,"node":"n7"}"#);
+    let events = node.ask("GET /events?n=3&ms=10", &cookie, "");
+    for event in ["data: 1", "data: 2", "data: 3"] {
+        assert!(events.body.contains(event), "{}", events.body);
+    }
+    assert!(!events.body.contains("data: 4"), "{}", events.body);
+    assert_eq!(node.ask("POST /echo", &cookie, "and back").body, "and back");
+
+    let login = node.ask("POST /login", &cookie, "user=ann");
+    let renewed = login.cookie();
+    assert_ne!(renewed, cookie);
+    let me = node.ask("GET /me", &renewed, "");
+    assert_eq!(me.body, r#"{"user":"ann","node":"n7"}"#);
+    let planted = node.ask("GET /me", &cookie, "");
+    assert_eq!(planted.body, r#"{"user":null,"node":"n7"}"#);
+    assert!(
+        node.ask("GET /counter", &renewed, "")
+            .body
+            .contains(r#""count":2"#)
+    );
+    assert_eq!(node.ask("POST /logout", &renewed, "").status, 204);
+    assert!(
+        node.ask("GET /counter", &renewed, "")
+            .body
+            .contains(r#""count":0"#)
+    );
+
+    for path in ["GET /healthz", "GET /readyz"] {
+        assert_eq!(node.ask(path, "", "").status, 200);
+        assert_eq!(ask(node.admin, path, "", "").status, 200);
+    }
+}
+
+#[test]
+fn a_websocket_counts_in_the_session_until_it_ends() {
+    let node = Node::start(&["--deregister-delay", "0"]);
+    let cookie = node.ask("POST /counter", "", "").cookie();
+    let connect = || {
+        let request = tungstenite::http::Request::builder()
+            .uri(format!("ws://{}/ws", node.http))
+            .header("Host", "n")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Cookie", &cookie)
+            .body(())
+            .expect("a request");
+        let stream = TcpStream::connect(node.http).expect("it accepts");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        tungstenite::client(request, stream).expect("it upgrades").0
+    };
+    let mut socket = connect();
+    for expected in ["1: hello", "2: hello"] {
+        socket.send("hello".into()).expect("it reads");
+        let echoed = socket.read().expect("it answers");
+        assert_eq!(echoed.to_text().expect("text"), expected);
+    }
+    let mut ended = connect();
+    assert_eq!(node.ask("POST /logout", &cookie, "").status, 204);
+    ended.send("hello".into()).expect("it reads");
+    assert!(ended.read().expect("an answer").is_close());
+
+    // A socket does not hold a leaving node up: it is told to go away.
+    node.signal("TERM");
+    assert!(socket.read().expect("a farewell").is_close());
+    assert!(node.ended().0);
+}
+
+#[test]
+fn administration_tells_what_is_there_on_its_own_listener() {
+    let node = Node::start(&[]);
+    let cluster = |sessions: &str| {
+        let answer = ask(node.admin, "GET /wadi/cluster", "", "");
+        assert!(answer.body.contains(sessions), "{}", answer.body);
+        let json: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(json["members"][0]["buckets"], 4096);
+    };
+    cluster(r#""sessions":{"live":0,"frozen":0}"#);
+    let cookie = node.ask("POST /counter", "", "").cookie();
+    cluster(r#""sessions":{"live":1,"frozen":0}"#);
+    let (_, id) = cookie.split_once('=').expect("a pair");
+
+    let page = ask(node.admin, "GET /wadi/", "", "");
+    assert!(page.body.contains("Sessions, live<td>1"), "{}", page.body);
+    let metrics = ask(node.admin, "GET /metrics", "", "");
+    for figure in [
+        r#"wadi_sessions{state="live"} 1"#,
+        r#"node_requests_total{route="/counter",status="200"} 1"#,
+    ] {
+        assert!(metrics.body.contains(figure), "{}", metrics.body);
+    }
+    assert!(!format!("{}{}", page.body, metrics.body).contains(id));
+    for path in ["GET /metrics", "GET /wadi/", "GET /wadi/cluster"] {
+        assert_eq!(node.ask(path, "", "").status, 404, "not where clients are");
+    }
+}
+
+#[test]
+fn idle_sessions_freeze_and_then_end() {
+    let node = Node::start(&["--idle-timeout", "2"]);
+    node.ask("POST /counter", "", "");
+    for sessions in [r#""live":0,"frozen":1"#, r#""live":0,"frozen":0"#] {
+        let began = BootClock.now();
+        while !ask(node.admin, "GET /wadi/cluster", "", "")
+            .body
+            .contains(sessions)
+        {
+            let waited = BootClock.now().since(began);
+            assert!(waited < Duration::from_secs(20), "never {sessions}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_signal_makes_it_leave_and_a_second_one_stops_it() {
+    let node = Node::start(&["--deregister-delay", "1"]);
+    node.signal("INT");
+    let began = BootClock.now();
+    let mut ready = node.ask("GET /readyz", "", "");
+    while ready.status == 200 {
+        assert!(BootClock.now().since(began) < Duration::from_secs(5));
+        ready = node.ask("GET /readyz", "", "");
+    }
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        node.ask("POST /counter", "", "").status,
+        200,
+        "it still serves"
+    );
+    let (well, said) = node.ended();
+    assert!(
+        well && said.contains("every request was finished"),
+        "{said}"
+    );
+
+    let node = Node::start(&["--deregister-delay", "60"]);
+    node.signal("TERM");
+    while node.ask("GET /readyz", "", "").status == 200 {}
+    let began = BootClock.now();
+    node.signal("TERM");
+    let (_, said) = node.ended();
+    assert!(
+        BootClock.now().since(began) < Duration::from_secs(10),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_flags_are_refused_with_what_to_do() {
+    let file = std::env::temp_dir().join(format!("wadi-short-{}", std::process::id()));
+    std::fs::write(&file, "hunter2").expect("a file");
+    let path = file.to_str().expect("text").to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken
+        .local_addr()
+        .map(|address| (taken, address.to_string()));
+    let (_held, taken) = taken.expect("an address");
+    for (flags, told) in [
+        (vec!["--idle-timeout", "soon"], "30m"),
+        (vec!["--idle-timeout", "0"], "idle_timeout"),
+        (
+            vec!["--idle-timeout", "2d", "--absolute-lifetime", "1h"],
+            "absolute_lifetime",
+        ),
+        (vec!["--cookie", "chocolate"], "secure or plain"),
+        (vec!["--cluster-key", "/does/not/exist"], "cannot be read"),
+        (vec!["--cluster-key", &path], "at least 32"),
+        (vec!["--name", "no spaces"], "name"),
+        (vec!["--max-sessions", "0"], "max_sessions"),
+        (vec!["--http", "nowhere"], "--http"),
+        (vec!["--http", &taken], "port 0 picks a free"),
+        (vec!["--join", "127.0.0.1:1"], "--join"),
+    ] {
+        let output = command().args(&flags).output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{flags:?}");
+        assert!(
+            said.contains(told) && !said.contains("panicked"),
+            "{flags:?}: {said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    std::fs::remove_file(&file).ok();
+}
