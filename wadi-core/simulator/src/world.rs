@@ -377,9 +377,10 @@ impl World {
     }
 
     pub(crate) fn told(&mut self, host: usize, event: Event) {
-        self.note(|| format!("h{host} event {event:?}"));
+        let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
+        self.note(|| format!("h{host} event {:02x} {event:?}", id.random()[15]));
         match event {
-            Event::Lost(id) | Event::Stale(id) => self.oracle.told(&id),
+            Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id),
             Event::Outdated(_) => {}
             Event::Fork(_) => self.fail("no fork", format!("h{host} saw two copies of a session")),
         }

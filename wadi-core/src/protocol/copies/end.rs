@@ -85,7 +85,8 @@ impl Copies {
         }
         if turn.holdings.get(&id).is_some() {
             if self.arriving.remove(bucket, &id).is_none() {
-                turn.event(Event::Fork(id));
+                // Every node that knew of its end was away when this copy was found; now one is back.
+                turn.event(Event::Outdated(id));
             }
             turn.answered(Timer::Arrived(id));
             turn.out.push(Output::Discard(id));
