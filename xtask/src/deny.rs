@@ -73,7 +73,7 @@ pub(crate) fn run() -> Outcome {
         .filter(|package| package.source.is_some())
         .collect();
     let mut findings = rules.licenses.findings(&strangers);
-    findings.extend(rules.bans.findings(&metadata.shipped()));
+    findings.extend(rules.bans.findings(&metadata.shipped()?));
     findings.extend(rules.sources.findings(&strangers));
     for finding in &findings {
         println!("  {finding}");

@@ -12,29 +12,6 @@ use crate::report::{Failure, because};
 pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
     workspace_members: Vec<String>,
-    resolve: Option<Resolve>,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Edge>,
-}
-
-#[derive(Deserialize)]
-struct Edge {
-    pkg: String,
-    dep_kinds: Vec<EdgeKind>,
-}
-
-#[derive(Deserialize)]
-struct EdgeKind {
-    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,36 +68,35 @@ impl Metadata {
 }
 
 impl Metadata {
-    /// What somebody who depends on our published crates compiles: neither our tools nor our tests.
-    pub(crate) fn shipped(&self) -> Vec<&Package> {
-        let edges: BTreeMap<&str, Vec<&str>> = self
-            .resolve
-            .iter()
-            .flat_map(|resolve| &resolve.nodes)
-            .map(|node| {
-                let shipped = |edge: &&Edge| {
-                    edge.dep_kinds
-                        .iter()
-                        .any(|kind| kind.kind.as_deref() != Some("dev"))
-                };
-                let deps = node
-                    .deps
-                    .iter()
-                    .filter(shipped)
-                    .map(|edge| edge.pkg.as_str());
-                (node.id.as_str(), deps.collect())
+    /// What somebody who depends on our published crates compiles: neither our tools nor our tests, and
+    /// no feature that only those switch on. `cargo tree` knows; the metadata mixes all features.
+    pub(crate) fn shipped(&self) -> Result<Vec<&Package>, Failure> {
+        let published = self.members().filter(|package| package.is_published());
+        let named = published.flat_map(|package| ["--package", package.name.as_str()]);
+        let words = [
+            "tree",
+            "--locked",
+            "--edges=normal,build",
+            "--all-features",
+            "--target=all",
+        ];
+        let form = ["--prefix=none", "--format={p}"];
+        let tree = Child::cargo(words.into_iter().chain(form).chain(named)).answer()?;
+        Ok(self.named_in(&tree))
+    }
+
+    /// The packages that a tree of `name vVERSION …` lines names.
+    fn named_in(&self, tree: &str) -> Vec<&Package> {
+        let named: BTreeSet<(&str, &str)> = tree
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                Some((words.next()?, words.next()?.strip_prefix('v')?))
             })
             .collect();
-        let published = self.members().filter(|package| package.is_published());
-        let mut left: Vec<&str> = published.map(|package| package.id.as_str()).collect();
-        let mut reached = BTreeSet::new();
-        while let Some(id) = left.pop() {
-            if reached.insert(id) {
-                left.extend(edges.get(id).into_iter().flatten());
-            }
-        }
-        let shipped = |package: &&Package| reached.contains(package.id.as_str());
-        self.packages.iter().filter(shipped).collect()
+        let is_named =
+            |package: &&Package| named.contains(&(package.name.as_str(), package.version.as_str()));
+        self.packages.iter().filter(is_named).collect()
     }
 }
 
@@ -138,38 +114,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_reaches_a_user_is_shipped() {
-        let package = |id: &str, publish: &str| {
+    fn a_tree_names_packages_by_name_and_version() {
+        let package = |version: &str| {
             format!(
-                r#"{{"id":"{id}","name":"{id}","version":"1.0.0","publish":{publish},"manifest_path":"/",
+                r#"{{"id":"{version}","name":"near","version":"{version}","manifest_path":"/",
                 "features":{{}},"dependencies":[]}}"#
             )
         };
-        let edge =
-            |to: &str, kind: &str| format!(r#"{{"pkg":"{to}","dep_kinds":[{{"kind":{kind}}}]}}"#);
-        let json = format!(
-            r#"{{"workspace_members":["ours","tool"],"packages":[{}],"resolve":{{"nodes":[
-            {{"id":"ours","deps":[{},{}]}},{{"id":"near","deps":[{}]}},{{"id":"tool","deps":[{}]}}]}}}}"#,
-            [
-                package("ours", "null"),
-                package("tool", "[]"),
-                package("near", "null"),
-                package("far", "null"),
-                package("for-tests", "null"),
-                package("for-tools", "null"),
-            ]
-            .join(","),
-            edge("near", "null"),
-            edge("for-tests", "\"dev\""),
-            edge("far", "\"build\""),
-            edge("for-tools", "null"),
-        );
+        let packages = [package("1.0.0"), package("2.0.0")].join(",");
+        let json = format!(r#"{{"workspace_members":[],"packages":[{packages}]}}"#);
         let metadata = Metadata::parse(&json).expect("it is metadata");
-        let names: Vec<&str> = metadata
-            .shipped()
-            .iter()
-            .map(|package| package.name.as_str())
-            .collect();
-        assert_eq!(names, ["ours", "near", "far"]);
+        let named = metadata.named_in("ours v0.1.0 (/here)\nnear v2.0.0 (*)\n\n");
+        assert_eq!(named.len(), 1);
+        assert_eq!(named[0].version, "2.0.0");
     }
 }

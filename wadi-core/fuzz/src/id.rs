@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use wadi_core::session::{ClusterKey, Keyring, PresentedId};
+use wadi_core::session::{ClusterKey, Keyring, PresentedId, fuzzing};
 
 static RING: LazyLock<Keyring> = LazyLock::new(|| {
     let key =
@@ -17,6 +17,7 @@ static RING: LazyLock<Keyring> = LazyLock::new(|| {
 const UNTAGGED: usize = 26;
 
 fuzz_target!(|data: &[u8]| {
+    fuzzing::id_text(data);
     let Some(presented) = PresentedId::parse(data) else {
         return;
     };
