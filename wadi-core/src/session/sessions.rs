@@ -285,7 +285,7 @@ impl Sessions {
                 &*self.managed,
             )
             .ok_or(SessionError::NoBucket)?;
-        Ok((id, Tenure::first(epoch)))
+        Ok((id, Tenure::new(epoch, 0)))
     }
 
     /// Gives a session a new id; the old one is dead when this returns.
