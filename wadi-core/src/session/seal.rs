@@ -217,7 +217,7 @@ mod tests {
         assert!(matches!(one.look(&id), Look::Busy(_)));
         assert_eq!(check_sealed(&sealed.state), Ok(()));
 
-        let tenure = sealed.tenure.next(LayoutVersion::founding(1)).unwrap();
+        let tenure = Tenure::new(LayoutVersion::founding(1), 0);
         let now = other.clock.now();
         let revision = sealed.revision;
         other
@@ -252,7 +252,7 @@ mod tests {
         drop(guard);
         let sealed = node.seal(&id).await.unwrap();
         assert_eq!(node.seal(&id).await.map(drop), Err(SessionError::Moved));
-        let tenure = sealed.tenure.next(LayoutVersion::ZERO).unwrap();
+        let tenure = Tenure::new(LayoutVersion::ZERO, sealed.tenure.count() + 1);
         node.sessions.unseal(sealed, tenure);
         let Look::Here(guard) = node.look(&id) else {
             panic!("it was unsealed")
