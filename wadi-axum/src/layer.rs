@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tower_layer::Layer;
-use wadi_core::session::{ClusterKey, Keyring, Sessions};
+use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
 
-use crate::config::WadiConfig;
+use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
 use crate::node::Node;
 use crate::service::WadiService;
@@ -18,6 +18,21 @@ pub struct Settings {
     sessions: Sessions,
     cookie: Cookie,
     config: WadiConfig,
+}
+
+impl From<WadiConfig> for Settings {
+    fn from(config: WadiConfig) -> Self {
+        let sessions = Sessions::builder(config.cluster_key())
+            .limits(config.limits())
+            .managed(config.buckets(), Arc::new(ManagesAll))
+            .build();
+        let cookie = match config.cookie() {
+            CookieMode::Secure => Cookie::secure(&config.cookie_name(), config.same_site()),
+            CookieMode::Plain => Cookie::plain(&config.cookie_name(), config.same_site()),
+        };
+        let cookie = cookie.expect("the name was checked when the configuration was built");
+        Self::new(sessions, cookie).with_config(config)
+    }
 }
 
 impl Settings {

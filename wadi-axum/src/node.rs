@@ -1,12 +1,8 @@
 //! What a layer knows of its node beside the sessions: its configuration and its life.
 
-use std::sync::Arc;
+use wadi_core::session::Limits;
 
-use wadi_core::session::{Limits, ManagesAll, Sessions};
-
-use crate::config::{CookieMode, WadiConfig};
-use crate::cookie::Cookie;
-use crate::layer::Settings;
+use crate::config::WadiConfig;
 use crate::lifecycle::Lifecycle;
 
 /// A node, as its layer carries it.
@@ -22,21 +18,6 @@ impl Node {
             config,
             lifecycle: Lifecycle::new(),
         }
-    }
-}
-
-impl From<WadiConfig> for Settings {
-    fn from(config: WadiConfig) -> Self {
-        let sessions = Sessions::builder(config.cluster_key())
-            .limits(config.limits())
-            .managed(config.buckets(), Arc::new(ManagesAll))
-            .build();
-        let cookie = match config.cookie() {
-            CookieMode::Secure => Cookie::secure(&config.cookie_name(), config.same_site()),
-            CookieMode::Plain => Cookie::plain(&config.cookie_name(), config.same_site()),
-        };
-        let cookie = cookie.expect("the name was checked when the configuration was built");
-        Self::new(sessions, cookie).with_config(config)
     }
 }
 

@@ -42,18 +42,11 @@ macro_rules! options {
                 self
             })*
 
-            /// The checked configuration.
-            ///
-            /// # Errors
-            ///
-            /// A [`ConfigError`] that names the options which do not fit and says how to mend
-            /// them; or the key file cannot be used.
-            pub fn build(self) -> Result<WadiConfig, ConfigError> {
+            /// The configuration as given, unchecked.
+            pub(super) fn fill_in(self) -> WadiConfig {
                 // In the table's order: a default may speak of the options above it.
                 $(let $name = match self.$name { Some(given) => given, None => $default };)*
-                let config = WadiConfig { $($name,)* };
-                super::relations::check(&config)?;
-                Ok(config)
+                WadiConfig { $($name,)* }
             }
 
             /// Every option's name.

@@ -5,14 +5,28 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::options::WadiConfig;
+use super::options::{WadiConfig, WadiConfigBuilder};
 use super::value::CookieMode;
 use crate::cookie::{Cookie, SameSite};
 
 /// Long enough for anybody, and far from what a clock can hold.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-pub(super) fn check(config: &WadiConfig) -> Result<(), ConfigError> {
+impl WadiConfigBuilder {
+    /// The checked configuration.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the options which do not fit and says how to mend them; or the
+    /// key file cannot be used.
+    pub fn build(self) -> Result<WadiConfig, ConfigError> {
+        let config = self.fill_in();
+        check(&config)?;
+        Ok(config)
+    }
+}
+
+fn check(config: &WadiConfig) -> Result<(), ConfigError> {
     times(config)?;
     budgets(config)?;
     names(config)?;

@@ -87,6 +87,11 @@ impl Asks {
         }
     }
 
+    /// Whether a session may still come to be held here because this node asked for it.
+    pub(super) fn is_registering(&self) -> bool {
+        !self.registering.is_empty()
+    }
+
     pub(super) fn register(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         self.registering
             .insert(id, turn.now + turn.settings.ask_for);

@@ -6,15 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::asks::Asks;
 use super::copies::Copies;
 use super::directory::{Directory, DirectoryFault};
 use super::evacuation::Evacuation;
 use super::holdings::Holdings;
-use super::io::{Input, Output};
+use super::io::{Found, Input, Output};
 use super::markers::Markers;
+use super::returned::ReturnedCopy;
 use super::settings::Settings;
 use super::timer::{Timer, Timers};
 use super::turn::Turn;
@@ -24,20 +23,7 @@ use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
-use crate::tenure::{Revision, Tenure};
-
-/// A copy with which a node came back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReturnedCopy {
-    /// The session.
-    pub id: SessionId,
-    /// The copy's tenure.
-    pub tenure: Tenure,
-    /// The copy's revision.
-    pub revision: Revision,
-    /// The encoded session.
-    pub state: Bytes,
-}
+use crate::tenure::Tenure;
 
 /// One incarnation's part in the protocol; see the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -452,6 +438,10 @@ impl Participant {
         }
         self.with_turn(now, holdings, out, |this, turn| match input {
             Input::Find { id, want } => this.asks.find(turn, id, want),
+            Input::Register(id) if this.takes_nothing_more => {
+                let found = Found::Unavailable;
+                turn.out.push(Output::Found { id, found });
+            }
             Input::Register(id) => this.asks.register(turn, id),
             Input::Sealed {
                 id,
@@ -488,7 +478,11 @@ impl Participant {
         };
         evacuation.push(turn, again);
         let nothing_left = turn.holdings.some(1, &|_| false).is_empty();
-        if nothing_left && self.copies.is_settled() && self.directory.is_empty() {
+        if nothing_left
+            && self.copies.is_settled()
+            && self.directory.is_empty()
+            && !self.asks.is_registering()
+        {
             self.takes_nothing_more = true;
             turn.out.push(Output::Evacuated);
         } else {

@@ -22,6 +22,14 @@ pub struct DetachedSession {
     visit: Arc<Visit>,
 }
 
+impl Visit {
+    /// A handle that uses the session for a moment at a time, also after the response head.
+    #[must_use]
+    pub fn detach(self: &Arc<Self>) -> DetachedSession {
+        DetachedSession::new(Arc::clone(self))
+    }
+}
+
 impl DetachedSession {
     pub(super) const fn new(visit: Arc<Visit>) -> Self {
         Self { visit }

@@ -14,7 +14,7 @@ use super::keyring::{IdText, Keyring, PresentedId};
 use super::limits::Limits;
 use super::map::SessionMap;
 use super::mint::{Managed, ManagesAll, Mint};
-use super::visit::{Origin, Visit};
+use super::origin::Origin;
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
@@ -332,34 +332,5 @@ impl Sessions {
         let mut body = held.body();
         body.touched = body.touched.max(now);
         held.set_deadline(&body, &self.limits);
-    }
-
-    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
-    /// goes on without it, and is told so by its visit's origin.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Busy`] after [`Limits::lock_wait`]; [`SessionError::Moved`] when it is
-    /// leaving this node.
-    ///
-    /// # Cancellation
-    ///
-    /// Gives the place in the queue up.
-    pub async fn wait(
-        self: Arc<Self>,
-        presented: &PresentedId,
-        held: Arc<Held>,
-    ) -> Result<Visit, SessionError> {
-        let id = *presented.unverified();
-        let shared = self.share(&held).await;
-        match shared {
-            Ok(guard) if held.id() == id => Ok(Visit::holding(self, guard, id)),
-            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
-                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
-                Look::Busy(_) => Err(SessionError::Busy),
-                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
-            },
-            Err(error) => Err(error),
-        }
     }
 }

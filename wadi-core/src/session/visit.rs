@@ -10,34 +10,17 @@ use parking_lot::Mutex;
 
 use super::SessionId;
 use super::attributes::Prepared;
-use super::detached::DetachedSession;
 use super::endings::Ending;
 use super::error::SessionError;
 use super::held::{Guard, Held, Phase};
-use super::keyring::IdText;
+use super::keyring::{IdText, PresentedId};
 use super::limits::{Expiry, nanos};
 use super::nested;
-use super::sessions::Sessions;
+use super::origin::Origin;
+use super::sessions::{Look, Sessions};
 use super::value::{Attribute, Storable};
 use crate::clock::Moment;
 use crate::tenure::Revision;
-
-/// What a request's session was before the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Origin {
-    /// There was none: no cookie, or one that is not ours.
-    New,
-    /// It was there.
-    Existing,
-    /// The client had one, and its time ran out.
-    Expired,
-    /// The client had one, and it was destroyed, or its id renewed.
-    Destroyed,
-    /// The client had one, as its cookie proves, and nobody has it any more: it was lost, or ended
-    /// longer ago than endings are remembered.
-    Lost,
-}
 
 /// What the response says about the session's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +69,37 @@ enum Hold {
     Bypassed,
     /// The response head has gone out, or the request was given up.
     Gone(Option<Arc<Held>>),
+}
+
+impl Sessions {
+    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
+    /// goes on without it, and is told so by its visit's origin.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Busy`] after [`Limits::lock_wait`]; [`SessionError::Moved`] when it is
+    /// leaving this node.
+    ///
+    /// # Cancellation
+    ///
+    /// Gives the place in the queue up.
+    pub async fn wait(
+        self: Arc<Self>,
+        presented: &PresentedId,
+        held: Arc<Held>,
+    ) -> Result<Visit, SessionError> {
+        let id = *presented.unverified();
+        let shared = self.share(&held).await;
+        match shared {
+            Ok(guard) if held.id() == id => Ok(Visit::holding(self, guard, id)),
+            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
+                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
+                Look::Busy(_) => Err(SessionError::Busy),
+                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
+            },
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Visit {
@@ -346,12 +360,6 @@ impl Visit {
             }
             None => Ok(()),
         }
-    }
-
-    /// A handle that uses the session for a moment at a time, also after the response head.
-    #[must_use]
-    pub fn detach(self: &Arc<Self>) -> DetachedSession {
-        DetachedSession::new(Arc::clone(self))
     }
 
     /// From now on, writes are an error.

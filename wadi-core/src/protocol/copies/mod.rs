@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::by_bucket::ByBucket;
 use super::io::{Event, Output};
-use super::participant::ReturnedCopy;
+use super::returned::ReturnedCopy;
 use super::timer::Timer;
 use super::turn::Turn;
 use crate::bucket::{BucketId, LayoutVersion};
