@@ -4,9 +4,9 @@ use http::Response;
 use http::header::SET_COOKIE;
 use wadi_core::session::{CookieChange, Visit};
 
-use crate::layer::Shared;
 use crate::rejection::unavailable;
 use crate::served;
+use crate::shared::Shared;
 
 /// Ends the visit with this response head; a head that may not go out becomes a 503.
 pub(crate) fn commit<B: Default>(

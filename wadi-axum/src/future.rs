@@ -12,9 +12,9 @@ use tower_service::Service;
 use wadi_core::session::{SessionError, Visit};
 
 use crate::commit::commit;
-use crate::layer::Shared;
 use crate::rejection::unavailable;
 use crate::session::Session;
+use crate::shared::Shared;
 
 type Wait = Pin<Box<dyn Future<Output = Result<Visit, SessionError>> + Send>>;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use tower_layer::Layer;
 use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
@@ -11,6 +11,7 @@ use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
 use crate::node::Node;
 use crate::service::WadiService;
+use crate::shared::Shared;
 
 /// What a layer is made of.
 #[derive(Debug)]
@@ -62,15 +63,6 @@ pub struct WadiLayer {
     shared: Arc<Shared>,
 }
 
-/// What all services of one layer share.
-pub(crate) struct Shared {
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) cookie: Cookie,
-    pub(crate) node: Node,
-    open: AtomicBool,
-    told_once: AtomicBool,
-}
-
 impl WadiLayer {
     /// A layer that is not open yet.
     #[must_use]
@@ -81,13 +73,7 @@ impl WadiLayer {
             config,
         } = settings.into();
         Self {
-            shared: Arc::new(Shared {
-                sessions: Arc::new(sessions),
-                cookie,
-                node: Node::new(config),
-                open: AtomicBool::new(false),
-                told_once: AtomicBool::new(false),
-            }),
+            shared: Arc::new(Shared::new(sessions, cookie, config)),
         }
     }
 
@@ -133,23 +119,6 @@ impl WadiLayer {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
-    }
-}
-
-impl Shared {
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Relaxed)
-    }
-
-    /// Says, once, what is missing.
-    pub(crate) fn tell_not_started(&self) {
-        if !self.told_once.swap(true, Relaxed) {
-            tracing::error!(
-                "the WADI layer was not started, so requests are answered with 503: call \
-                 `wadi.start().await?` before serving, or serve with `wadi.serve(listener, app)`"
-            );
-        }
     }
 }
 

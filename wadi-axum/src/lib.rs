@@ -49,6 +49,7 @@ mod serve;
 mod served;
 mod service;
 mod session;
+mod shared;
 mod start;
 
 pub use config::WadiConfig;

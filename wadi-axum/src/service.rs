@@ -11,9 +11,9 @@ use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
 use crate::future::WadiFuture;
-use crate::layer::Shared;
 use crate::mode::Bypassed;
 use crate::session::Session;
+use crate::shared::Shared;
 
 /// A service whose requests have a session; made by [`WadiLayer`](crate::WadiLayer).
 ///

@@ -1,7 +1,7 @@
 //! Safety rules that a test build can switch off, to show that a test notices.
 //!
 //! In an ordinary build [`is_off`] is the constant `false`. Only the compiler flag
-//! `--cfg wadi_sabotage="<rule>"` (or `"choose"`, and then [`choose`] at run time) changes that;
+//! `--cfg wadi_sabotage="<rule>"` (or `"choose"`, and then `choose` at run time) changes that;
 //! it is never a cargo feature, so no dependency can turn it on.
 
 macro_rules! rules {

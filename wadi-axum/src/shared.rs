@@ -1,0 +1,47 @@
+//! What all services of one layer share: the sessions, the cookie, the node, and whether it is open.
+//! A request only reads it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use wadi_core::session::Sessions;
+
+use crate::config::WadiConfig;
+use crate::cookie::Cookie;
+use crate::node::Node;
+
+/// What all services of one layer share.
+pub(crate) struct Shared {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) cookie: Cookie,
+    pub(crate) node: Node,
+    pub(crate) open: AtomicBool,
+    pub(crate) told_once: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(sessions: Sessions, cookie: Cookie, config: WadiConfig) -> Self {
+        Self {
+            sessions: Arc::new(sessions),
+            cookie,
+            node: Node::new(config),
+            open: AtomicBool::new(false),
+            told_once: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// Says, once, what is missing.
+    pub(crate) fn tell_not_started(&self) {
+        if !self.told_once.swap(true, Relaxed) {
+            tracing::error!(
+                "the WADI layer was not started, so requests are answered with 503: call \
+                 `wadi.start().await?` before serving, or serve with `wadi.serve(listener, app)`"
+            );
+        }
+    }
+}
