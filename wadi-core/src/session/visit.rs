@@ -77,7 +77,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Busy`] after [`Limits::lock_wait`]; [`SessionError::Moved`] when it is
+    /// [`SessionError::Busy`] after the limit on lock waits; [`SessionError::Moved`] when it is
     /// leaving this node.
     ///
     /// # Cancellation

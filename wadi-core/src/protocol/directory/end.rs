@@ -47,6 +47,10 @@ impl Directory {
                 Whereabouts::Missing { .. } => {}
             }
         }
+        if turn.holdings.get(&id).is_some() {
+            // At home here, and its end was told late, by a node that came back.
+            with_copies.insert(turn.me);
+        }
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
