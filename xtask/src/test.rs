@@ -9,7 +9,7 @@ use crate::report::{Failure, Outcome, Report};
 use crate::{bench, example, fuzz, models, simulate, verify};
 
 /// Enough to notice a broken rule before a landing; a night's run takes more.
-const SIMULATED_SEEDS: u64 = 300;
+const SIMULATED_SEEDS: u64 = 1000;
 const FUZZ_SECONDS: u64 = 60;
 
 #[derive(Args)]
