@@ -272,10 +272,6 @@ fn run(
 /// Rules whose absence these runs cannot show, and why. They are shown elsewhere, or not yet.
 const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
     (
-        Rule::CheckAtCommit,
-        "without replicas nobody else has the session that a late commit changes; the lease model shows it",
-    ),
-    (
         Rule::Rounds,
         "a bucket is rebuilt once in an epoch, and a session's inquiry is named by its own tenure",
     ),
