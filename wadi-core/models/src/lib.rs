@@ -8,3 +8,4 @@ pub mod generations;
 pub mod leases;
 pub mod process;
 pub mod report;
+pub mod sessions;

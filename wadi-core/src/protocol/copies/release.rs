@@ -61,10 +61,7 @@ impl Copies {
         match turn.holdings.get(&id) {
             Some(copy) if copy.tenure == held => {
                 // A manager releases only what it knows to have arrived: that confirms it.
-                if self.arriving.remove(bucket, &id).is_some() {
-                    turn.answered(Timer::Arrived(id));
-                    turn.out.push(Output::Confirm { id, tenure: held });
-                }
+                self.confirmed(turn, id, held);
                 let grant = Grant {
                     to,
                     tenure,

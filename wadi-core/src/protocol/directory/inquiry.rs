@@ -265,9 +265,9 @@ impl Directory {
             Some(entry) if !ended => {
                 // Served since its holder reported: whoever else reported a copy has an older one.
                 entry.older.extend(sightings.iter().map(|(who, _)| *who));
-                if let Whereabouts::Moving { from, to, .. } = entry.place {
+                if let Whereabouts::Moving { from, .. } = entry.place {
+                    // Not `to`: where the move is refused, an older copy there is nobody else's care.
                     entry.older.remove(&from);
-                    entry.older.remove(&to);
                 }
             }
             _ => {
