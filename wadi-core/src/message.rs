@@ -138,6 +138,8 @@ pub enum Body {
         id: SessionId,
         /// The tenure of the copy that ended.
         tenure: Tenure,
+        /// For how long; a marker handed on lives no longer for that.
+        keep_for: Duration,
     },
     /// The answer to `Mark`.
     Marked {
@@ -254,11 +256,19 @@ pub struct Sighting {
     pub revision: Revision,
 }
 
+impl Sighting {
+    /// Whether it is proof of the session's end, and no copy.
+    #[must_use]
+    pub const fn is_marker(&self) -> bool {
+        matches!(self.kind, CopyKind::Marker(_))
+    }
+}
+
 /// What a node has of a session; later ones in this list are less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CopyKind {
-    /// Proof that it has ended.
-    Marker,
+    /// Proof that it has ended, kept for so much longer.
+    Marker(Duration),
     /// The primary copy, serving.
     Held,
     /// A copy that arrived and that no manager has confirmed.
@@ -296,12 +306,17 @@ pub enum Place {
         /// Under which tenure it is received.
         tenure: Tenure,
     },
-    /// Nobody could say where it is; ask everybody.
-    Unsettled,
-    /// It died with its holder.
-    Missing,
-    /// It has ended.
-    Ended(Tenure),
+    /// Nobody could say where it is; ask everybody. It was last held under this tenure.
+    Unsettled(Tenure),
+    /// It died with its holder, who held it under this tenure.
+    Missing(Tenure),
+    /// It has ended. Who is named with older copies has not said that it keeps a marker.
+    Ended {
+        /// The tenure of the copy that ended.
+        tenure: Tenure,
+        /// For how long the marker is still kept.
+        keep_for: Duration,
+    },
 }
 
 impl Body {

@@ -516,7 +516,12 @@ impl Register {
             );
         }
         while self.tombstones.len() > Self::TOMBSTONES_KEPT {
-            self.tombstones.pop_first();
+            let latest = self.tombstones.iter();
+            let oldest = latest.min_by_key(|(who, tombstone)| (tombstone.version, **who));
+            let Some(oldest) = oldest.map(|(who, _)| *who) else {
+                break;
+            };
+            self.tombstones.remove(&oldest);
         }
     }
 

@@ -90,10 +90,20 @@ impl LayoutVersion {
 
     const NUMBER_BITS: u32 = 40;
 
-    /// The version before the first change of a generation.
+    /// The last generation that there can be.
+    pub const LAST_GENERATION: u32 = 0xFF_FFFF;
+
+    /// The version before the first change of a generation. One above
+    /// [`LayoutVersion::LAST_GENERATION`] counts as that one, so that a later one is never below
+    /// an earlier.
     #[must_use]
     pub const fn founding(generation: u32) -> Self {
-        Self((generation as u64 & 0xFF_FFFF) << Self::NUMBER_BITS)
+        let generation = if generation > Self::LAST_GENERATION {
+            Self::LAST_GENERATION
+        } else {
+            generation
+        };
+        Self((generation as u64) << Self::NUMBER_BITS)
     }
 
     /// The version after one more change in the same generation.

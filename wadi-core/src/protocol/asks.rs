@@ -29,12 +29,12 @@ pub(super) struct Asks {
 impl Asks {
     pub(super) fn find(&mut self, turn: &mut Turn<'_>, id: SessionId, want: Want) {
         let until = turn.now + turn.settings.ask_for;
+        // Who joins in waits no longer than who asked first, or a busy session would answer nobody.
         let ask = self.finding.entry(id).or_insert(Ask { want, until });
         ask.want = ask.want.max(want);
-        ask.until = until;
         self.ask(turn, id);
         turn.timers
-            .start(Timer::Ask(id), turn.now, turn.settings.retry);
+            .ensure(Timer::Ask(id), turn.now, turn.settings.retry);
     }
 
     fn ask(&self, turn: &mut Turn<'_>, id: SessionId) {
@@ -55,6 +55,25 @@ impl Asks {
         }
         self.ask(turn, id);
         true
+    }
+
+    /// Gives up when the time is up, also where nothing can be asked; whether it did.
+    pub(super) fn give_up_overdue(
+        &mut self,
+        now: Moment,
+        id: SessionId,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let is_over = |until: &Moment| now >= *until;
+        let overdue = self.finding.get(&id).is_some_and(|ask| is_over(&ask.until))
+            || self.registering.get(&id).is_some_and(is_over);
+        if overdue {
+            self.finding.remove(&id);
+            self.registering.remove(&id);
+            let found = Found::Unavailable;
+            out.push(Output::Found { id, found });
+        }
+        overdue
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>, id: SessionId, found: Found) {

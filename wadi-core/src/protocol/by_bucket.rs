@@ -51,6 +51,10 @@ impl<T> ByBucket<T> {
             .map(|((bucket, id), value)| (*bucket, id, value))
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&SessionId, &mut T)> {
+        self.0.iter_mut().map(|((_, id), value)| (id, value))
+    }
+
     pub(super) fn into_iter(self) -> impl Iterator<Item = (SessionId, T)> {
         self.0.into_iter().map(|((_, id), value)| (id, value))
     }

@@ -38,7 +38,8 @@ pub enum Input {
     /// A request creates a session with this new id and this node manages no open bucket.
     Register(SessionId),
     /// The driver did what [`Output::Seal`] said: the session is out of the map, nobody is served
-    /// from it any more, and this is its encoded state.
+    /// from it any more, and this is its encoded state. While a session is out of the map and not
+    /// given back, this node answers no inquiry that concerns it, so the time between is to be short.
     Sealed {
         /// The session.
         id: SessionId,
@@ -54,7 +55,8 @@ pub enum Input {
     /// The session that was to be sealed is not in the map (any more).
     Gone(SessionId),
     /// A session was destroyed or expired here: under its exclusive lock it was taken out of the
-    /// map. Only a held session may end; one that arrived is confirmed first.
+    /// map. Only a held session may end; one that arrived is confirmed first. Given without a valid
+    /// lease it waits for this incarnation's next one, and counts for nothing if none comes.
     End {
         /// The session.
         id: SessionId,

@@ -19,18 +19,32 @@ struct Marker {
 pub(super) struct Markers(ByBucket<Marker>);
 
 impl Markers {
-    /// Keeps a marker for `keep` from now on; of two tenures the higher stands.
+    /// Keeps a marker for `keep_for` from now on; of two markers the higher tenure and the later end
+    /// stand.
     pub(super) fn set(
         &mut self,
         bucket: BucketId,
         id: SessionId,
         tenure: Tenure,
         now: Moment,
-        keep: Duration,
+        keep_for: Duration,
     ) {
-        let tenure = self.get(bucket, &id).map_or(tenure, |old| old.max(tenure));
-        let until = now + keep;
-        self.0.insert(bucket, id, Marker { tenure, until });
+        let mut marker = Marker {
+            tenure,
+            until: now + keep_for,
+        };
+        if let Some(known) = self.0.get(bucket, &id) {
+            marker.tenure = marker.tenure.max(known.tenure);
+            marker.until = marker.until.max(known.until);
+        }
+        self.0.insert(bucket, id, marker);
+    }
+
+    /// For how long from `now` the marker of `id` is still kept; none where there is none.
+    pub(super) fn keep_for(&self, bucket: BucketId, id: &SessionId, now: Moment) -> Duration {
+        self.0
+            .get(bucket, id)
+            .map_or(Duration::ZERO, |marker| marker.until.since(now))
     }
 
     pub(super) fn get(&self, bucket: BucketId, id: &SessionId) -> Option<Tenure> {

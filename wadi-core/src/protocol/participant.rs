@@ -42,6 +42,16 @@ pub struct Participant {
     /// process may end at any moment.
     takes_nothing_more: bool,
     returned: Vec<ReturnedCopy>,
+    /// What waits for a valid lease, because without one nothing is installed, confirmed or ended.
+    unleased: Unleased,
+}
+
+/// What came without a valid lease. It is done under this incarnation's next one, or never: whoever
+/// comes back comes back as somebody new.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Unleased {
+    layout: Option<Arc<Layout>>,
+    ends: Vec<(SessionId, Tenure)>,
 }
 
 impl Participant {
@@ -63,6 +73,7 @@ impl Participant {
             evacuation: None,
             takes_nothing_more: false,
             returned: Vec::new(),
+            unleased: Unleased::default(),
         }
     }
 
@@ -171,13 +182,30 @@ impl Participant {
         out: &mut Vec<Output>,
     ) {
         match input {
-            Input::Lease(until) => self.lease_until = self.lease_until.max(until),
+            Input::Lease(until) => {
+                self.lease_until = self.lease_until.max(until);
+                self.catch_up(now, holdings, out);
+            }
             Input::Layout(layout) => self.adopt(now, layout, holdings, out),
             Input::Message { from, message } => self.message(now, from, message, holdings, out),
             Input::Timer(timer) => self.timer(now, timer, holdings, out),
             other => self.local(now, other, holdings, out),
         }
         debug_assert_eq!(self.check(), Ok(()), "after an input at {now:?}");
+    }
+
+    /// A lease is there again: does what has waited for it.
+    fn catch_up(&mut self, now: Moment, holdings: &dyn Holdings, out: &mut Vec<Output>) {
+        if !self.has_lease(now) {
+            return;
+        }
+        let Unleased { layout, ends } = std::mem::take(&mut self.unleased);
+        if let Some(layout) = layout {
+            self.adopt(now, layout, holdings, out);
+        }
+        for (id, tenure) in ends {
+            self.local(now, Input::End { id, tenure }, holdings, out);
+        }
     }
 
     fn adopt(
@@ -193,6 +221,13 @@ impl Participant {
             .is_some_and(|known| layout.version <= known.version)
             || !layout.is_member(self.me)
         {
+            return;
+        }
+        if !self.has_lease(now) {
+            let waiting = self.unleased.layout.get_or_insert(Arc::clone(&layout));
+            if waiting.version < layout.version {
+                *waiting = layout;
+            }
             return;
         }
         self.layout = Some(layout);
@@ -343,10 +378,18 @@ impl Participant {
                 self.asks.registered(turn, id, tenure);
             }
             Body::Ended { id } if from_manager => self.copies.ended(turn, id),
-            Body::Mark { id, tenure } if from_manager => {
-                self.copies.mark(turn, &mut self.markers, from, id, tenure);
+            Body::Mark {
+                id,
+                tenure,
+                keep_for,
+            } if from_manager => {
+                let markers = &mut self.markers;
+                self.copies.mark(turn, markers, from, id, tenure, keep_for);
             }
             Body::Inquire { scope, round } if from_manager => {
+                if self.copies.is_between(turn, scope) {
+                    return;
+                }
                 let sightings = self.copies.report(turn, &self.markers, scope);
                 turn.send(
                     from,
@@ -380,8 +423,22 @@ impl Participant {
             return;
         };
         if self.layout.is_none() || !self.has_lease(now) {
-            // Nothing is asked or told without a lease; the wait goes on.
-            self.timers.start(timer, now, last.max(self.settings.retry));
+            // Nothing is asked or told without a lease; the wait goes on, but for requests' own.
+            let given_up = self.layout.is_some()
+                && match timer {
+                    Timer::Ask(id) => self.asks.give_up_overdue(now, id, out),
+                    Timer::Register(id) => {
+                        let given_up = self.asks.give_up_overdue(now, id, out);
+                        if given_up {
+                            self.unleased.ends.push((id, Tenure::NONE));
+                        }
+                        given_up
+                    }
+                    _ => false,
+                };
+            if !given_up {
+                self.timers.start(timer, now, last.max(self.settings.retry));
+            }
             return;
         }
         self.with_turn(now, holdings, out, |this, turn| {
@@ -401,7 +458,7 @@ impl Participant {
                 Timer::Arrived(id) => this.copies.arrived_again(turn, id),
                 Timer::Drop(id) => this.directory.drop_again(turn, id),
                 Timer::End(id) => this.copies.end_again(turn, id),
-                Timer::Mark(id) => this.directory.mark_again(turn, id),
+                Timer::Mark(id) => this.directory.mark_again(turn, &this.markers, id),
                 Timer::Offer(id) => this.copies.offer(turn, id),
                 Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
                 Timer::HandOver(bucket) => {
@@ -434,6 +491,16 @@ impl Participant {
     fn local(&mut self, now: Moment, input: Input, holdings: &dyn Holdings, out: &mut Vec<Output>) {
         let has_lease = self.has_lease(now);
         if self.layout.is_none() {
+            if let Input::Find { id, .. } | Input::Register(id) = input {
+                let found = Found::Unavailable;
+                out.push(Output::Found { id, found });
+            }
+            return;
+        }
+        if let Input::End { id, tenure } = input
+            && !has_lease
+        {
+            self.unleased.ends.push((id, tenure));
             return;
         }
         self.with_turn(now, holdings, out, |this, turn| match input {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tenure::Tenure;
+
 /// Times and limits of the protocol. Each time is counted on the clock of the node that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
@@ -26,6 +28,18 @@ pub struct Settings {
     pub mark_for: Duration,
     /// How many sessions an evacuation has under way at once. Default 256.
     pub evacuate_at_once: usize,
+}
+
+impl Settings {
+    /// How long the marker of a session that ended under `tenure` is kept. One that was never here,
+    /// only asked for, can have no copies, so its marker need only outlive messages.
+    pub(super) fn mark_for(&self, tenure: Tenure) -> Duration {
+        if tenure == Tenure::NONE {
+            self.remember_for
+        } else {
+            self.mark_for
+        }
+    }
 }
 
 impl Default for Settings {

@@ -1,5 +1,7 @@
 //! A session ends here, and markers of sessions that ended elsewhere are kept.
 
+use std::time::Duration;
+
 use super::Copies;
 use crate::member::Incarnation;
 use crate::message::Body;
@@ -22,7 +24,8 @@ impl Copies {
     ) {
         let bucket = turn.bucket(&id);
         self.sealed.remove(bucket, &id);
-        markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        let keep_for = turn.settings.mark_for(tenure);
+        markers.set(bucket, id, tenure, turn.now, keep_for);
         if sabotage::is_off(Rule::MarkBeforeAnswer) {
             turn.out.push(Output::Ended(id));
         }
@@ -70,9 +73,11 @@ impl Copies {
         from: Incarnation,
         id: SessionId,
         tenure: Tenure,
+        keep_for: Duration,
     ) {
         let bucket = turn.bucket(&id);
-        markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        let keep_for = keep_for.min(turn.settings.mark_for);
+        markers.set(bucket, id, tenure, turn.now, keep_for);
         self.forget_copies(turn, id);
         turn.send(from, Body::Marked { id });
     }

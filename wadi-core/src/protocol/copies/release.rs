@@ -96,6 +96,11 @@ impl Copies {
         state: Bytes,
     ) {
         let bucket = turn.bucket(&id);
+        if !self.sealing.contains_key(&id) {
+            // Asked of an earlier incarnation: what this one has it offers.
+            self.take_back(turn, id, tenure, revision, state);
+            return;
+        }
         let grant = self.sealing.remove(&id).filter(|grant| {
             sabotage::is_off(Rule::LateSeal)
                 || (grant.epoch == turn.epoch(bucket) && !self.is_below_floor(&id, grant.tenure))

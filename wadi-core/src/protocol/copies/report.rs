@@ -1,5 +1,7 @@
 //! What this node tells a manager that asks everybody.
 
+use std::time::Duration;
+
 use super::Copies;
 use crate::bucket::BucketId;
 use crate::message::{CopyKind, Scope, Sighting};
@@ -7,9 +9,22 @@ use crate::protocol::holdings::Copy;
 use crate::protocol::markers::Markers;
 use crate::protocol::turn::Turn;
 use crate::session::SessionId;
-use crate::tenure::Revision;
+use crate::tenure::{Revision, Tenure};
 
 impl Copies {
+    /// Whether a session within `scope` is out of the map and not given back as sealed yet: what
+    /// this node has of it cannot be said now, so it is asked again.
+    pub(in crate::protocol) fn is_between(&self, turn: &Turn<'_>, scope: Scope) -> bool {
+        let is_out = |id: &SessionId| turn.holdings.get(id).is_none();
+        match scope {
+            Scope::Session(id, _) => self.sealing.contains_key(&id) && is_out(&id),
+            Scope::Bucket(bucket) => self
+                .sealing
+                .keys()
+                .any(|id| turn.bucket(id) == bucket && is_out(id)),
+        }
+    }
+
     /// Everything that this node has within `scope`. For one session it also promises to act on no
     /// tenure up to the one that the question names; for a bucket the adopted epoch is the promise.
     pub(in crate::protocol) fn report(
@@ -24,7 +39,7 @@ impl Copies {
                 self.raise_floor(turn, id, floor, None);
                 let bucket = turn.bucket(&id);
                 if let Some(tenure) = markers.get(bucket, &id) {
-                    sightings.push(marker(id, tenure));
+                    sightings.push(marker(id, tenure, markers.keep_for(bucket, &id, turn.now)));
                 }
                 if let Some(sealed) = self.sealed.get(bucket, &id) {
                     sightings.push(sealed_copy(id, sealed));
@@ -34,11 +49,9 @@ impl Copies {
                 }
             }
             Scope::Bucket(bucket) => {
-                sightings.extend(
-                    markers
-                        .bucket(bucket)
-                        .map(|(id, tenure)| marker(id, tenure)),
-                );
+                sightings.extend(markers.bucket(bucket).map(|(id, tenure)| {
+                    marker(id, tenure, markers.keep_for(bucket, &id, turn.now))
+                }));
                 sightings.extend(
                     self.sealed
                         .bucket(bucket)
@@ -68,10 +81,10 @@ impl Copies {
     }
 }
 
-fn marker(id: SessionId, tenure: crate::tenure::Tenure) -> Sighting {
+fn marker(id: SessionId, tenure: Tenure, keep_for: Duration) -> Sighting {
     Sighting {
         id,
-        kind: CopyKind::Marker,
+        kind: CopyKind::Marker(keep_for),
         tenure,
         revision: Revision::ZERO,
     }

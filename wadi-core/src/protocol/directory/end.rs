@@ -2,6 +2,7 @@
 //! older copy may be.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Directory, Ending, Whereabouts};
 use crate::bucket::BucketId;
@@ -30,8 +31,12 @@ impl Directory {
             return;
         }
         let mut with_copies = BTreeSet::new();
+        if !managed.is_open() {
+            // Anybody who has not reported may have a copy.
+            with_copies.extend(turn.layout.members.keys());
+        }
         if let Some(entry) = managed.entries.remove(&id) {
-            with_copies = entry.older;
+            with_copies.extend(entry.older);
             match entry.place {
                 Whereabouts::At { holder, .. } => {
                     with_copies.insert(holder);
@@ -54,31 +59,36 @@ impl Directory {
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
-        self.spread_marker(turn, markers, id, tenure, with_copies, Some(destroyer));
+        let keep_for = turn.settings.mark_for(tenure);
+        let destroyer = Some(destroyer);
+        self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, destroyer);
     }
 
-    /// Keeps a marker, and has it kept by the deputy and by `with_copies`.
+    /// Keeps a marker for so long, and has it kept by the deputy and by `with_copies`.
+    #[expect(clippy::too_many_arguments, reason = "all of it is one marker's")]
     pub(super) fn spread_marker(
         &mut self,
         turn: &mut Turn<'_>,
         markers: &mut Markers,
         id: SessionId,
         tenure: Tenure,
+        keep_for: Duration,
         mut with_copies: BTreeSet<Incarnation>,
         destroyer: Option<Incarnation>,
     ) {
         let bucket = turn.bucket(&id);
-        markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        markers.set(bucket, id, tenure, turn.now, keep_for);
         with_copies.extend(deputy(turn, bucket));
-        if let Some(earlier) = self.endings.get(&id) {
+        if let Some(earlier) = self.endings.get(bucket, &id) {
             with_copies.extend(&earlier.waiting);
         }
         if let Some(destroyer) = destroyer {
             with_copies.remove(&destroyer);
         }
         with_copies.retain(|who| turn.is_member(*who));
+        let mark = mark(turn, markers, id, tenure);
         for &who in &with_copies {
-            turn.send(who, Body::Mark { id, tenure });
+            turn.send(who, mark.clone());
         }
         turn.await_answer(Timer::Mark(id));
         let ending = Ending {
@@ -86,32 +96,39 @@ impl Directory {
             waiting: with_copies,
             destroyer,
         };
-        self.endings.insert(id, ending);
+        self.endings.insert(bucket, id, ending);
         self.finish_ending(turn, id);
     }
 
     fn finish_ending(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let bucket = turn.bucket(&id);
         if self
             .endings
-            .get(&id)
+            .get(bucket, &id)
             .is_none_or(|ending| !ending.waiting.is_empty())
         {
             return;
         }
         turn.answered(Timer::Mark(id));
-        if let Some(destroyer) = self.endings.remove(&id).and_then(|ending| ending.destroyer) {
+        let ending = self.endings.remove(bucket, &id);
+        if let Some(destroyer) = ending.and_then(|ending| ending.destroyer) {
             turn.send(destroyer, Body::Ended { id });
         }
     }
 
     /// Has the marker kept, again; whether somebody has not answered.
-    pub(in crate::protocol) fn mark_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
-        let Some(ending) = self.endings.get(&id) else {
+    pub(in crate::protocol) fn mark_again(
+        &self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        id: SessionId,
+    ) -> bool {
+        let Some(ending) = self.endings.get(turn.bucket(&id), &id) else {
             return false;
         };
-        let tenure = ending.tenure;
+        let mark = mark(turn, markers, id, ending.tenure);
         for &who in &ending.waiting {
-            turn.send(who, Body::Mark { id, tenure });
+            turn.send(who, mark.clone());
         }
         true
     }
@@ -123,7 +140,7 @@ impl Directory {
         from: Incarnation,
         id: SessionId,
     ) {
-        if let Some(ending) = self.endings.get_mut(&id) {
+        if let Some(ending) = self.endings.get_mut(turn.bucket(&id), &id) {
             ending.waiting.remove(&from);
             self.finish_ending(turn, id);
         }
@@ -132,7 +149,7 @@ impl Directory {
     /// Who died need not be waited for.
     pub(super) fn bury_endings(&mut self, turn: &mut Turn<'_>) {
         let mut done = Vec::new();
-        for (id, ending) in &mut self.endings {
+        for (id, ending) in self.endings.iter_mut() {
             ending.waiting.retain(|who| turn.is_member(*who));
             if ending.waiting.is_empty() {
                 done.push(*id);
@@ -163,9 +180,23 @@ impl Directory {
         }
         let kept: Vec<_> = markers.bucket(bucket).collect();
         for (id, tenure) in kept {
-            let destroyer = self.endings.get(&id).and_then(|ending| ending.destroyer);
-            self.spread_marker(turn, markers, id, tenure, BTreeSet::new(), destroyer);
+            let destroyer = self
+                .endings
+                .get(bucket, &id)
+                .and_then(|ending| ending.destroyer);
+            let (keep_for, nobody) = (Duration::ZERO, BTreeSet::new());
+            self.spread_marker(turn, markers, id, tenure, keep_for, nobody, destroyer);
         }
+    }
+}
+
+/// Tells somebody to keep the marker that this node keeps, and no longer.
+pub(super) fn mark(turn: &Turn<'_>, markers: &Markers, id: SessionId, tenure: Tenure) -> Body {
+    let keep_for = markers.keep_for(turn.bucket(&id), &id, turn.now);
+    Body::Mark {
+        id,
+        tenure,
+        keep_for,
     }
 }
 

@@ -32,7 +32,7 @@ impl Directory {
                 turn.send(asker, answer(id, Answer::Wait));
                 return;
             }
-            Some(&Whereabouts::Missing { until }) => {
+            Some(&Whereabouts::Missing { until, .. }) => {
                 let known = if turn.now < until {
                     Answer::Wait
                 } else {

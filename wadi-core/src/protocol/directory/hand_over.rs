@@ -14,7 +14,6 @@ use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
-use crate::tenure::Tenure;
 
 /// A directory that this node closed and that its next manager has not fetched yet. Nothing in it
 /// changes: only a manager could change it, and this node is none any more.
@@ -24,15 +23,22 @@ pub(super) struct HandedOver {
     entries: BTreeMap<SessionId, Entry>,
     doubt_until: Moment,
     lost_until: Moment,
+    /// Who has not said that it keeps a marker.
+    waiting: BTreeMap<SessionId, BTreeSet<Incarnation>>,
 }
 
 impl HandedOver {
-    pub(super) fn new(to_epoch: LayoutVersion, managed: Managed) -> Self {
+    pub(super) fn new(
+        to_epoch: LayoutVersion,
+        managed: Managed,
+        waiting: BTreeMap<SessionId, BTreeSet<Incarnation>>,
+    ) -> Self {
         Self {
             to_epoch,
             entries: managed.entries,
             doubt_until: managed.doubt_until,
             lost_until: managed.lost_until,
+            waiting,
         }
     }
 }
@@ -49,8 +55,12 @@ impl Directory {
         let epoch = placement.since;
         match placement.previous {
             None => {
-                self.managed
-                    .insert(bucket, Managed::new(epoch, Phase::Open));
+                let mut founded = Managed::new(epoch, Phase::Open);
+                if epoch.generation() > 0 {
+                    // What the generation before held may still come back with its nodes.
+                    founded.doubt(turn);
+                }
+                self.managed.insert(bucket, founded);
                 self.open(turn, markers, bucket);
             }
             Some(previous) if previous != turn.me && turn.is_member(previous) => {
@@ -144,10 +154,21 @@ impl Directory {
                 });
             }
         });
-        records.extend(markers.bucket(bucket).map(|(id, tenure)| Record {
-            id,
-            place: Place::Ended(tenure),
-            older: Vec::new(),
+        records.extend(markers.bucket(bucket).map(|(id, tenure)| {
+            Record {
+                id,
+                place: Place::Ended {
+                    tenure,
+                    keep_for: markers.keep_for(bucket, &id, turn.now),
+                },
+                older: given
+                    .waiting
+                    .get(&id)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .collect(),
+            }
         }));
         records.sort_unstable();
         let body = Body::Directory {
@@ -184,6 +205,7 @@ impl Directory {
         let until = turn.now + turn.settings.absent_after;
         let mut unsettled = Vec::new();
         let mut moving = Vec::new();
+        let mut ended = Vec::new();
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
@@ -192,6 +214,16 @@ impl Directory {
         for record in records {
             let id = record.id;
             if turn.bucket(&id) != bucket {
+                continue;
+            }
+            let named = match record.place {
+                Place::At(_, tenure)
+                | Place::Moving { tenure, .. }
+                | Place::Unsettled(tenure)
+                | Place::Missing(tenure)
+                | Place::Ended { tenure, .. } => tenure,
+            };
+            if !managed.has_allotted(named) {
                 continue;
             }
             let place = match record.place {
@@ -208,19 +240,24 @@ impl Directory {
                         held,
                         to,
                         tenure,
+                        until: turn.now + turn.settings.ask_for,
                     }
                 }
-                Place::Unsettled => {
-                    unsettled.push(id);
-                    Whereabouts::Missing { until }
+                Place::Unsettled(latest) => {
+                    unsettled.push((id, latest));
+                    Whereabouts::Missing { until, latest }
                 }
-                Place::Missing => {
+                Place::Missing(latest) => {
                     turn.timers
                         .start(Timer::Missing(id), turn.now, turn.settings.absent_after);
-                    Whereabouts::Missing { until }
+                    Whereabouts::Missing { until, latest }
                 }
-                Place::Ended(tenure) => {
-                    markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+                Place::Ended { tenure, keep_for } => {
+                    let keep_for = keep_for.min(turn.settings.mark_for);
+                    markers.set(bucket, id, tenure, turn.now, keep_for);
+                    if !record.older.is_empty() {
+                        ended.push((id, tenure, record.older.into_iter().collect()));
+                    }
                     continue;
                 }
             };
@@ -229,18 +266,21 @@ impl Directory {
         }
         turn.send(from, Body::Pulled { bucket });
         self.open(turn, markers, bucket);
-        for id in unsettled {
-            self.resolve(turn, id, Tenure::NONE);
+        for (id, tenure, older) in ended {
+            self.spread_marker(turn, markers, id, tenure, Duration::ZERO, older, None);
+        }
+        for (id, latest) in unsettled {
+            self.resolve(turn, id, latest);
         }
         for id in moving {
             self.release_again(turn, id);
             turn.await_answer(Timer::Release(id));
         }
+        self.bury(turn, markers, bucket);
         let known: Vec<_> = self.managed[&bucket].entries.keys().copied().collect();
         for id in known {
             self.clean(turn, id);
         }
-        self.bury(turn, markers, bucket);
     }
 
     /// The previous manager never had it whole.
@@ -278,14 +318,15 @@ impl Whereabouts {
                 held,
                 to,
                 tenure,
+                ..
             } => Place::Moving {
                 from,
                 held,
                 to,
                 tenure,
             },
-            Self::Unsettled { .. } => Place::Unsettled,
-            Self::Missing { .. } => Place::Missing,
+            Self::Unsettled { latest, .. } => Place::Unsettled(latest),
+            Self::Missing { latest, .. } => Place::Missing(latest),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! returned one, nothing at all) waits until every member of this layout has answered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
 use crate::bucket::BucketId;
@@ -62,8 +63,7 @@ impl Directory {
         let inquiry = self.inquire(turn, Scope::Bucket(bucket));
         if let Some(managed) = self.managed.get_mut(&bucket) {
             managed.phase = Phase::Rebuilding(inquiry);
-            managed.doubt_until = turn.now + turn.settings.absent_after;
-            managed.lost_until = turn.now + turn.settings.mark_for;
+            managed.doubt(turn);
         }
     }
 
@@ -129,6 +129,13 @@ impl Directory {
         round: u64,
         sightings: Vec<Sighting>,
     ) {
+        let bucket = match scope {
+            Scope::Bucket(bucket) => bucket,
+            Scope::Session(id, _) => turn.bucket(&id),
+        };
+        let Some(highest) = self.managed.get(&bucket).map(Managed::highest) else {
+            return;
+        };
         let Some(inquiry) = self.inquiry(turn, scope) else {
             return;
         };
@@ -143,11 +150,11 @@ impl Directory {
         };
         let mut held = Vec::new();
         for sighting in sightings {
-            if !within(&sighting.id) {
+            if !within(&sighting.id) || sighting.tenure > highest {
                 continue;
             }
             let serves = sighting.kind == CopyKind::Held
-                || (sabotage::is_off(Rule::RebuildWaits) && sighting.kind != CopyKind::Marker);
+                || (sabotage::is_off(Rule::RebuildWaits) && !sighting.is_marker());
             if serves {
                 held.push(sighting);
             }
@@ -254,9 +261,8 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        let ended = sightings
-            .iter()
-            .any(|(_, sighting)| sighting.kind == CopyKind::Marker);
+        let ended = sightings.iter().any(|(_, sighting)| sighting.is_marker())
+            || markers.get(bucket, &id).is_some();
         let served = managed
             .entries
             .get_mut(&id)
@@ -293,15 +299,25 @@ impl Directory {
         let copies = || {
             sightings
                 .iter()
-                .filter(|(_, sighting)| sighting.kind != CopyKind::Marker)
+                .filter(|(_, sighting)| !sighting.is_marker())
         };
-        if let Some((_, marker)) = sightings
+        let own = markers
+            .get(turn.bucket(&id), &id)
+            .map(|tenure| (tenure, Duration::ZERO));
+        let marker = sightings
             .iter()
-            .find(|(_, sighting)| sighting.kind == CopyKind::Marker)
+            .filter_map(|(_, sighting)| match sighting.kind {
+                CopyKind::Marker(keep_for) => Some((sighting.tenure, keep_for)),
+                _ => None,
+            })
+            .chain(own)
+            .reduce(|one, two| (one.0.max(two.0), one.1.max(two.1)));
+        if let Some((tenure, keep_for)) = marker
             && !sabotage::is_off(Rule::MarkerBeats)
         {
             let with_copies = copies().map(|(who, _)| *who).collect();
-            self.spread_marker(turn, markers, id, marker.tenure, with_copies, None);
+            let keep_for = keep_for.min(turn.settings.mark_for);
+            self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, None);
             return;
         }
         let held = copies()
@@ -309,7 +325,7 @@ impl Directory {
             .max_by_key(|(_, sighting)| sighting.tenure);
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
         let Some(&(who, sighting)) = held.or(best) else {
-            self.miss(turn, id);
+            self.miss(turn, id, latest.unwrap_or(Tenure::NONE));
             return;
         };
         let (holder, tenure) = (who, sighting.tenure);
@@ -319,7 +335,7 @@ impl Directory {
             managed.entries.insert(id, Entry { place, older });
         }
         match sighting.kind {
-            CopyKind::Held | CopyKind::Marker => self.clean(turn, id),
+            CopyKind::Held | CopyKind::Marker(_) => self.clean(turn, id),
             CopyKind::Arriving => {
                 turn.send(holder, Body::Confirmed { id, tenure });
                 self.clean(turn, id);
@@ -335,13 +351,13 @@ impl Directory {
     }
 
     /// Nobody has it.
-    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Tenure) {
         let until = turn.now + turn.settings.absent_after;
         let wait = turn.settings.absent_after;
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
-        let place = Whereabouts::Missing { until };
+        let place = Whereabouts::Missing { until, latest };
         let older = BTreeSet::new();
         managed.entries.insert(id, Entry { place, older });
         turn.timers.start(Timer::Missing(id), turn.now, wait);
@@ -355,7 +371,7 @@ impl Directory {
             return;
         };
         let Some(Entry {
-            place: Whereabouts::Missing { until },
+            place: Whereabouts::Missing { until, .. },
             ..
         }) = managed.entries.get(&id)
         else {
@@ -380,18 +396,25 @@ impl Directory {
                 self.rebuild(turn, bucket);
                 false
             }
-            Phase::Rebuilding(inquiry) => inquiry.bury(turn),
+            Phase::Rebuilding(inquiry) => {
+                let before = inquiry.waiting.len();
+                let complete = inquiry.bury(turn);
+                if inquiry.waiting.len() < before {
+                    managed.doubt(turn);
+                }
+                complete
+            }
             _ => false,
         };
-        if complete {
-            self.conclude(turn, markers, Scope::Bucket(bucket));
-        }
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
         let known: Vec<_> = managed.entries.keys().copied().collect();
         for id in known {
             self.bury_session(turn, markers, bucket, id);
+        }
+        if complete {
+            self.conclude(turn, markers, Scope::Bucket(bucket));
         }
         self.share_markers(turn, markers, bucket);
     }
@@ -416,7 +439,7 @@ impl Directory {
                 let tenure = *tenure;
                 if entry.older.is_empty() || !open {
                     // A rebuild that is still going on decides from everybody's answers.
-                    self.miss(turn, id);
+                    self.miss(turn, id, tenure);
                 } else {
                     self.resolve(turn, id, tenure);
                 }

@@ -18,6 +18,7 @@ pub use check::DirectoryFault;
 use hand_over::HandedOver;
 use inquiry::Inquiry;
 
+use super::by_bucket::ByBucket;
 use super::io::Output;
 use super::markers::Markers;
 use super::timer::Timer;
@@ -41,15 +42,19 @@ enum Whereabouts {
         held: Tenure,
         to: Incarnation,
         tenure: Tenure,
+        /// When it has been on its way for too long.
+        until: Moment,
     },
     /// Everybody is being asked. `latest` is the last tenure known to have been held.
     Unsettled {
         inquiry: Inquiry,
         latest: Tenure,
     },
-    /// It died with its holder; until then the holder may still come back with it.
+    /// It died with its holder, who held it under the `latest` tenure; until then the holder may
+    /// still come back with it.
     Missing {
         until: Moment,
+        latest: Tenure,
     },
 }
 
@@ -105,6 +110,21 @@ impl Managed {
         Tenure::new(self.epoch, self.allotted)
     }
 
+    /// The highest tenure that this manager or an earlier one can have allotted.
+    fn highest(&self) -> Tenure {
+        Tenure::new(self.epoch, self.allotted)
+    }
+
+    fn has_allotted(&self, tenure: Tenure) -> bool {
+        tenure <= self.highest()
+    }
+
+    /// Somebody is gone who may have held sessions that nobody else knows of, and may come back.
+    fn doubt(&mut self, turn: &Turn<'_>) {
+        self.doubt_until = turn.now + turn.settings.absent_after;
+        self.lost_until = turn.now + turn.settings.mark_for;
+    }
+
     fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
@@ -123,7 +143,7 @@ struct Ending {
 pub(super) struct Directory {
     managed: BTreeMap<BucketId, Managed>,
     handed_over: BTreeMap<BucketId, HandedOver>,
-    endings: BTreeMap<SessionId, Ending>,
+    endings: ByBucket<Ending>,
     rounds: u64,
 }
 
@@ -152,7 +172,12 @@ impl Directory {
                 stop_timers(turn, bucket, &managed);
                 turn.out.push(Output::Close(bucket));
                 if managed.is_open() && placement.previous == Some(turn.me) {
-                    let given = HandedOver::new(placement.since, managed);
+                    let waiting = self
+                        .endings
+                        .bucket(bucket)
+                        .map(|(id, ending)| (*id, ending.waiting.clone()))
+                        .collect();
+                    let given = HandedOver::new(placement.since, managed, waiting);
                     self.handed_over.insert(bucket, given);
                 }
             }

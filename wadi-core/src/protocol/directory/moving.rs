@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::end::mark;
 use super::{Directory, Entry, Whereabouts};
 use crate::member::Incarnation;
 use crate::message::{Answer, Body};
@@ -43,6 +44,7 @@ impl Directory {
             held,
             to,
             tenure,
+            until: turn.now + turn.settings.ask_for,
         };
         turn.answered(Timer::Drop(id));
         turn.send(
@@ -57,8 +59,13 @@ impl Directory {
         turn.await_answer(Timer::Release(id));
     }
 
-    /// Tells the holder again; whether the session is still on its way.
-    pub(in crate::protocol) fn release_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
+    /// Tells the holder again; whether the session is still on its way. One that has been on its way
+    /// for too long may be kept there by a cut link between the two: everybody is asked.
+    pub(in crate::protocol) fn release_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+    ) -> bool {
         let Some(managed) = self.managed.get(&turn.bucket(&id)) else {
             return false;
         };
@@ -67,10 +74,15 @@ impl Directory {
             held,
             to,
             tenure,
+            until,
         }) = managed.entries.get(&id).map(|entry| &entry.place)
         else {
             return false;
         };
+        if turn.now >= until {
+            self.resolve(turn, id, held);
+            return false;
+        }
         turn.send(
             from,
             Body::Release {
@@ -102,6 +114,7 @@ impl Directory {
             held,
             to,
             tenure,
+            ..
         } = entry.place
         else {
             return;
@@ -164,7 +177,11 @@ impl Directory {
             return;
         };
         if let Some(tenure) = markers.get(bucket, &id) {
-            turn.send(sender, Body::Mark { id, tenure });
+            let mark = mark(turn, markers, id, tenure);
+            turn.send(sender, mark);
+            return;
+        }
+        if !managed.has_allotted(arrived) {
             return;
         }
         let open = managed.is_open();

@@ -3,6 +3,7 @@
 //! An unknown session is adopted where it is, under a fresh tenure. Of a known one the copy with
 //! the higher tenure stands, and the loser is an event.
 
+use super::end::mark;
 use super::{Directory, Whereabouts};
 use crate::member::Incarnation;
 use crate::message::Body;
@@ -28,13 +29,14 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        if !managed.is_open() {
+        if !managed.is_open() || !managed.has_allotted(offered) {
             return;
         }
         if let Some(tenure) = markers.get(bucket, &id)
             && !sabotage::is_off(Rule::MarkerBeats)
         {
-            turn.send(from, Body::Mark { id, tenure });
+            let mark = mark(turn, markers, id, tenure);
+            turn.send(from, mark);
             return;
         }
         match managed.entries.get_mut(&id) {
@@ -51,6 +53,8 @@ impl Directory {
                 } if from != source && from != to => {
                     entry.older.insert(from);
                 }
+                // A newer copy may still come back.
+                Whereabouts::Missing { until, latest } if offered < latest && turn.now < until => {}
                 Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
                 _ => {}
             },
