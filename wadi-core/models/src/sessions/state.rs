@@ -164,9 +164,15 @@ impl State {
         let me = self.nodes[at].me().expect("only a process acts");
         match output {
             Output::Send { to, message } => {
-                if let Body::Confirmed { .. } = message.body {
+                match message.body {
                     // From here on only the confirmed holder need have the session.
-                    self.truth.held_by(to);
+                    Body::Confirmed { .. } => self.truth.held_by(to),
+                    Body::Ended { .. } => {
+                        let participant = self.nodes[at].participant.as_ref();
+                        let keeps = participant.is_some_and(|it| it.keeps_marker(&SESSION));
+                        self.truth.marked(keeps);
+                    }
+                    _ => {}
                 }
                 if to == me {
                     inputs.push_back(Input::Message { from: me, message });
@@ -207,7 +213,7 @@ impl State {
                     self.node(at).resident = Some(Resident::new(tenure, Default::default(), 0));
                 }
             }
-            Output::Ended(_) => self.truth.end = End::Acknowledged,
+            Output::Ended(_) => self.truth.ended(),
             Output::Evacuated => self.node(at).evacuated = true,
             Output::Event(event) => self.truth.told(event),
             Output::Open(..) | Output::Close(_) | Output::WantLayout(_) => {}

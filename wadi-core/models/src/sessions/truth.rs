@@ -31,6 +31,8 @@ pub(super) struct Truth {
     told: bool,
     dead: BTreeSet<Incarnation>,
     pub(super) end: End,
+    /// The manager has said that the markers of its end are in place.
+    marked: bool,
     /// Every member that kept its marker has lost its memory.
     pub(super) markers_gone: bool,
     /// What was said that may never be said.
@@ -47,6 +49,7 @@ impl Truth {
             told: false,
             dead: BTreeSet::new(),
             end: End::No,
+            marked: false,
             markers_gone: false,
             wrong: None,
         }
@@ -92,6 +95,18 @@ impl Truth {
             }
             Event::Outdated(_) => {}
             Event::Fork(_) => self.wrong = Some("a node saw two copies"),
+        }
+    }
+
+    /// The manager, who keeps a marker or does not, says that the markers are in place.
+    pub(super) fn marked(&mut self, keeps: bool) {
+        self.marked |= keeps;
+    }
+
+    pub(super) fn ended(&mut self) {
+        self.end = End::Acknowledged;
+        if !self.marked {
+            self.wrong = Some("an end was answered before its markers were in place");
         }
     }
 
