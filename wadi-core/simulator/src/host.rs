@@ -1,5 +1,5 @@
 //! One simulated machine and the process on it: a clock of its own rate, a session map, requests
-//! that hold sessions' locks, and the product's own [`Participant`] and [`Lease`].
+//! that hold sessions' locks, and the product's own [`Participant`], [`Lease`] and [`Coordinator`].
 //!
 //! It is the driver in miniature: it does what the outputs say and decides nothing itself.
 
@@ -11,6 +11,7 @@ use wadi_core::authority::Lease;
 use wadi_core::bucket::{BucketCount, BucketId, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::Incarnation;
+use wadi_core::protocol::coordinator::Coordinator;
 use wadi_core::protocol::{Copy, Holdings, Participant, ReturnedCopy};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -173,6 +174,7 @@ pub(crate) enum Process {
     Member {
         participant: Box<Participant>,
         lease: Lease,
+        coordinator: Coordinator,
         ready: bool,
         leaving: bool,
     },
@@ -193,6 +195,8 @@ pub(crate) struct Host {
     pub(crate) waiting: BTreeMap<SessionId, BTreeSet<u64>>,
     /// When this host's next timer event is scheduled for.
     pub(crate) wake_at: Option<Instant>,
+    /// The same for its coordinator.
+    pub(crate) coordinator_wakes_at: Option<Instant>,
 }
 
 impl Host {
@@ -206,6 +210,7 @@ impl Host {
             open: BTreeMap::new(),
             waiting: BTreeMap::new(),
             wake_at: None,
+            coordinator_wakes_at: None,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod authority;
 mod clients;
+mod coordinate;
 mod coverage;
 mod drive;
 mod faults;

@@ -15,6 +15,7 @@ use wadi_core::session::SessionId;
 
 use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
+use crate::coordinate::coordinator_of;
 use crate::coverage::Coverage;
 use crate::faults::{Cuts, Noise};
 use crate::host::{Host, Instant, Process, SkewedClock};
@@ -38,6 +39,10 @@ pub(crate) enum Happening {
         message: Message,
     },
     Wake {
+        host: usize,
+        start: u64,
+    },
+    CoordinatorWakes {
         host: usize,
         start: u64,
     },
@@ -186,6 +191,7 @@ impl World {
         hosts[0].process = Process::Member {
             participant: Box::new(Participant::new(founder.incarnation, Arc::clone(&settings))),
             lease: wadi_core::authority::Lease::joined(first, founder.lease, first),
+            coordinator: coordinator_of(founder.incarnation, &register),
             ready: true,
             leaving: false,
         };
@@ -325,6 +331,7 @@ impl World {
         let concerned = match &what {
             Happening::Deliver { host, start, .. }
             | Happening::Wake { host, start }
+            | Happening::CoordinatorWakes { host, start }
             | Happening::SealTimeout { host, start, .. }
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
@@ -357,6 +364,7 @@ impl World {
                 ..
             } => self.deliver(host, from, to, message),
             Happening::Wake { host, .. } => self.wake(host),
+            Happening::CoordinatorWakes { host, .. } => self.coordinator_wakes(host),
             Happening::SealTimeout {
                 host, id, until, ..
             } => self.seal_timeout(host, id, until),
