@@ -14,7 +14,6 @@ use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
-use crate::tenure::Tenure;
 
 /// A directory that this node closed and that its next manager has not fetched yet. Nothing in it
 /// changes: only a manager could change it, and this node is none any more.
@@ -22,15 +21,22 @@ use crate::tenure::Tenure;
 pub(super) struct HandedOver {
     pub(super) to_epoch: LayoutVersion,
     entries: BTreeMap<SessionId, Entry>,
+    /// Who may have a copy of a session that ended, and has not confirmed its marker.
+    unmarked: BTreeMap<SessionId, BTreeSet<Incarnation>>,
     doubt_until: Moment,
     lost_until: Moment,
 }
 
 impl HandedOver {
-    pub(super) fn new(to_epoch: LayoutVersion, managed: Managed) -> Self {
+    pub(super) fn new(
+        to_epoch: LayoutVersion,
+        managed: Managed,
+        unmarked: BTreeMap<SessionId, BTreeSet<Incarnation>>,
+    ) -> Self {
         Self {
             to_epoch,
             entries: managed.entries,
+            unmarked,
             doubt_until: managed.doubt_until,
             lost_until: managed.lost_until,
         }
@@ -147,7 +153,11 @@ impl Directory {
         records.extend(markers.bucket(bucket).map(|(id, tenure)| Record {
             id,
             place: Place::Ended(tenure),
-            older: Vec::new(),
+            older: given
+                .unmarked
+                .get(&id)
+                .map(|who| who.iter().copied().collect())
+                .unwrap_or_default(),
         }));
         records.sort_unstable();
         let body = Body::Directory {
@@ -184,6 +194,7 @@ impl Directory {
         let until = turn.now + turn.settings.absent_after;
         let mut unsettled = Vec::new();
         let mut moving = Vec::new();
+        let mut ended = Vec::new();
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
@@ -221,6 +232,7 @@ impl Directory {
                 }
                 Place::Ended(tenure) => {
                     markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+                    ended.push((id, tenure, record.older));
                     continue;
                 }
             };
@@ -229,8 +241,15 @@ impl Directory {
         }
         turn.send(from, Body::Pulled { bucket });
         self.open(turn, markers, bucket);
+        for (id, tenure, unmarked) in ended {
+            if !unmarked.is_empty() {
+                let unmarked = unmarked.into_iter().collect();
+                self.spread_marker(turn, markers, id, tenure, unmarked, None);
+            }
+        }
         for id in unsettled {
-            self.resolve(turn, id, Tenure::NONE);
+            // The record does not say which tenure was the last.
+            self.resolve(turn, id, None);
         }
         for id in moving {
             self.release_again(turn, id);

@@ -69,7 +69,7 @@ impl Directory {
 
     /// Nobody can say where one session is: asks everybody. Who answers acts on no tenure that was
     /// allotted before.
-    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Tenure) {
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
@@ -218,7 +218,7 @@ impl Directory {
                     return;
                 };
                 let sightings = inquiry.reports.remove(&id).unwrap_or_default();
-                self.settle(turn, markers, id, &sightings, Some(latest));
+                self.settle(turn, markers, id, &sightings, latest);
             }
             Scope::Bucket(bucket) => {
                 let Some(managed) = self.managed.get_mut(&bucket) else {
@@ -254,9 +254,10 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        let ended = sightings
-            .iter()
-            .any(|(_, sighting)| sighting.kind == CopyKind::Marker);
+        let ended = markers.get(bucket, &id).is_some()
+            || sightings
+                .iter()
+                .any(|(_, sighting)| sighting.kind == CopyKind::Marker);
         let served = managed
             .entries
             .get_mut(&id)
@@ -280,8 +281,8 @@ impl Directory {
         }
     }
 
-    /// Decides for one session from everybody's answers. `latest` is the last tenure that is known
-    /// to have been held, if any is known.
+    /// Decides for one session from everybody's answers. `latest` is the last tenure that was held,
+    /// where that is known.
     fn settle(
         &mut self,
         turn: &mut Turn<'_>,
@@ -295,13 +296,16 @@ impl Directory {
                 .iter()
                 .filter(|(_, sighting)| sighting.kind != CopyKind::Marker)
         };
-        if let Some((_, marker)) = sightings
+        let reported = sightings
             .iter()
             .find(|(_, sighting)| sighting.kind == CopyKind::Marker)
+            .map(|(_, marker)| marker.tenure);
+        // It may have ended after its holder reported.
+        if let Some(ended) = reported.or(markers.get(turn.bucket(&id), &id))
             && !sabotage::is_off(Rule::MarkerBeats)
         {
             let with_copies = copies().map(|(who, _)| *who).collect();
-            self.spread_marker(turn, markers, id, marker.tenure, with_copies, None);
+            self.spread_marker(turn, markers, id, ended, with_copies, None);
             return;
         }
         let held = copies()
@@ -418,7 +422,7 @@ impl Directory {
                     // A rebuild that is still going on decides from everybody's answers.
                     self.miss(turn, id);
                 } else {
-                    self.resolve(turn, id, tenure);
+                    self.resolve(turn, id, Some(tenure));
                 }
             }
             Whereabouts::Moving { from, held, to, .. }
@@ -432,7 +436,7 @@ impl Directory {
                     };
                     turn.answered(Timer::Release(id));
                 } else {
-                    self.resolve(turn, id, held);
+                    self.resolve(turn, id, Some(held));
                 }
             }
             Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),

@@ -42,10 +42,10 @@ enum Whereabouts {
         to: Incarnation,
         tenure: Tenure,
     },
-    /// Everybody is being asked. `latest` is the last tenure known to have been held.
+    /// Everybody is being asked. `latest` is the last tenure that was held, where that is known.
     Unsettled {
         inquiry: Inquiry,
-        latest: Tenure,
+        latest: Option<Tenure>,
     },
     /// It died with its holder; until then the holder may still come back with it.
     Missing {
@@ -152,7 +152,12 @@ impl Directory {
                 stop_timers(turn, bucket, &managed);
                 turn.out.push(Output::Close(bucket));
                 if managed.is_open() && placement.previous == Some(turn.me) {
-                    let given = HandedOver::new(placement.since, managed);
+                    let endings = self.endings.iter();
+                    let unmarked = endings
+                        .filter(|(id, _)| id.bucket(layout.buckets()) == bucket)
+                        .map(|(id, ending)| (*id, ending.waiting.clone()))
+                        .collect();
+                    let given = HandedOver::new(placement.since, managed, unmarked);
                     self.handed_over.insert(bucket, given);
                 }
             }

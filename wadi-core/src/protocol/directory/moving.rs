@@ -147,7 +147,7 @@ impl Directory {
             managed.entries.remove(&id);
             return;
         }
-        self.resolve(turn, id, latest);
+        self.resolve(turn, id, Some(latest));
     }
 
     /// The session is at its new holder.
@@ -211,7 +211,7 @@ impl Directory {
                     let tenure = home.tenure;
                     turn.send(sender, Body::Drop { id, tenure });
                 }
-                _ if open => self.resolve(turn, id, arrived),
+                _ if open => self.resolve(turn, id, None),
                 _ => {}
             },
         }

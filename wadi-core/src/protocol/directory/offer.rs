@@ -44,7 +44,7 @@ impl Directory {
                     self.clean(turn, id);
                 }
                 Whereabouts::At { holder, tenure } if holder != from => {
-                    self.resolve(turn, id, tenure);
+                    self.resolve(turn, id, Some(tenure));
                 }
                 Whereabouts::Moving {
                     from: source, to, ..
@@ -59,7 +59,7 @@ impl Directory {
                     let tenure = home.tenure;
                     turn.send(from, Body::Drop { id, tenure });
                 }
-                Some(home) => self.resolve(turn, id, home.tenure),
+                Some(home) => self.resolve(turn, id, Some(home.tenure)),
                 None => self.adopt_offered(turn, id, from, offered),
             },
         }
