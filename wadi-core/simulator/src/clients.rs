@@ -11,7 +11,7 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 
 use crate::host::{Process, Resident};
-use crate::world::{Happening, MILLI, World};
+use crate::world::{Happening, MILLI, World, name};
 
 pub(crate) type RequestId = u64;
 
@@ -246,9 +246,9 @@ impl World {
         if let Wish::Append(token) = request.wish {
             self.note(|| {
                 format!(
-                    "h{} acknowledges append {token} to {:02x}",
+                    "h{} acknowledges append {token} to {}",
                     request.host,
-                    request.id.random()[15]
+                    name(&request.id)
                 )
             });
             self.oracle.append_acknowledged(&request.id, token);
@@ -338,7 +338,7 @@ impl World {
         self.oracle.created(id, me);
         self.requests.remove(&number);
         self.acknowledged += 1;
-        self.note(|| format!("h{host} creates {:02x} {tenure:?}", id.random()[15]));
+        self.note(|| format!("h{host} creates {} {tenure:?}", name(&id)));
     }
 
     fn end(&mut self, number: RequestId, host: usize, id: SessionId) {
@@ -347,7 +347,7 @@ impl World {
         };
         self.oracle.end_asked(&id);
         self.ending.insert(id, number);
-        self.note(|| format!("h{host} ends {:02x}", id.random()[15]));
+        self.note(|| format!("h{host} ends {}", name(&id)));
         let tenure = resident.tenure;
         self.look_again(host, id);
         self.give(host, Input::End { id, tenure });
@@ -358,7 +358,7 @@ impl World {
             self.requests.remove(&number);
             self.acknowledged += 1;
             self.oracle.end_acknowledged(&id);
-            self.note(|| format!("end of {:02x} acknowledged", id.random()[15]));
+            self.note(|| format!("end of {} acknowledged", name(&id)));
         }
     }
 

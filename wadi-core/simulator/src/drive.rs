@@ -11,7 +11,7 @@ use wadi_core::tenure::Tenure;
 
 use crate::coverage::{Fault, Phase};
 use crate::host::{Instant, Process, Resident, SEAL_LIMIT, decode, encode};
-use crate::world::{Happening, World};
+use crate::world::{Happening, World, name};
 
 impl World {
     /// Gives an input to the process on `host`, if it is a member.
@@ -72,6 +72,7 @@ impl World {
         }
         match output {
             Output::Send { to, message } if to == me => {
+                self.note_message(host, host, &message);
                 inputs.push_back(Input::Message { from: me, message });
             }
             Output::Send { to, message } => self.send(host, me, to, message),
@@ -82,6 +83,7 @@ impl World {
                 revision,
                 state,
             } => {
+                self.note(|| format!("h{host} restores {} {tenure:?} {revision:?}", name(&id)));
                 let resident = Resident::new(tenure, revision, decode(&state), true);
                 self.hosts[host].map.sessions.insert(id, resident);
                 self.touched.insert(id);
@@ -97,8 +99,8 @@ impl World {
                 let resident = Resident::new(tenure, revision, decode(&state), false);
                 self.note(|| {
                     format!(
-                        "h{host} installs {:02x} {tenure:?} {revision:?}",
-                        id.random()[15]
+                        "h{host} installs {} {tenure:?} {revision:?}",
+                        name(&id)
                     )
                 });
                 self.hosts[host].map.sessions.insert(id, resident);
@@ -107,7 +109,7 @@ impl World {
             }
             Output::Confirm { id, tenure } => self.confirm(host, id, tenure),
             Output::Discard(id) => {
-                self.note(|| format!("h{host} discards {:02x}", id.random()[15]));
+                self.note(|| format!("h{host} discards {}", name(&id)));
                 self.take_out(host, &id, inputs);
                 self.look_again(host, id);
             }
@@ -125,6 +127,16 @@ impl World {
         }
     }
 
+    fn note_message(&self, host: usize, target: usize, message: &Message) {
+        self.note(|| {
+            let session = message.body.session().map_or_else(String::new, name);
+            format!(
+                "h{host} -> h{target} {session} {:?} {:?}",
+                message.epoch, message.body
+            )
+        });
+    }
+
     /// Sends a message from one process to another, with whatever the network does to it.
     fn send(&mut self, host: usize, from: Incarnation, to: Incarnation, message: Message) {
         let Some(&target) = self.where_is.get(&to) else {
@@ -135,14 +147,7 @@ impl World {
             Process::Member { leaving: true, .. }
         );
         let phase = Phase::of_message(&message.body, leaving);
-        self.note(|| {
-            let session = message.body.session().map(|id| id.random()[15]);
-            let body = format!("{:?}", message.body);
-            format!(
-                "h{host} -> h{target} [{session:02x?}] {:?} {body}",
-                message.epoch
-            )
-        });
+        self.note_message(host, target, &message);
         let mut strikes = Vec::new();
         let mut copies = 1;
         if self.faulty() {
@@ -226,6 +231,7 @@ impl World {
     /// Takes a session that nobody reads out of the map, encoded.
     pub(crate) fn take_sealed(&mut self, host: usize, id: SessionId, inputs: &mut VecDeque<Input>) {
         self.touched.insert(id);
+        self.note(|| format!("h{host} seals {}", name(&id)));
         let input = match self.hosts[host].map.sessions.remove(&id) {
             Some(resident) => Input::Sealed {
                 id,
@@ -235,7 +241,8 @@ impl World {
             },
             None => Input::Gone(id),
         };
-        inputs.push_back(input);
+        // Before any message to itself: nobody may ask while it is neither here nor there.
+        inputs.push_front(input);
         self.look_again(host, id);
     }
 
@@ -285,7 +292,7 @@ impl World {
     }
 
     fn found(&mut self, host: usize, id: SessionId, found: Found) {
-        self.note(|| format!("h{host} found {:02x}: {found:?}", id.random()[15]));
+        self.note(|| format!("h{host} found {}: {found:?}", name(&id)));
         match found {
             Found::Registered(tenure) => self.registered(host, id, tenure),
             Found::Here => self.look_again(host, id),

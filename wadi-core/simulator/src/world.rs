@@ -28,6 +28,12 @@ pub(crate) const SECOND: u64 = 1_000 * MILLI;
 /// The lease of the simulated cluster.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
+/// What a trace calls a session.
+pub(crate) fn name(id: &SessionId) -> String {
+    let [.., a, b] = id.random();
+    format!("{a:02x}{b:02x}")
+}
+
 /// Something that will happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
@@ -386,7 +392,7 @@ impl World {
 
     pub(crate) fn told(&mut self, host: usize, event: Event) {
         let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
-        self.note(|| format!("h{host} event {:02x} {event:?}", id.random()[15]));
+        self.note(|| format!("h{host} event {} {event:?}", name(&id)));
         match event {
             Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id),
             Event::Outdated(_) => {}

@@ -38,7 +38,8 @@ pub enum Input {
     /// A request creates a session with this new id and this node manages no open bucket.
     Register(SessionId),
     /// The driver did what [`Output::Seal`] said: the session is out of the map, nobody is served
-    /// from it any more, and this is its encoded state.
+    /// from it any more, and this is its encoded state. Taking it out and giving this are one step:
+    /// no other input comes between, or what is asked then would miss the session.
     Sealed {
         /// The session.
         id: SessionId,
@@ -68,7 +69,8 @@ pub enum Input {
 /// Something that the driver must do, in this order, before it gives the next input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// Send a message. To itself: give it back as the next input.
+    /// Send a message. To itself: give it back as an input, after [`Input::Sealed`] of a session
+    /// that was taken out meanwhile.
     Send {
         /// To whom.
         to: Incarnation,

@@ -4,7 +4,7 @@
 use wadi_core::member::Standing;
 
 use crate::clients::Wish;
-use crate::world::{SECOND, World};
+use crate::world::{SECOND, World, name};
 
 pub(crate) fn check(world: &mut World) {
     let layout = world.register.layout().clone();
@@ -80,7 +80,7 @@ fn everything_can_be_reached(world: &mut World) {
                 // A session may be unavailable for a while after its holder died.
                 world.fail(
                     "settles",
-                    format!("{:02x} cannot be reached from h{host}", id.random()[15]),
+                    format!("{} cannot be reached from h{host}", name(&id)),
                 );
                 return;
             }
