@@ -188,7 +188,7 @@ impl World {
         let before = self.register.layout().version;
         for dead in self.register.expire(now) {
             self.note(|| format!("authority declares {dead:?} dead"));
-            self.oracle.died(dead);
+            self.oracle.declared_dead(dead, self.now);
             self.look_for_lost_markers();
         }
         self.layout_changed(before);

@@ -149,8 +149,12 @@ impl World {
                 if let Some(request) = self.requests.get_mut(&number) {
                     request.tenure = Some(tenure);
                 }
-                let long = self.rng.u32(0..20) == 0;
-                let most = if long { 400 * MILLI } else { 12 * MILLI };
+                let long = self.faulty() && self.rng.u32(0..20) == 0;
+                let most = if long {
+                    self.temper.longest_handler
+                } else {
+                    12 * MILLI
+                };
                 let wait = self.rng.u64(0..most);
                 self.after(wait, Happening::HandlerEnds { request: number });
             }
@@ -261,11 +265,11 @@ impl World {
         }
     }
 
-    pub(crate) fn absent(&mut self, number: RequestId) {
+    pub(crate) fn absent(&mut self, number: RequestId, lost: bool) {
         let Some(request) = self.requests.remove(&number) else {
             return;
         };
-        if let Err(what) = self.oracle.absent(&request.id, self.now) {
+        if let Err(what) = self.oracle.absent(&request.id, lost, self.now) {
             self.fail("never falsely absent", what);
         }
     }

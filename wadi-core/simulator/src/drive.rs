@@ -10,7 +10,7 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::Tenure;
 
 use crate::coverage::{Fault, Phase};
-use crate::host::{Instant, Process, Resident, SEAL_LIMIT, decode, encode};
+use crate::host::{Instant, Process, Resident, decode, encode};
 use crate::world::{Happening, World, name};
 
 impl World {
@@ -97,12 +97,7 @@ impl World {
             } => {
                 self.take_out(host, &id, inputs);
                 let resident = Resident::new(tenure, revision, decode(&state), false);
-                self.note(|| {
-                    format!(
-                        "h{host} installs {} {tenure:?} {revision:?}",
-                        name(&id)
-                    )
-                });
+                self.note(|| format!("h{host} installs {} {tenure:?} {revision:?}", name(&id)));
                 self.hosts[host].map.sessions.insert(id, resident);
                 self.touched.insert(id);
                 self.look_again(host, id);
@@ -205,7 +200,7 @@ impl World {
     }
 
     fn seal(&mut self, host: usize, id: SessionId, inputs: &mut VecDeque<Input>) {
-        let until: Instant = self.now + SEAL_LIMIT.as_nanos() as u64;
+        let until: Instant = self.now + self.temper.seal_limit;
         let start = self.hosts[host].start;
         let Some(resident) = self.hosts[host].map.sessions.get_mut(&id) else {
             inputs.push_back(Input::Gone(id));
@@ -297,9 +292,9 @@ impl World {
             Found::Registered(tenure) => self.registered(host, id, tenure),
             Found::Here => self.look_again(host, id),
             Found::At(holder) => self.forward(host, id, holder),
-            Found::Absent { .. } => {
+            Found::Absent { lost } => {
                 for request in self.hosts[host].waiting.remove(&id).unwrap_or_default() {
-                    self.absent(request);
+                    self.absent(request, lost);
                 }
             }
             Found::Unavailable => {

@@ -87,13 +87,35 @@ impl Noise {
     }
 }
 
+/// How patient this run is, and how often something goes wrong in it.
+#[derive(Debug)]
+pub(crate) struct Temper {
+    /// How long a mover waits for a session's lock. When it is longer than a lease, nodes die and
+    /// buckets change hands meanwhile.
+    pub(crate) seal_limit: u64,
+    /// How long a handler may hold a session.
+    pub(crate) longest_handler: u64,
+    longest_calm: u64,
+}
+
+impl Temper {
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+        let patient = rng.u32(0..3) == 0;
+        Self {
+            seal_limit: if patient { 2_500 } else { 150 } * MILLI,
+            longest_handler: if patient { 3_000 } else { 400 } * MILLI,
+            longest_calm: [600, 600, 1_500][rng.usize(0..3)] * MILLI,
+        }
+    }
+}
+
 impl World {
     /// Something goes wrong.
     pub(crate) fn strike(&mut self) {
         if !self.faulty() {
             return;
         }
-        let wait = self.rng.u64(60 * MILLI..600 * MILLI);
+        let wait = self.rng.u64(60 * MILLI..self.temper.longest_calm);
         self.after(wait, Happening::Strike);
         let host = self.victim();
         let fault = match self.rng.u32(0..100) {

@@ -4,7 +4,6 @@
 //! It is the driver in miniature: it does what the outputs say and decides nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use wadi_core::authority::Lease;
@@ -250,6 +249,3 @@ impl Host {
                 .is_some_and(|resident| resident.confirmed)
     }
 }
-
-/// How long a request may hold a session before a mover gives up on it.
-pub(crate) const SEAL_LIMIT: Duration = Duration::from_millis(150);

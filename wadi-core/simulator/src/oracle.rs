@@ -8,6 +8,11 @@ use wadi_core::session::SessionId;
 
 use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
+use crate::world::ABSENT_AFTER;
+
+/// For how long after an unproven death nobody may say "absent", by true time: clocks differ by one
+/// percent from it.
+const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 98;
 
 /// One session as its clients know it.
 #[derive(Debug, Default)]
@@ -35,6 +40,8 @@ pub(crate) struct Known {
 pub(crate) struct Oracle {
     known: BTreeMap<SessionId, Known>,
     dead: BTreeSet<Incarnation>,
+    /// When somebody was declared dead without proof: it may come back with what it held.
+    declared_dead: BTreeMap<Incarnation, Instant>,
 }
 
 impl Oracle {
@@ -96,6 +103,12 @@ impl Oracle {
         }
     }
 
+    /// The authority declared an incarnation dead because its lease ran out.
+    pub(crate) fn declared_dead(&mut self, incarnation: Incarnation, now: Instant) {
+        self.declared_dead.insert(incarnation, now);
+        self.died(incarnation);
+    }
+
     /// An event told that a session is lost, or that an older copy serves.
     pub(crate) fn told(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
@@ -154,9 +167,19 @@ impl Oracle {
 
     /// A client was told that the session does not exist. The word may have been under way for as
     /// long as any message, so it may be older than the session's coming back.
-    pub(crate) fn absent(&self, id: &SessionId, now: Instant) -> Result<(), String> {
+    pub(crate) fn absent(&self, id: &SessionId, lost: bool, now: Instant) -> Result<(), String> {
         let recently = |at: Instant| at > 0 && now - at < LONGEST_DELAY;
+        let in_doubt = |holder| {
+            let declared = self.declared_dead.get(&holder);
+            declared.is_some_and(|at| now - at < IN_DOUBT)
+        };
         match self.known.get(id) {
+            Some(known) if known.end.is_none() && !lost => {
+                Err("a session was said to have ended that nobody ended".into())
+            }
+            Some(known) if known.end.is_none() && known.holder.is_some_and(in_doubt) => {
+                Err("a session was called absent whose holder may come back".into())
+            }
             Some(known)
                 if known.end.is_none() && !known.holder_died && !recently(known.found_again) =>
             {

@@ -17,7 +17,7 @@ use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
 use crate::coordinate::coordinator_of;
 use crate::coverage::Coverage;
-use crate::faults::{Cuts, Noise};
+use crate::faults::{Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
@@ -33,6 +33,9 @@ pub(crate) fn name(id: &SessionId) -> String {
     let [.., a, b] = id.random();
     format!("{a:02x}{b:02x}")
 }
+
+/// How long the simulated cluster waits for who may come back.
+pub(crate) const ABSENT_AFTER: Duration = Duration::from_millis(2500);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -146,6 +149,7 @@ pub(crate) struct World {
     pub(crate) authority_clock: SkewedClock,
     pub(crate) cuts: Cuts,
     pub(crate) noise: Noise,
+    pub(crate) temper: Temper,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -188,7 +192,7 @@ impl World {
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),
             ask_for: Duration::from_secs(1),
-            absent_after: Duration::from_millis(2500),
+            absent_after: ABSENT_AFTER,
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
             evacuate_at_once: 3,
@@ -204,6 +208,7 @@ impl World {
         let mut world = Self {
             now: 0,
             noise: Noise::random(&mut rng),
+            temper: Temper::random(&mut rng),
             rng,
             register,
             authority_clock,

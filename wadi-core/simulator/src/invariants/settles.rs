@@ -56,7 +56,28 @@ pub(crate) fn check(world: &mut World) {
             return;
         }
     }
+    markers_are_kept(world);
     everything_can_be_reached(world);
+}
+
+/// A bucket's manager and its deputy have the markers of every session that ended for good.
+fn markers_are_kept(world: &mut World) {
+    let layout = world.register.layout().clone();
+    let ended: Vec<_> = world.oracle.ended_for_good().collect();
+    for id in ended {
+        let placement = layout.placement(id.bucket(layout.buckets()));
+        for keeper in std::iter::once(&placement.manager).chain(&placement.deputies) {
+            let host = world.where_is[keeper];
+            if !world.hosts[host]
+                .participant()
+                .is_some_and(|participant| participant.keeps_marker(&id))
+            {
+                let id = name(&id);
+                world.fail("settles", format!("h{host} has no marker of {id}"));
+                return;
+            }
+        }
+    }
 }
 
 fn everything_can_be_reached(world: &mut World) {

@@ -10,6 +10,7 @@ use crate::message::Body;
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
 
@@ -69,6 +70,9 @@ impl Directory {
     ) {
         let bucket = turn.bucket(&id);
         markers.set(bucket, id, tenure, turn.now, turn.settings.mark_for);
+        if sabotage::is_off(Rule::MarkCopies) {
+            with_copies.clear();
+        }
         with_copies.extend(deputy(turn, bucket));
         if let Some(earlier) = self.endings.get(&id) {
             with_copies.extend(&earlier.waiting);
@@ -158,7 +162,7 @@ impl Directory {
             return;
         }
         managed.deputy = deputy;
-        if deputy.is_none() {
+        if deputy.is_none() || sabotage::is_off(Rule::ShareMarkers) {
             return;
         }
         let kept: Vec<_> = markers.bucket(bucket).collect();

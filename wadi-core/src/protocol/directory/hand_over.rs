@@ -150,14 +150,16 @@ impl Directory {
                 });
             }
         });
-        records.extend(markers.bucket(bucket).map(|(id, tenure)| Record {
-            id,
-            place: Place::Ended(tenure),
-            older: given
-                .unmarked
-                .get(&id)
-                .map(|who| who.iter().copied().collect())
-                .unwrap_or_default(),
+        records.extend(markers.bucket(bucket).map(|(id, tenure)| {
+            Record {
+                id,
+                place: Place::Ended(tenure),
+                older: given
+                    .unmarked
+                    .get(&id)
+                    .map(|who| who.iter().copied().collect())
+                    .unwrap_or_default(),
+            }
         }));
         records.sort_unstable();
         let body = Body::Directory {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
 use crate::bucket::BucketId;
+use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, CopyKind, Scope, Sighting};
 use crate::protocol::io::Event;
@@ -25,6 +26,9 @@ type Sightings = Vec<(Incarnation, Sighting)>;
 pub(super) struct Inquiry {
     pub(super) scope: Scope,
     round: u64,
+    /// Everybody who was asked and is alive.
+    asked: BTreeSet<Incarnation>,
+    /// Those who have not answered.
     waiting: BTreeSet<Incarnation>,
     reports: BTreeMap<SessionId, Sightings>,
 }
@@ -52,6 +56,7 @@ impl Directory {
         Inquiry {
             scope,
             round,
+            asked: waiting.clone(),
             waiting,
             reports: BTreeMap::new(),
         }
@@ -62,7 +67,7 @@ impl Directory {
         let inquiry = self.inquire(turn, Scope::Bucket(bucket));
         if let Some(managed) = self.managed.get_mut(&bucket) {
             managed.phase = Phase::Rebuilding(inquiry);
-            managed.doubt_until = turn.now + turn.settings.absent_after;
+            managed.doubt_until = doubt_until(turn);
             managed.lost_until = turn.now + turn.settings.mark_for;
         }
     }
@@ -104,7 +109,7 @@ impl Directory {
                 }
             }
         };
-        (inquiry.scope == scope).then_some(inquiry)
+        (inquiry.scope == scope || sabotage::is_off(Rule::Rounds)).then_some(inquiry)
     }
 
     /// Asks those again who have not answered; whether there are any.
@@ -309,7 +314,9 @@ impl Directory {
             return;
         }
         let held = copies()
-            .filter(|(_, sighting)| sighting.kind == CopyKind::Held)
+            .filter(|(_, sighting)| {
+                sighting.kind == CopyKind::Held && !sabotage::is_off(Rule::HeldWins)
+            })
             .max_by_key(|(_, sighting)| sighting.tenure);
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
         let Some(&(who, sighting)) = held.or(best) else {
@@ -340,7 +347,7 @@ impl Directory {
 
     /// Nobody has it.
     pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId) {
-        let until = turn.now + turn.settings.absent_after;
+        let until = doubt_until(turn);
         let wait = turn.settings.absent_after;
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
@@ -384,7 +391,15 @@ impl Directory {
                 self.rebuild(turn, bucket);
                 false
             }
-            Phase::Rebuilding(inquiry) => inquiry.bury(turn),
+            Phase::Rebuilding(inquiry) => {
+                if inquiry.asked.iter().any(|who| !turn.is_member(*who)) {
+                    // What only that one could have reported may come back with it.
+                    inquiry.asked.retain(|who| turn.is_member(*who));
+                    managed.doubt_until = doubt_until(turn);
+                    managed.lost_until = turn.now + turn.settings.mark_for;
+                }
+                inquiry.bury(turn)
+            }
             _ => false,
         };
         if complete {
@@ -457,5 +472,14 @@ impl Directory {
                 .entries
                 .values()
                 .any(|entry| matches!(entry.place, Whereabouts::Unsettled { .. }))
+    }
+}
+
+/// Until when what nobody holds may come back with the node that died.
+fn doubt_until(turn: &Turn<'_>) -> Moment {
+    if sabotage::is_off(Rule::Doubt) {
+        turn.now
+    } else {
+        turn.now + turn.settings.absent_after
     }
 }

@@ -26,6 +26,7 @@ use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::Scope;
+use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
 
@@ -150,11 +151,14 @@ impl Directory {
                 let managed = self.managed.remove(&bucket).expect("it was just looked up");
                 closed = true;
                 stop_timers(turn, bucket, &managed);
-                turn.out.push(Output::Close(bucket));
+                if !sabotage::is_off(Rule::HandOverSeals) {
+                    turn.out.push(Output::Close(bucket));
+                }
                 if managed.is_open() && placement.previous == Some(turn.me) {
                     let endings = self.endings.iter();
                     let unmarked = endings
                         .filter(|(id, _)| id.bucket(layout.buckets()) == bucket)
+                        .filter(|_| !sabotage::is_off(Rule::HandOverMarks))
                         .map(|(id, ending)| (*id, ending.waiting.clone()))
                         .collect();
                     let given = HandedOver::new(placement.since, managed, unmarked);

@@ -234,6 +234,9 @@ impl Directory {
         entry
             .older
             .retain(|who| layout.is_member(*who) && *who != holder);
+        if sabotage::is_off(Rule::DropOlder) {
+            entry.older.clear();
+        }
         let older: Vec<_> = entry.older.iter().copied().collect();
         if older.is_empty() {
             turn.answered(Timer::Drop(id));
@@ -285,7 +288,8 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        if dropped != tenure || !entry.older.remove(&sender) {
+        let of_this = dropped == tenure || sabotage::is_off(Rule::OlderDropped);
+        if !of_this || !entry.older.remove(&sender) {
             return;
         }
         if entry.older.is_empty() {
