@@ -52,6 +52,7 @@ pub(crate) fn check(world: &mut World) {
         }
         if !participant.is_settled() {
             let timers: Vec<_> = participant.running_timers().collect();
+            world.note(|| format!("{:#?}", world.hosts[host].participant()));
             world.fail("settles", format!("h{host} is not settled: {timers:?}"));
             return;
         }

@@ -65,10 +65,7 @@ impl Copies {
                     || (copy.tenure != tenure && sabotage::is_off(Rule::NamesHeld)) =>
             {
                 // A manager releases only what it knows to have arrived: that confirms it.
-                if self.arriving.remove(bucket, &id).is_some() {
-                    turn.answered(Timer::Arrived(id));
-                    turn.out.push(Output::Confirm { id, tenure: held });
-                }
+                self.confirmed(turn, id, copy.tenure);
                 let grant = Grant {
                     to,
                     tenure,
