@@ -73,11 +73,18 @@ enum Command {
 const ONCE_FAILED: &[u64] = &[
     3,     // a manager registered itself in its own directory
     11,    // a lost "the directory arrived" left the former manager waiting
-    57,    // a doubled state was installed again beside the sealed copy of it
-    68,    // "nothing is left" was said once, and lost
-    159,   // the last marker was with a node that was away
-    639,   // a session arrived at a node that had said nothing was left
-    747,   // a marker that came back was taken for a fork
+    15, // the answer to a proposal came after the layout that it had made, and stopped the levelling
+    19, // a death during a rebuild left no doubt
+    57, // a doubled state was installed again beside the sealed copy of it
+    68, // "nothing is left" was said once, and lost
+    159, // the last marker was with a node that was away
+    235, // a hand-over forgot who had yet to mark an end
+    639, // a session arrived at a node that had said nothing was left
+    668, // an unknown last tenure was taken for proof that nothing newer had been
+    728, // a release that confirmed an arrival left the older sealed copy
+    747, // a marker that came back was taken for a fork
+    1553, // what was reported early in a rebuild counted after the session had moved on
+    4713, // what was asked between the taking out and the sealing of a session missed it
     11258, // a session was registered at a node that had said nothing was left
     11772, // a marker that came back spared the copy at home
 ];

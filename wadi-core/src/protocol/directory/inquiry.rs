@@ -263,13 +263,10 @@ impl Directory {
             || sightings
                 .iter()
                 .any(|(_, sighting)| sighting.kind == CopyKind::Marker);
-        let served = managed
-            .entries
-            .get_mut(&id)
-            .filter(|entry| !matches!(entry.place, Whereabouts::Missing { .. }));
-        match served {
+        match managed.entries.get_mut(&id) {
             Some(entry) if !ended => {
-                // Served since its holder reported: whoever else reported a copy has an older one.
+                // Served since its holder reported: whoever else reported a copy has an older one,
+                // and who held it then may have lost it since.
                 entry.older.extend(sightings.iter().map(|(who, _)| *who));
                 if let Whereabouts::Moving { from, to, .. } = entry.place {
                     entry.older.remove(&from);
@@ -433,10 +430,11 @@ impl Directory {
         match &mut entry.place {
             Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
                 let tenure = *tenure;
-                if entry.older.is_empty() || !open {
-                    // A rebuild that is still going on decides from everybody's answers.
+                if entry.older.is_empty() && open {
                     self.miss(turn, id);
                 } else {
+                    // In a rebuild nobody knows yet who else has a copy; and what was reported
+                    // before it was served, and moved, is out of date.
                     self.resolve(turn, id, Some(tenure));
                 }
             }
