@@ -42,14 +42,12 @@ rules! {
     NineTenths = "nine-tenths",
     /// Rule 3: the lease is checked again at commit.
     CheckAtCommit = "check-at-commit",
-    /// Rule 4: a message of an older epoch is refused.
+    /// Rule 4: a message of an older epoch is refused, also a former manager's.
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
     /// Session rule a: an answer of an older tenure is ignored.
     OlderTenure = "older-tenure",
-    /// Session rule a: a confirmation of an older tenure is ignored.
-    OlderConfirmed = "older-confirmed",
     /// Session rule a: that a copy below an older tenure was dropped says nothing of the current one.
     OlderDropped = "older-dropped",
     /// Migration: a release names the tenure of the copy that is to go.
@@ -63,8 +61,6 @@ rules! {
     LateSeal = "late-seal",
     /// Session rule d: in a rebuild only a held copy serves before everybody has answered.
     RebuildWaits = "rebuild-waits",
-    /// Session rule d: when everybody has answered, a held copy wins.
-    HeldWins = "held-wins",
     /// Session rule d: whoever has an older copy is told to drop it.
     DropOlder = "drop-older",
     /// Session rule d: what was not held serves under a tenure above every one reported.

@@ -197,7 +197,7 @@ impl World {
 
     /// Another machine leads the authority from now on, with another clock.
     pub(crate) fn authority_fails_over(&mut self) {
-        self.authority_clock = SkewedClock::random(&mut self.rng);
+        self.authority_clock = SkewedClock::random(&mut self.rng, self.temper.skew);
         let now = self.authority_clock.read(self.now);
         self.register.take_over(now);
         self.note(|| "authority fails over".into());

@@ -11,6 +11,7 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 
 use crate::host::{Process, Resident};
+use crate::invariants;
 use crate::world::{Happening, MILLI, World, name};
 
 pub(crate) type RequestId = u64;
@@ -40,8 +41,6 @@ pub(crate) struct Request {
     seen: Vec<u32>,
 }
 
-const MOST_SESSIONS: usize = 14;
-
 impl World {
     pub(crate) fn client_acts(&mut self) {
         if self.now < self.faults_until {
@@ -53,7 +52,7 @@ impl World {
         let alive = self.oracle.alive();
         let wish = match self.rng.u32(0..100) {
             _ if alive.is_empty() => Wish::Create,
-            0..=11 if alive.len() < MOST_SESSIONS => Wish::Create,
+            0..=11 if alive.len() < self.temper.most_sessions => Wish::Create,
             0..=14 => Wish::End,
             15..=70 => {
                 self.next_token += 1;
@@ -241,6 +240,7 @@ impl World {
             return;
         };
         self.acknowledged += 1;
+        invariants::inside_the_lease::check(self, request.host);
         if let Err(what) = self.oracle.answered(&request.id, &request.seen) {
             self.fail(
                 "acknowledged writes",
@@ -340,6 +340,7 @@ impl World {
         self.hosts[host].map.sessions.insert(id, resident);
         self.touched.insert(id);
         self.oracle.created(id, me);
+        invariants::inside_the_lease::check(self, host);
         self.requests.remove(&number);
         self.acknowledged += 1;
         self.note(|| format!("h{host} creates {} {tenure:?}", name(&id)));

@@ -70,6 +70,11 @@ impl World {
             // From here on only the confirmed holder need have the session.
             self.oracle.held(id, *to, self.now);
         }
+        if let Output::Send { message, .. } = &output
+            && let Body::Ended { id } = &message.body
+        {
+            self.oracle.marked(id);
+        }
         match output {
             Output::Send { to, message } if to == me => {
                 self.note_message(host, host, &message);
@@ -177,6 +182,7 @@ impl World {
             );
         }
         if let Some(phase) = phase {
+            self.ambush(phase, host, target, from, to, &message);
             for fault in strikes {
                 self.coverage.count(fault, phase);
             }

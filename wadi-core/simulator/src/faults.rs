@@ -1,6 +1,8 @@
 //! What goes wrong: lost, doubled and late messages; cut links; paused, crashed and leaving
 //! machines; an authority that fails over.
 
+use wadi_core::member::Incarnation;
+use wadi_core::message::Message;
 use wadi_core::protocol::Timer;
 
 use crate::coverage::{Fault, Phase};
@@ -96,6 +98,10 @@ pub(crate) struct Temper {
     /// How long a handler may hold a session.
     pub(crate) longest_handler: u64,
     longest_calm: u64,
+    /// With few sessions, each is moved back and forth the more often.
+    pub(crate) most_sessions: usize,
+    /// By how many thousandths clocks may be fast or slow.
+    pub(crate) skew: u64,
 }
 
 impl Temper {
@@ -105,11 +111,86 @@ impl Temper {
             seal_limit: if patient { 2_500 } else { 150 } * MILLI,
             longest_handler: if patient { 3_000 } else { 400 } * MILLI,
             longest_calm: [600, 600, 1_500][rng.usize(0..3)] * MILLI,
+            most_sessions: [3, 6, 14][rng.usize(0..3)],
+            skew: if rng.bool() { 10 } else { 45 },
         }
     }
 }
 
+/// In some runs one phase of the protocol goes wrong again and again.
+#[derive(Debug)]
+pub(crate) struct Ambush {
+    phase: Phase,
+    /// What befalls one of its parties; `None`: its messages come again, long after.
+    fault: Option<Fault>,
+    /// Not before this.
+    next: u64,
+}
+
+impl Ambush {
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Option<Self> {
+        let faults = [
+            None,
+            None,
+            Some(Fault::Crash),
+            Some(Fault::Pause),
+            Some(Fault::Leave),
+        ];
+        let ambush = Self {
+            phase: Phase::ALL[rng.usize(0..Phase::ALL.len())],
+            fault: faults[rng.usize(0..faults.len())],
+            next: 1_500 * MILLI,
+        };
+        rng.bool().then_some(ambush)
+    }
+}
+
 impl World {
+    /// A message of `phase` was sent: if that is what this run has its eye on, something happens.
+    pub(crate) fn ambush(
+        &mut self,
+        phase: Phase,
+        host: usize,
+        target: usize,
+        from: Incarnation,
+        to: Incarnation,
+        message: &Message,
+    ) {
+        let now = self.now;
+        if !self.faulty() {
+            return;
+        }
+        let Some(ambush) = &mut self.ambush else {
+            return;
+        };
+        if ambush.phase != phase || now < ambush.next || self.rng.bool() {
+            return;
+        }
+        match ambush.fault {
+            None => {
+                let wait = self.rng.u64(20 * MILLI..LONGEST_DELAY);
+                let start = self.hosts[target].start;
+                let message = message.clone();
+                self.after(
+                    wait,
+                    Happening::Deliver {
+                        host: target,
+                        start,
+                        from,
+                        to,
+                        message,
+                    },
+                );
+            }
+            Some(fault) => {
+                ambush.next = now + self.rng.u64(200 * MILLI..2_000 * MILLI);
+                let host = if self.rng.bool() { host } else { target };
+                let wait = self.rng.u64(0..6 * MILLI);
+                self.after(wait, Happening::Befall { host, fault });
+            }
+        }
+    }
+
     /// Something goes wrong.
     pub(crate) fn strike(&mut self) {
         if !self.faulty() {
@@ -126,6 +207,14 @@ impl World {
             75..=89 => Fault::Leave,
             _ => Fault::Authority,
         };
+        self.befall(host, fault);
+    }
+
+    /// `fault` strikes `host`.
+    pub(crate) fn befall(&mut self, host: usize, fault: Fault) {
+        if !self.faulty() {
+            return;
+        }
         self.note(|| format!("FAULT {fault:?} at h{host}"));
         let phases: Vec<_> = match fault {
             Fault::Authority => (0..self.hosts.len())

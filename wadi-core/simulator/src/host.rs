@@ -29,11 +29,12 @@ pub(crate) struct SkewedClock {
 const MILLI: u64 = 1_000_000;
 
 impl SkewedClock {
-    /// A clock whose rate is within one percent of true.
-    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+    /// A clock whose rate is within so many thousandths of true. Two that differ by a tenth are the
+    /// worst that a lease allows for.
+    pub(crate) fn random(rng: &mut fastrand::Rng, thousandths: u64) -> Self {
         Self {
             offset: rng.u64(0..1_000_000 * MILLI),
-            per_milli: rng.u64(990_000..=1_010_000),
+            per_milli: rng.u64(MILLI - thousandths * 1_000..=MILLI + thousandths * 1_000),
         }
     }
 

@@ -10,9 +10,9 @@ use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
 use crate::world::ABSENT_AFTER;
 
-/// For how long after an unproven death nobody may say "absent", by true time: clocks differ by one
-/// percent from it.
-const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 98;
+/// For how long after an unproven death nobody may say "absent", by true time: clocks differ by less
+/// than a twentieth from it.
+const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 95;
 
 /// One session as its clients know it.
 #[derive(Debug, Default)]
@@ -31,7 +31,9 @@ pub(crate) struct Known {
     end: Option<bool>,
     /// When it was last found again after its holder had died.
     found_again: Instant,
-    /// Every node that kept its marker has lost its memory.
+    /// The manager has said that the markers of its end are in place.
+    marked: bool,
+    /// Every node that kept its marker has lost its memory, after they were in place.
     markers_gone: bool,
 }
 
@@ -72,7 +74,13 @@ impl Oracle {
 
     pub(crate) fn markers_gone(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
-            known.markers_gone = true;
+            known.markers_gone |= known.marked;
+        }
+    }
+
+    pub(crate) fn marked(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.marked = true;
         }
     }
 

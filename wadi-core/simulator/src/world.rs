@@ -16,8 +16,8 @@ use wadi_core::session::SessionId;
 use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
 use crate::coordinate::coordinator_of;
-use crate::coverage::Coverage;
-use crate::faults::{Cuts, Noise, Temper};
+use crate::coverage::{Coverage, Fault};
+use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
@@ -94,6 +94,10 @@ pub(crate) enum Happening {
         pause_of: u64,
     },
     Strike,
+    Befall {
+        host: usize,
+        fault: Fault,
+    },
     Mend {
         cut: u64,
     },
@@ -150,6 +154,7 @@ pub(crate) struct World {
     pub(crate) cuts: Cuts,
     pub(crate) noise: Noise,
     pub(crate) temper: Temper,
+    pub(crate) ambush: Option<Ambush>,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -176,9 +181,10 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let buckets = BucketCount::new(rng.u16(2..=8)).expect("at least two");
-        let authority_clock = SkewedClock::random(&mut rng);
+        let temper = Temper::random(&mut rng);
+        let authority_clock = SkewedClock::random(&mut rng, temper.skew);
         let mut hosts: Vec<_> = (0..rng.usize(3..=5))
-            .map(|_| Host::new(SkewedClock::random(&mut rng), buckets))
+            .map(|_| Host::new(SkewedClock::random(&mut rng, temper.skew), buckets))
             .collect();
         let charter = Charter {
             buckets,
@@ -208,7 +214,8 @@ impl World {
         let mut world = Self {
             now: 0,
             noise: Noise::random(&mut rng),
-            temper: Temper::random(&mut rng),
+            temper,
+            ambush: Ambush::random(&mut rng),
             rng,
             register,
             authority_clock,
@@ -391,6 +398,7 @@ impl World {
             Happening::HostTick { host, .. } => self.host_tick(host),
             Happening::Start { host, pause_of } => self.start(host, pause_of),
             Happening::Strike => self.strike(),
+            Happening::Befall { host, fault } => self.befall(host, fault),
             Happening::Mend { cut } => self.cuts.mend(cut),
         }
     }

@@ -264,14 +264,16 @@ impl Participant {
         }
         let manager = placement.manager;
         let version = layout.version;
-        let old = message.epoch < placement.since && !sabotage::is_off(Rule::Epoch);
+        let older = message.epoch < placement.since;
+        let refused = older && !sabotage::is_off(Rule::Epoch);
+        let from_manager = from == manager || (older && !refused);
         self.with_turn(now, holdings, out, |this, turn| {
-            if old {
+            if refused {
                 if !matches!(message.body, Body::Stale { .. }) {
                     turn.send(from, Body::Stale { bucket, version });
                 }
             } else {
-                this.dispatch(turn, from, from == manager, message.body);
+                this.dispatch(turn, from, from_manager, message.body);
             }
         });
     }

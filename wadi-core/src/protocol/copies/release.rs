@@ -244,7 +244,7 @@ impl Copies {
         let Some(&arrived) = self.arriving.get(bucket, &id) else {
             return;
         };
-        if arrived != tenure && !sabotage::is_off(Rule::OlderConfirmed) {
+        if arrived != tenure && !sabotage::is_off(Rule::OlderTenure) {
             return;
         }
         let tenure = arrived;

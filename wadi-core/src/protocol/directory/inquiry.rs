@@ -310,13 +310,9 @@ impl Directory {
             self.spread_marker(turn, markers, id, ended, with_copies, None);
             return;
         }
-        let held = copies()
-            .filter(|(_, sighting)| {
-                sighting.kind == CopyKind::Held && !sabotage::is_off(Rule::HeldWins)
-            })
-            .max_by_key(|(_, sighting)| sighting.tenure);
+        // A held copy is the highest: who holds was given a tenure above every copy left behind.
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
-        let Some(&(who, sighting)) = held.or(best) else {
+        let Some(&(who, sighting)) = best else {
             self.miss(turn, id);
             return;
         };
