@@ -46,10 +46,8 @@ rules! {
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
-    /// Session rule a: an answer of an older tenure is ignored.
+    /// Session rule a: an answer, confirmation or refusal of an older tenure is ignored.
     OlderTenure = "older-tenure",
-    /// Session rule a: that a copy below an older tenure was dropped says nothing of the current one.
-    OlderDropped = "older-dropped",
     /// Migration: a release names the tenure of the copy that is to go.
     NamesHeld = "names-held",
     /// Session rule b: the highest tenure of a dropped session is remembered.
@@ -75,7 +73,8 @@ rules! {
     LeaseGate = "lease-gate",
     /// Session rule g: an end is answered only when its markers are in place.
     MarkBeforeAnswer = "mark-before-answer",
-    /// Session rule g: whoever may have a copy keeps a marker, too.
+    /// Session rule g: whoever may have a copy keeps a marker, too, also when the bucket is handed over
+    /// meanwhile.
     MarkCopies = "mark-copies",
     /// Session rule g: a new deputy is given the markers, so that they outlive their keepers.
     ShareMarkers = "share-markers",
@@ -91,8 +90,6 @@ rules! {
     TakeUp = "take-up",
     /// Hand-over: no session is created in a bucket once its directory is sealed.
     HandOverSeals = "hand-over-seals",
-    /// Hand-over: the directory says who has yet to mark the end of a session.
-    HandOverMarks = "hand-over-marks",
     /// Rebuild: after an unproven death nobody can say for a while what nobody holds.
     Doubt = "doubt",
     /// A message from somebody who is no member is void.

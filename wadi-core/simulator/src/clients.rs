@@ -53,8 +53,8 @@ impl World {
         let wish = match self.rng.u32(0..100) {
             _ if alive.is_empty() => Wish::Create,
             0..=11 if alive.len() < self.temper.most_sessions => Wish::Create,
-            0..=14 => Wish::End,
-            15..=70 => {
+            _ if self.rng.u32(0..100) < self.temper.ends => Wish::End,
+            0..=70 => {
                 self.next_token += 1;
                 Wish::Append(self.next_token)
             }

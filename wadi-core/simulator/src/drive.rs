@@ -10,8 +10,9 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::Tenure;
 
 use crate::coverage::{Fault, Phase};
+use crate::faults::LONGEST_DELAY;
 use crate::host::{Instant, Process, Resident, decode, encode};
-use crate::world::{Happening, World, name};
+use crate::world::{Happening, MILLI, World, name};
 
 impl World {
     /// Gives an input to the process on `host`, if it is a member.
@@ -148,23 +149,27 @@ impl World {
         );
         let phase = Phase::of_message(&message.body, leaving);
         self.note_message(host, target, &message);
+        let ambushed = phase.and_then(|phase| self.ambush(phase, host, target));
         let mut strikes = Vec::new();
         let mut copies = 1;
         if self.faulty() {
             if self.cuts.blocks(host, target) {
                 copies = 0;
-            } else if self.noise.loses(&mut self.rng) {
+            } else if ambushed == Some(Fault::Loss) || self.noise.loses(&mut self.rng) {
                 strikes.push(Fault::Loss);
                 copies = 0;
-            } else if self.noise.duplicates(&mut self.rng) {
+            } else if ambushed == Some(Fault::Duplicate) || self.noise.duplicates(&mut self.rng) {
                 strikes.push(Fault::Duplicate);
                 copies = 2;
             }
         }
-        for _ in 0..copies {
-            let (wait, late) = self
-                .noise
-                .delay(&mut self.rng, self.now < self.faults_until);
+        for copy in 0..copies {
+            let faulty = self.faulty();
+            let (mut wait, mut late) = self.noise.delay(&mut self.rng, faulty);
+            let echo = copy == 1 && (ambushed.is_some() || self.noise.echoes);
+            if ambushed == Some(Fault::Delay) || echo {
+                (wait, late) = (self.rng.u64(20 * MILLI..LONGEST_DELAY), true);
+            }
             if late {
                 strikes.push(Fault::Delay);
             }
@@ -182,7 +187,6 @@ impl World {
             );
         }
         if let Some(phase) = phase {
-            self.ambush(phase, host, target, from, to, &message);
             for fault in strikes {
                 self.coverage.count(fault, phase);
             }

@@ -1,8 +1,6 @@
 //! What goes wrong: lost, doubled and late messages; cut links; paused, crashed and leaving
 //! machines; an authority that fails over.
 
-use wadi_core::member::Incarnation;
-use wadi_core::message::Message;
 use wadi_core::protocol::Timer;
 
 use crate::coverage::{Fault, Phase};
@@ -53,6 +51,8 @@ pub(crate) struct Noise {
     lose: u32,
     double: u32,
     late: u32,
+    /// Whether the second of two comes long after the first.
+    pub(crate) echoes: bool,
 }
 
 impl Noise {
@@ -64,10 +64,12 @@ impl Noise {
                 rng.u32(0..most)
             }
         };
+        let (lose, double, late) = (chance(120), chance(250), chance(80));
         Self {
-            lose: chance(120),
-            double: chance(120),
-            late: chance(80),
+            lose,
+            double,
+            late,
+            echoes: rng.bool(),
         }
     }
 
@@ -100,6 +102,8 @@ pub(crate) struct Temper {
     longest_calm: u64,
     /// With few sessions, each is moved back and forth the more often.
     pub(crate) most_sessions: usize,
+    /// Of a hundred requests, so many end their session.
+    pub(crate) ends: u32,
     /// By how many thousandths clocks may be fast or slow.
     pub(crate) skew: u64,
 }
@@ -111,7 +115,8 @@ impl Temper {
             seal_limit: if patient { 2_500 } else { 150 } * MILLI,
             longest_handler: if patient { 3_000 } else { 400 } * MILLI,
             longest_calm: [600, 600, 1_500][rng.usize(0..3)] * MILLI,
-            most_sessions: [3, 6, 14][rng.usize(0..3)],
+            most_sessions: [2, 5, 14][rng.usize(0..3)],
+            ends: if rng.u32(0..3) == 0 { 15 } else { 3 },
             skew: if rng.bool() { 10 } else { 45 },
         }
     }
@@ -121,8 +126,9 @@ impl Temper {
 #[derive(Debug)]
 pub(crate) struct Ambush {
     phase: Phase,
-    /// What befalls one of its parties; `None`: its messages come again, long after.
-    fault: Option<Fault>,
+    /// What befalls one of its parties, or its messages: half of them are lost, come again long
+    /// after, or come only long after.
+    fault: Fault,
     /// Not before this.
     next: u64,
 }
@@ -130,65 +136,44 @@ pub(crate) struct Ambush {
 impl Ambush {
     pub(crate) fn random(rng: &mut fastrand::Rng) -> Option<Self> {
         let faults = [
-            None,
-            None,
-            Some(Fault::Crash),
-            Some(Fault::Pause),
-            Some(Fault::Leave),
+            Fault::Loss,
+            Fault::Duplicate,
+            Fault::Duplicate,
+            Fault::Delay,
+            Fault::Crash,
+            Fault::Pause,
+            Fault::Leave,
         ];
         let ambush = Self {
             phase: Phase::ALL[rng.usize(0..Phase::ALL.len())],
             fault: faults[rng.usize(0..faults.len())],
             next: 1_500 * MILLI,
         };
-        rng.bool().then_some(ambush)
+        (rng.u32(0..4) > 0).then_some(ambush)
     }
 }
 
 impl World {
-    /// A message of `phase` was sent: if that is what this run has its eye on, something happens.
-    pub(crate) fn ambush(
-        &mut self,
-        phase: Phase,
-        host: usize,
-        target: usize,
-        from: Incarnation,
-        to: Incarnation,
-        message: &Message,
-    ) {
+    /// A message of `phase` is being sent: if that is what this run has its eye on, something
+    /// happens. What happens to the message itself is returned.
+    pub(crate) fn ambush(&mut self, phase: Phase, host: usize, target: usize) -> Option<Fault> {
         let now = self.now;
         if !self.faulty() {
-            return;
+            return None;
         }
-        let Some(ambush) = &mut self.ambush else {
-            return;
-        };
+        let ambush = self.ambush.as_mut()?;
         if ambush.phase != phase || now < ambush.next || self.rng.bool() {
-            return;
+            return None;
         }
-        match ambush.fault {
-            None => {
-                let wait = self.rng.u64(20 * MILLI..LONGEST_DELAY);
-                let start = self.hosts[target].start;
-                let message = message.clone();
-                self.after(
-                    wait,
-                    Happening::Deliver {
-                        host: target,
-                        start,
-                        from,
-                        to,
-                        message,
-                    },
-                );
-            }
-            Some(fault) => {
-                ambush.next = now + self.rng.u64(200 * MILLI..2_000 * MILLI);
-                let host = if self.rng.bool() { host } else { target };
-                let wait = self.rng.u64(0..6 * MILLI);
-                self.after(wait, Happening::Befall { host, fault });
-            }
+        let fault = ambush.fault;
+        if matches!(fault, Fault::Loss | Fault::Duplicate | Fault::Delay) {
+            return Some(fault);
         }
+        ambush.next = now + self.rng.u64(200 * MILLI..2_000 * MILLI);
+        let host = if self.rng.bool() { host } else { target };
+        let wait = self.rng.u64(0..6 * MILLI);
+        self.after(wait, Happening::Befall { host, fault });
+        None
     }
 
     /// Something goes wrong.

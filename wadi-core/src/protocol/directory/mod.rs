@@ -158,7 +158,7 @@ impl Directory {
                     let endings = self.endings.iter();
                     let unmarked = endings
                         .filter(|(id, _)| id.bucket(layout.buckets()) == bucket)
-                        .filter(|_| !sabotage::is_off(Rule::HandOverMarks))
+                        .filter(|_| !sabotage::is_off(Rule::MarkCopies))
                         .map(|(id, ending)| (*id, ending.waiting.clone()))
                         .collect();
                     let given = HandedOver::new(placement.since, managed, unmarked);

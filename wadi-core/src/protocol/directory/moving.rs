@@ -288,7 +288,7 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        let of_this = dropped == tenure || sabotage::is_off(Rule::OlderDropped);
+        let of_this = dropped == tenure || sabotage::is_off(Rule::OlderTenure);
         if !of_this || !entry.older.remove(&sender) {
             return;
         }
