@@ -190,7 +190,11 @@ impl Oracle {
             Some(known) if known.end.is_none() && !lost => {
                 Err("a session was said to have ended that nobody ended".into())
             }
-            Some(known) if known.end.is_none() && known.holder.is_some_and(in_doubt) => {
+            Some(known)
+                if known.end.is_none()
+                    && known.holder.is_some_and(in_doubt)
+                    && !recently(known.found_again) =>
+            {
                 Err("a session was called absent whose holder may come back".into())
             }
             Some(known)
