@@ -306,10 +306,11 @@ pub enum Place {
         /// Under which tenure it is received.
         tenure: Tenure,
     },
-    /// Nobody could say where it is; ask everybody. It was last held under this tenure.
-    Unsettled(Tenure),
-    /// It died with its holder, who held it under this tenure.
-    Missing(Tenure),
+    /// Nobody could say where it is; ask everybody. It was last held under this tenure, where that is
+    /// known.
+    Unsettled(Option<Tenure>),
+    /// It died with its holder, who held it under this tenure, where that is known.
+    Missing(Option<Tenure>),
     /// It has ended. Who is named with older copies has not said that it keeps a marker.
     Ended {
         /// The tenure of the copy that ended.

@@ -42,20 +42,25 @@ rules! {
     NineTenths = "nine-tenths",
     /// Rule 3: the lease is checked again at commit.
     CheckAtCommit = "check-at-commit",
-    /// Rule 4: a message of an older epoch is refused.
+    /// Rule 4: a message of an older epoch is refused, also a former manager's.
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
-    /// Session rule a: an answer of an older tenure is ignored.
+    /// Session rule a: an answer, confirmation or refusal of an older tenure is ignored.
     OlderTenure = "older-tenure",
+    /// Migration: a release names the tenure of the copy that is to go.
+    NamesHeld = "names-held",
     /// Session rule b: the highest tenure of a dropped session is remembered.
     Floor = "floor",
-    /// Session rule c: an answer of an earlier round is ignored.
+    /// Session rule c: an answer of an earlier round is ignored; a session's round is the tenure that
+    /// the question names.
     Rounds = "rounds",
     /// Session rule c and d: a sealing that ends after a report has no effect.
     LateSeal = "late-seal",
     /// Session rule d: in a rebuild only a held copy serves before everybody has answered.
     RebuildWaits = "rebuild-waits",
+    /// Session rule d: whoever has an older copy is told to drop it.
+    DropOlder = "drop-older",
     /// Session rule d: what was not held serves under a tenure above every one reported.
     FreshTenure = "fresh-tenure",
     /// A new manager that cannot have the directory asks everybody.
@@ -68,12 +73,29 @@ rules! {
     LeaseGate = "lease-gate",
     /// Session rule g: an end is answered only when its markers are in place.
     MarkBeforeAnswer = "mark-before-answer",
+    /// Session rule g: whoever may have a copy keeps a marker, too, also when the bucket is handed over
+    /// meanwhile.
+    MarkCopies = "mark-copies",
+    /// Session rule g: a new deputy is given the markers, so that they outlive their keepers.
+    ShareMarkers = "share-markers",
     /// Session rule g: a marker beats any copy and offer.
     MarkerBeats = "marker-beats",
     /// Session rule i: a copy that may not be the latest serves only with an event.
     StaleEvent = "stale-event",
     /// Session rule j: every step is asked again until it is answered.
     AskAgain = "ask-again",
+    /// Session rule j: who refused a tenure remembers it and refuses it again.
+    RefuseAgain = "refuse-again",
+    /// Session rule j: who is in the middle of a step takes it up with the new manager.
+    TakeUp = "take-up",
+    /// Hand-over: no session is created in a bucket once its directory is sealed.
+    HandOverSeals = "hand-over-seals",
+    /// Rebuild: after an unproven death nobody can say for a while what nobody holds.
+    Doubt = "doubt",
+    /// A message from somebody who is no member is void.
+    MembersOnly = "members-only",
+    /// Leaving: who has said that nothing is left takes nothing more.
+    TakesNothingMore = "takes-nothing-more",
     /// Migration: a session is sealed before its state is sent.
     Seal = "seal",
     /// Migration: the sealed copy is kept until a newer one is current.

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wadi_core::authority::{NotAMember, RenewalNumber};
+use wadi_core::authority::{NotAMember, ProposeRefused, RenewalNumber};
 use wadi_core::bucket::{Layout, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::{Incarnation, NodeName, Standing};
-use wadi_core::protocol::{Input, Participant};
+use wadi_core::protocol::{Input, Participant, coordinator};
 
+use crate::coordinate::coordinator_of;
 use crate::faults::AUTHORITY;
 use crate::host::{Process, SkewedClock};
 use crate::world::{Happening, MILLI, World};
@@ -24,7 +25,7 @@ pub(crate) enum Call {
     Ready(Incarnation),
     Leave(Incarnation),
     Left(Incarnation),
-    Propose(LayoutVersion),
+    Propose(Incarnation, LayoutVersion, Option<u16>),
     Layout,
 }
 
@@ -42,6 +43,7 @@ pub(crate) enum Reply {
         answer: Result<Duration, NotAMember>,
     },
     Gone(Incarnation),
+    Proposed(Incarnation, Result<LayoutVersion, ProposeRefused>),
 }
 
 impl World {
@@ -108,7 +110,10 @@ impl World {
                     self.reply(host, start, Reply::Gone(incarnation));
                 }
             }
-            Call::Propose(against) => drop(self.register.propose(against, Some(2))),
+            Call::Propose(proposer, against, most_moves) => {
+                let answer = self.register.propose(against, most_moves);
+                self.reply(host, start, Reply::Proposed(proposer, answer));
+            }
             Call::Layout => self.tell_layout(host, start),
         }
         self.layout_changed(before);
@@ -183,7 +188,7 @@ impl World {
         let before = self.register.layout().version;
         for dead in self.register.expire(now) {
             self.note(|| format!("authority declares {dead:?} dead"));
-            self.oracle.died(dead);
+            self.oracle.declared_dead(dead, self.now);
             self.look_for_lost_markers();
         }
         self.layout_changed(before);
@@ -192,7 +197,7 @@ impl World {
 
     /// Another machine leads the authority from now on, with another clock.
     pub(crate) fn authority_fails_over(&mut self) {
-        self.authority_clock = SkewedClock::random(&mut self.rng);
+        self.authority_clock = SkewedClock::random(&mut self.rng, self.temper.skew);
         let now = self.authority_clock.read(self.now);
         self.register.take_over(now);
         self.note(|| "authority fails over".into());
@@ -202,11 +207,16 @@ impl World {
         if self.faulty() && self.cuts.blocks(AUTHORITY, host) {
             return;
         }
-        self.give(host, Input::Layout(layout));
+        self.tell_of_layout(host, layout);
     }
 
-    /// What a node does now and then whatever else happens: joins, renews, gets ready, leaves, and
-    /// re-assigns where it is the coordinator.
+    /// Both parts of a node that watch layouts learn of one.
+    fn tell_of_layout(&mut self, host: usize, layout: Arc<Layout>) {
+        self.give(host, Input::Layout(Arc::clone(&layout)));
+        self.coordinate(host, coordinator::Input::Layout(layout));
+    }
+
+    /// What a node does now and then whatever else happens: joins, renews, gets ready, leaves.
     pub(crate) fn host_tick(&mut self, host: usize) {
         let start = self.hosts[host].start;
         let wait = self.rng.u64(40 * MILLI..80 * MILLI);
@@ -235,7 +245,6 @@ impl World {
                     self.call(host, Call::Layout);
                     return;
                 };
-                let may_act = lease.is_valid(now);
                 match layout.members.get(&me).map(|member| member.standing) {
                     Some(Standing::Joining) if !leaving => self.call(host, Call::Ready(me)),
                     Some(Standing::Joining | Standing::Ready) if leaving => {
@@ -247,10 +256,6 @@ impl World {
                             *ready = true;
                         }
                     }
-                }
-                let oldest = layout.members.keys().next() == Some(&me);
-                if oldest && may_act {
-                    self.call(host, Call::Propose(layout.version));
                 }
             }
         }
@@ -286,6 +291,7 @@ impl World {
                     Err(_) => self.fence(host),
                 }
             }
+            Reply::Proposed(proposer, answer) => self.proposal_answered(host, proposer, answer),
             Reply::Gone(incarnation) => {
                 if self.hosts[host].incarnation() == Some(incarnation) {
                     self.note(|| format!("h{host} has left"));
@@ -315,6 +321,7 @@ impl World {
     ) {
         let now = self.hosts[host].clock.read(self.now);
         let settings = self.settings();
+        let coordinator = coordinator_of(incarnation, &self.register);
         let process = &mut self.hosts[host].process;
         let Process::Joining {
             former,
@@ -334,13 +341,15 @@ impl World {
         *process = Process::Member {
             participant: Box::new(participant),
             lease: wadi_core::authority::Lease::joined(sent_at, length, now),
+            coordinator,
             ready: false,
             leaving: false,
         };
         self.note(|| format!("h{host} joins as {incarnation:?}"));
         self.hosts[host].wake_at = None;
+        self.hosts[host].coordinator_wakes_at = None;
         self.pass_lease_on(host);
-        self.give(host, Input::Layout(layout));
+        self.tell_of_layout(host, layout);
     }
 
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
@@ -374,6 +383,7 @@ impl World {
         let machine = &mut self.hosts[host];
         machine.start += 1;
         machine.wake_at = None;
+        machine.coordinator_wakes_at = None;
         let start = machine.start;
         machine.process = Process::Joining {
             former: None,
@@ -394,6 +404,7 @@ impl World {
         machine.map.sessions.clear();
         machine.open.clear();
         machine.wake_at = None;
+        machine.coordinator_wakes_at = None;
         self.look_for_lost_markers();
     }
 

@@ -11,7 +11,8 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 
 use crate::host::{Process, Resident};
-use crate::world::{Happening, MILLI, World};
+use crate::invariants;
+use crate::world::{Happening, MILLI, World, name};
 
 pub(crate) type RequestId = u64;
 
@@ -40,8 +41,6 @@ pub(crate) struct Request {
     seen: Vec<u32>,
 }
 
-const MOST_SESSIONS: usize = 14;
-
 impl World {
     pub(crate) fn client_acts(&mut self) {
         if self.now < self.faults_until {
@@ -53,9 +52,9 @@ impl World {
         let alive = self.oracle.alive();
         let wish = match self.rng.u32(0..100) {
             _ if alive.is_empty() => Wish::Create,
-            0..=11 if alive.len() < MOST_SESSIONS => Wish::Create,
-            0..=14 => Wish::End,
-            15..=70 => {
+            0..=11 if alive.len() < self.temper.most_sessions => Wish::Create,
+            _ if self.rng.u32(0..100) < self.temper.ends => Wish::End,
+            0..=70 => {
                 self.next_token += 1;
                 Wish::Append(self.next_token)
             }
@@ -149,8 +148,12 @@ impl World {
                 if let Some(request) = self.requests.get_mut(&number) {
                     request.tenure = Some(tenure);
                 }
-                let long = self.rng.u32(0..20) == 0;
-                let most = if long { 400 * MILLI } else { 12 * MILLI };
+                let long = self.faulty() && self.rng.u32(0..20) == 0;
+                let most = if long {
+                    self.temper.longest_handler
+                } else {
+                    12 * MILLI
+                };
                 let wait = self.rng.u64(0..most);
                 self.after(wait, Happening::HandlerEnds { request: number });
             }
@@ -237,6 +240,7 @@ impl World {
             return;
         };
         self.acknowledged += 1;
+        invariants::inside_the_lease::check(self, request.host);
         if let Err(what) = self.oracle.answered(&request.id, &request.seen) {
             self.fail(
                 "acknowledged writes",
@@ -246,9 +250,9 @@ impl World {
         if let Wish::Append(token) = request.wish {
             self.note(|| {
                 format!(
-                    "h{} acknowledges append {token} to {:02x}",
+                    "h{} acknowledges append {token} to {}",
                     request.host,
-                    request.id.random()[15]
+                    name(&request.id)
                 )
             });
             self.oracle.append_acknowledged(&request.id, token);
@@ -261,11 +265,11 @@ impl World {
         }
     }
 
-    pub(crate) fn absent(&mut self, number: RequestId) {
+    pub(crate) fn absent(&mut self, number: RequestId, lost: bool) {
         let Some(request) = self.requests.remove(&number) else {
             return;
         };
-        if let Err(what) = self.oracle.absent(&request.id, self.now) {
+        if let Err(what) = self.oracle.absent(&request.id, lost, self.now) {
             self.fail("never falsely absent", what);
         }
     }
@@ -336,9 +340,10 @@ impl World {
         self.hosts[host].map.sessions.insert(id, resident);
         self.touched.insert(id);
         self.oracle.created(id, me);
+        invariants::inside_the_lease::check(self, host);
         self.requests.remove(&number);
         self.acknowledged += 1;
-        self.note(|| format!("h{host} creates {:02x} {tenure:?}", id.random()[15]));
+        self.note(|| format!("h{host} creates {} {tenure:?}", name(&id)));
     }
 
     fn end(&mut self, number: RequestId, host: usize, id: SessionId) {
@@ -347,7 +352,7 @@ impl World {
         };
         self.oracle.end_asked(&id);
         self.ending.insert(id, number);
-        self.note(|| format!("h{host} ends {:02x}", id.random()[15]));
+        self.note(|| format!("h{host} ends {}", name(&id)));
         let tenure = resident.tenure;
         self.look_again(host, id);
         self.give(host, Input::End { id, tenure });
@@ -358,7 +363,7 @@ impl World {
             self.requests.remove(&number);
             self.acknowledged += 1;
             self.oracle.end_acknowledged(&id);
-            self.note(|| format!("end of {:02x} acknowledged", id.random()[15]));
+            self.note(|| format!("end of {} acknowledged", name(&id)));
         }
     }
 

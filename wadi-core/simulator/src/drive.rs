@@ -10,8 +10,9 @@ use wadi_core::session::SessionId;
 use wadi_core::tenure::Tenure;
 
 use crate::coverage::{Fault, Phase};
-use crate::host::{Instant, Process, Resident, SEAL_LIMIT, decode, encode};
-use crate::world::{Happening, World};
+use crate::faults::LONGEST_DELAY;
+use crate::host::{Instant, Process, Resident, decode, encode};
+use crate::world::{Happening, MILLI, World, name};
 
 impl World {
     /// Gives an input to the process on `host`, if it is a member.
@@ -70,8 +71,14 @@ impl World {
             // From here on only the confirmed holder need have the session.
             self.oracle.held(id, *to, self.now);
         }
+        if let Output::Send { message, .. } = &output
+            && let Body::Ended { id } = &message.body
+        {
+            self.oracle.marked(id);
+        }
         match output {
             Output::Send { to, message } if to == me => {
+                self.note_message(host, host, &message);
                 inputs.push_back(Input::Message { from: me, message });
             }
             Output::Send { to, message } => self.send(host, me, to, message),
@@ -82,6 +89,7 @@ impl World {
                 revision,
                 state,
             } => {
+                self.note(|| format!("h{host} restores {} {tenure:?} {revision:?}", name(&id)));
                 let resident = Resident::new(tenure, revision, decode(&state), true);
                 self.hosts[host].map.sessions.insert(id, resident);
                 self.touched.insert(id);
@@ -95,19 +103,14 @@ impl World {
             } => {
                 self.take_out(host, &id, inputs);
                 let resident = Resident::new(tenure, revision, decode(&state), false);
-                self.note(|| {
-                    format!(
-                        "h{host} installs {:02x} {tenure:?} {revision:?}",
-                        id.random()[15]
-                    )
-                });
+                self.note(|| format!("h{host} installs {} {tenure:?} {revision:?}", name(&id)));
                 self.hosts[host].map.sessions.insert(id, resident);
                 self.touched.insert(id);
                 self.look_again(host, id);
             }
             Output::Confirm { id, tenure } => self.confirm(host, id, tenure),
             Output::Discard(id) => {
-                self.note(|| format!("h{host} discards {:02x}", id.random()[15]));
+                self.note(|| format!("h{host} discards {}", name(&id)));
                 self.take_out(host, &id, inputs);
                 self.look_again(host, id);
             }
@@ -125,6 +128,16 @@ impl World {
         }
     }
 
+    fn note_message(&self, host: usize, target: usize, message: &Message) {
+        self.note(|| {
+            let session = message.body.session().map_or_else(String::new, name);
+            format!(
+                "h{host} -> h{target} {session} {:?} {:?}",
+                message.epoch, message.body
+            )
+        });
+    }
+
     /// Sends a message from one process to another, with whatever the network does to it.
     fn send(&mut self, host: usize, from: Incarnation, to: Incarnation, message: Message) {
         let Some(&target) = self.where_is.get(&to) else {
@@ -135,31 +148,28 @@ impl World {
             Process::Member { leaving: true, .. }
         );
         let phase = Phase::of_message(&message.body, leaving);
-        self.note(|| {
-            let session = message.body.session().map(|id| id.random()[15]);
-            let body = format!("{:?}", message.body);
-            format!(
-                "h{host} -> h{target} [{session:02x?}] {:?} {body}",
-                message.epoch
-            )
-        });
+        self.note_message(host, target, &message);
+        let ambushed = phase.and_then(|phase| self.ambush(phase, host, target));
         let mut strikes = Vec::new();
         let mut copies = 1;
         if self.faulty() {
             if self.cuts.blocks(host, target) {
                 copies = 0;
-            } else if self.noise.loses(&mut self.rng) {
+            } else if ambushed == Some(Fault::Loss) || self.noise.loses(&mut self.rng) {
                 strikes.push(Fault::Loss);
                 copies = 0;
-            } else if self.noise.duplicates(&mut self.rng) {
+            } else if ambushed == Some(Fault::Duplicate) || self.noise.duplicates(&mut self.rng) {
                 strikes.push(Fault::Duplicate);
                 copies = 2;
             }
         }
-        for _ in 0..copies {
-            let (wait, late) = self
-                .noise
-                .delay(&mut self.rng, self.now < self.faults_until);
+        for copy in 0..copies {
+            let faulty = self.faulty();
+            let (mut wait, mut late) = self.noise.delay(&mut self.rng, faulty);
+            let echo = copy == 1 && (ambushed.is_some() || self.noise.echoes);
+            if ambushed == Some(Fault::Delay) || echo {
+                (wait, late) = (self.rng.u64(20 * MILLI..LONGEST_DELAY), true);
+            }
             if late {
                 strikes.push(Fault::Delay);
             }
@@ -200,7 +210,7 @@ impl World {
     }
 
     fn seal(&mut self, host: usize, id: SessionId, inputs: &mut VecDeque<Input>) {
-        let until: Instant = self.now + SEAL_LIMIT.as_nanos() as u64;
+        let until: Instant = self.now + self.temper.seal_limit;
         let start = self.hosts[host].start;
         let Some(resident) = self.hosts[host].map.sessions.get_mut(&id) else {
             inputs.push_back(Input::Gone(id));
@@ -226,6 +236,7 @@ impl World {
     /// Takes a session that nobody reads out of the map, encoded.
     pub(crate) fn take_sealed(&mut self, host: usize, id: SessionId, inputs: &mut VecDeque<Input>) {
         self.touched.insert(id);
+        self.note(|| format!("h{host} seals {}", name(&id)));
         let input = match self.hosts[host].map.sessions.remove(&id) {
             Some(resident) => Input::Sealed {
                 id,
@@ -235,7 +246,8 @@ impl World {
             },
             None => Input::Gone(id),
         };
-        inputs.push_back(input);
+        // Before any message to itself: nobody may ask while it is neither here nor there.
+        inputs.push_front(input);
         self.look_again(host, id);
     }
 
@@ -285,14 +297,14 @@ impl World {
     }
 
     fn found(&mut self, host: usize, id: SessionId, found: Found) {
-        self.note(|| format!("h{host} found {:02x}: {found:?}", id.random()[15]));
+        self.note(|| format!("h{host} found {}: {found:?}", name(&id)));
         match found {
             Found::Registered(tenure) => self.registered(host, id, tenure),
             Found::Here => self.look_again(host, id),
             Found::At(holder) => self.forward(host, id, holder),
-            Found::Absent { .. } => {
+            Found::Absent { lost } => {
                 for request in self.hosts[host].waiting.remove(&id).unwrap_or_default() {
-                    self.absent(request);
+                    self.absent(request, lost);
                 }
             }
             Found::Unavailable => {

@@ -51,6 +51,8 @@ pub(crate) struct Noise {
     lose: u32,
     double: u32,
     late: u32,
+    /// Whether the second of two comes long after the first.
+    pub(crate) echoes: bool,
 }
 
 impl Noise {
@@ -62,10 +64,12 @@ impl Noise {
                 rng.u32(0..most)
             }
         };
+        let (lose, double, late) = (chance(120), chance(250), chance(80));
         Self {
-            lose: chance(120),
-            double: chance(120),
-            late: chance(80),
+            lose,
+            double,
+            late,
+            echoes: rng.bool(),
         }
     }
 
@@ -87,13 +91,97 @@ impl Noise {
     }
 }
 
+/// How patient this run is, and how often something goes wrong in it.
+#[derive(Debug)]
+pub(crate) struct Temper {
+    /// How long a mover waits for a session's lock. When it is longer than a lease, nodes die and
+    /// buckets change hands meanwhile.
+    pub(crate) seal_limit: u64,
+    /// How long a handler may hold a session.
+    pub(crate) longest_handler: u64,
+    longest_calm: u64,
+    /// With few sessions, each is moved back and forth the more often.
+    pub(crate) most_sessions: usize,
+    /// Of a hundred requests, so many end their session.
+    pub(crate) ends: u32,
+    /// By how many thousandths clocks may be fast or slow.
+    pub(crate) skew: u64,
+}
+
+impl Temper {
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+        let patient = rng.u32(0..3) == 0;
+        Self {
+            seal_limit: if patient { 2_500 } else { 150 } * MILLI,
+            longest_handler: if patient { 3_000 } else { 400 } * MILLI,
+            longest_calm: [600, 600, 1_500][rng.usize(0..3)] * MILLI,
+            most_sessions: [2, 5, 14][rng.usize(0..3)],
+            ends: if rng.u32(0..3) == 0 { 15 } else { 3 },
+            skew: if rng.bool() { 10 } else { 45 },
+        }
+    }
+}
+
+/// In some runs one phase of the protocol goes wrong again and again.
+#[derive(Debug)]
+pub(crate) struct Ambush {
+    phase: Phase,
+    /// What befalls one of its parties, or its messages: half of them are lost, come again long
+    /// after, or come only long after.
+    fault: Fault,
+    /// Not before this.
+    next: u64,
+}
+
+impl Ambush {
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Option<Self> {
+        let faults = [
+            Fault::Loss,
+            Fault::Duplicate,
+            Fault::Duplicate,
+            Fault::Delay,
+            Fault::Crash,
+            Fault::Pause,
+            Fault::Leave,
+        ];
+        let ambush = Self {
+            phase: Phase::ALL[rng.usize(0..Phase::ALL.len())],
+            fault: faults[rng.usize(0..faults.len())],
+            next: 1_500 * MILLI,
+        };
+        (rng.u32(0..4) > 0).then_some(ambush)
+    }
+}
+
 impl World {
+    /// A message of `phase` is being sent: if that is what this run has its eye on, something
+    /// happens. What happens to the message itself is returned.
+    pub(crate) fn ambush(&mut self, phase: Phase, host: usize, target: usize) -> Option<Fault> {
+        let now = self.now;
+        if !self.faulty() {
+            return None;
+        }
+        let ambush = self.ambush.as_mut()?;
+        if ambush.phase != phase || now < ambush.next || self.rng.bool() {
+            return None;
+        }
+        let fault = ambush.fault;
+        if matches!(fault, Fault::Loss | Fault::Duplicate | Fault::Delay) {
+            return Some(fault);
+        }
+        ambush.next = now + self.rng.u64(200 * MILLI..2_000 * MILLI);
+        let host = if self.rng.bool() { host } else { target };
+        let wait = self.rng.u64(0..6 * MILLI);
+        self.after(wait, Happening::Befall { host, fault });
+        None
+    }
+
     /// Something goes wrong.
     pub(crate) fn strike(&mut self) {
         if !self.faulty() {
             return;
         }
-        let wait = self.rng.u64(60 * MILLI..600 * MILLI);
+        let wait = self.rng.u64(60 * MILLI..self.temper.longest_calm);
         self.after(wait, Happening::Strike);
         let host = self.victim();
         let fault = match self.rng.u32(0..100) {
@@ -104,6 +192,14 @@ impl World {
             75..=89 => Fault::Leave,
             _ => Fault::Authority,
         };
+        self.befall(host, fault);
+    }
+
+    /// `fault` strikes `host`.
+    pub(crate) fn befall(&mut self, host: usize, fault: Fault) {
+        if !self.faulty() {
+            return;
+        }
         self.note(|| format!("FAULT {fault:?} at h{host}"));
         let phases: Vec<_> = match fault {
             Fault::Authority => (0..self.hosts.len())

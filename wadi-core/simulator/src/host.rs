@@ -1,16 +1,16 @@
 //! One simulated machine and the process on it: a clock of its own rate, a session map, requests
-//! that hold sessions' locks, and the product's own [`Participant`] and [`Lease`].
+//! that hold sessions' locks, and the product's own [`Participant`], [`Lease`] and [`Coordinator`].
 //!
 //! It is the driver in miniature: it does what the outputs say and decides nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use wadi_core::authority::Lease;
 use wadi_core::bucket::{BucketCount, BucketId, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::Incarnation;
+use wadi_core::protocol::coordinator::Coordinator;
 use wadi_core::protocol::{Copy, Holdings, Participant, ReturnedCopy};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -29,11 +29,12 @@ pub(crate) struct SkewedClock {
 const MILLI: u64 = 1_000_000;
 
 impl SkewedClock {
-    /// A clock whose rate is within one percent of true.
-    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+    /// A clock whose rate is within so many thousandths of true. Two that differ by a tenth are the
+    /// worst that a lease allows for.
+    pub(crate) fn random(rng: &mut fastrand::Rng, thousandths: u64) -> Self {
         Self {
             offset: rng.u64(0..1_000_000 * MILLI),
-            per_milli: rng.u64(990_000..=1_010_000),
+            per_milli: rng.u64(MILLI - thousandths * 1_000..=MILLI + thousandths * 1_000),
         }
     }
 
@@ -173,6 +174,7 @@ pub(crate) enum Process {
     Member {
         participant: Box<Participant>,
         lease: Lease,
+        coordinator: Coordinator,
         ready: bool,
         leaving: bool,
     },
@@ -193,6 +195,8 @@ pub(crate) struct Host {
     pub(crate) waiting: BTreeMap<SessionId, BTreeSet<u64>>,
     /// When this host's next timer event is scheduled for.
     pub(crate) wake_at: Option<Instant>,
+    /// The same for its coordinator.
+    pub(crate) coordinator_wakes_at: Option<Instant>,
 }
 
 impl Host {
@@ -206,6 +210,7 @@ impl Host {
             open: BTreeMap::new(),
             waiting: BTreeMap::new(),
             wake_at: None,
+            coordinator_wakes_at: None,
         }
     }
 
@@ -245,6 +250,3 @@ impl Host {
                 .is_some_and(|resident| resident.confirmed)
     }
 }
-
-/// How long a request may hold a session before a mover gives up on it.
-pub(crate) const SEAL_LIMIT: Duration = Duration::from_millis(150);

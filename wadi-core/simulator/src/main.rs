@@ -5,6 +5,7 @@
 
 mod authority;
 mod clients;
+mod coordinate;
 mod coverage;
 mod drive;
 mod faults;
@@ -72,11 +73,18 @@ enum Command {
 const ONCE_FAILED: &[u64] = &[
     3,     // a manager registered itself in its own directory
     11,    // a lost "the directory arrived" left the former manager waiting
-    57,    // a doubled state was installed again beside the sealed copy of it
-    68,    // "nothing is left" was said once, and lost
-    159,   // the last marker was with a node that was away
-    639,   // a session arrived at a node that had said nothing was left
-    747,   // a marker that came back was taken for a fork
+    15, // the answer to a proposal came after the layout that it had made, and stopped the levelling
+    19, // a death during a rebuild left no doubt
+    57, // a doubled state was installed again beside the sealed copy of it
+    68, // "nothing is left" was said once, and lost
+    159, // the last marker was with a node that was away
+    235, // a hand-over forgot who had yet to mark an end
+    639, // a session arrived at a node that had said nothing was left
+    668, // an unknown last tenure was taken for proof that nothing newer had been
+    728, // a release that confirmed an arrival left the older sealed copy
+    747, // a marker that came back was taken for a fork
+    1553, // what was reported early in a rebuild counted after the session had moved on
+    4713, // what was asked between the taking out and the sealing of a session missed it
     11258, // a session was registered at a node that had said nothing was left
     11772, // a marker that came back spared the copy at home
 ];
@@ -269,19 +277,19 @@ fn run(
     true
 }
 
-/// Rules whose absence these runs cannot show, and why. They are shown elsewhere, or not yet.
-const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
-    (
-        Rule::Rounds,
-        "a bucket is rebuilt once in an epoch, and a session's inquiry is named by its own tenure",
-    ),
-    (Rule::LateSeal, "not seen in these seeds"),
-    (Rule::ResolveNotHere, "not seen in these seeds"),
+/// Rules that others nearly cover, and how many seeds their absence takes to show.
+const SELDOM: &[(Rule, u64)] = &[
+    // A late word of a former manager is mostly refused for its tenure or its sender, too.
+    (Rule::Epoch, 5_000),
+    // It takes two inquiries about one session within the time that a message may be under way.
+    (Rule::Rounds, 10_000),
 ];
 
 fn hunt(rules: &[Rule], seeds: u64, steps: u64) -> bool {
     let mut all = true;
     for &rule in rules {
+        let seldom = SELDOM.iter().find(|(known, _)| *known == rule);
+        let seeds = seldom.map_or(seeds, |(_, needed)| seeds.max(*needed));
         let total = run_seeds(1, seeds, steps, Some(rule), false);
         match total.failed {
             Some((seed, violation)) => println!(
@@ -290,13 +298,10 @@ fn hunt(rules: &[Rule], seeds: u64, steps: u64) -> bool {
                 violation.invariant,
                 violation.what
             ),
-            None => match NOT_SHOWN_HERE.iter().find(|(known, _)| *known == rule) {
-                Some((_, why)) => println!("{:>20}  not shown here: {why}", rule.name()),
-                None => {
-                    all = false;
-                    println!("{:>20}  NOT FOUND in {} seeds", rule.name(), total.seeds);
-                }
-            },
+            None => {
+                all = false;
+                println!("{:>20}  NOT FOUND in {} seeds", rule.name(), total.seeds);
+            }
         }
     }
     all

@@ -8,6 +8,11 @@ use wadi_core::session::SessionId;
 
 use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
+use crate::world::ABSENT_AFTER;
+
+/// For how long after an unproven death nobody may say "absent", by true time: clocks differ by less
+/// than a twentieth from it.
+const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 95;
 
 /// One session as its clients know it.
 #[derive(Debug, Default)]
@@ -26,7 +31,9 @@ pub(crate) struct Known {
     end: Option<bool>,
     /// When it was last found again after its holder had died.
     found_again: Instant,
-    /// Every node that kept its marker has lost its memory.
+    /// The manager has said that the markers of its end are in place.
+    marked: bool,
+    /// Every node that kept its marker has lost its memory, after they were in place.
     markers_gone: bool,
 }
 
@@ -35,6 +42,8 @@ pub(crate) struct Known {
 pub(crate) struct Oracle {
     known: BTreeMap<SessionId, Known>,
     dead: BTreeSet<Incarnation>,
+    /// When somebody was declared dead without proof: it may come back with what it held.
+    declared_dead: BTreeMap<Incarnation, Instant>,
 }
 
 impl Oracle {
@@ -65,7 +74,13 @@ impl Oracle {
 
     pub(crate) fn markers_gone(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
-            known.markers_gone = true;
+            known.markers_gone |= known.marked;
+        }
+    }
+
+    pub(crate) fn marked(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.marked = true;
         }
     }
 
@@ -96,6 +111,12 @@ impl Oracle {
         }
     }
 
+    /// The authority declared an incarnation dead because its lease ran out.
+    pub(crate) fn declared_dead(&mut self, incarnation: Incarnation, now: Instant) {
+        self.declared_dead.insert(incarnation, now);
+        self.died(incarnation);
+    }
+
     /// An event told that a session is lost, or that an older copy serves.
     pub(crate) fn told(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
@@ -123,8 +144,13 @@ impl Oracle {
         let Some(known) = self.known.get_mut(id) else {
             return Err("a session answered that nobody created".into());
         };
-        if known.end == Some(true) && !known.markers_gone {
-            return Err("an ended session came back".into());
+        if known.end == Some(true) {
+            // Where nobody is left who knows of its end, an old copy of it may be all there is.
+            return if known.markers_gone {
+                Ok(())
+            } else {
+                Err("an ended session came back".into())
+            };
         }
         let mut rest = tokens.iter();
         for token in &known.acknowledged {
@@ -154,9 +180,23 @@ impl Oracle {
 
     /// A client was told that the session does not exist. The word may have been under way for as
     /// long as any message, so it may be older than the session's coming back.
-    pub(crate) fn absent(&self, id: &SessionId, now: Instant) -> Result<(), String> {
+    pub(crate) fn absent(&self, id: &SessionId, lost: bool, now: Instant) -> Result<(), String> {
         let recently = |at: Instant| at > 0 && now - at < LONGEST_DELAY;
+        let in_doubt = |holder| {
+            let declared = self.declared_dead.get(&holder);
+            declared.is_some_and(|at| now - at < IN_DOUBT)
+        };
         match self.known.get(id) {
+            Some(known) if known.end.is_none() && !lost => {
+                Err("a session was said to have ended that nobody ended".into())
+            }
+            Some(known)
+                if known.end.is_none()
+                    && known.holder.is_some_and(in_doubt)
+                    && !recently(known.found_again) =>
+            {
+                Err("a session was called absent whose holder may come back".into())
+            }
             Some(known)
                 if known.end.is_none() && !known.holder_died && !recently(known.found_again) =>
             {

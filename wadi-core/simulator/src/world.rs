@@ -15,8 +15,9 @@ use wadi_core::session::SessionId;
 
 use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
-use crate::coverage::Coverage;
-use crate::faults::{Cuts, Noise};
+use crate::coordinate::coordinator_of;
+use crate::coverage::{Coverage, Fault};
+use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
@@ -26,6 +27,15 @@ pub(crate) const SECOND: u64 = 1_000 * MILLI;
 
 /// The lease of the simulated cluster.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
+/// What a trace calls a session.
+pub(crate) fn name(id: &SessionId) -> String {
+    let [.., a, b] = id.random();
+    format!("{a:02x}{b:02x}")
+}
+
+/// How long the simulated cluster waits for who may come back.
+pub(crate) const ABSENT_AFTER: Duration = Duration::from_millis(2500);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -38,6 +48,10 @@ pub(crate) enum Happening {
         message: Message,
     },
     Wake {
+        host: usize,
+        start: u64,
+    },
+    CoordinatorWakes {
         host: usize,
         start: u64,
     },
@@ -80,6 +94,10 @@ pub(crate) enum Happening {
         pause_of: u64,
     },
     Strike,
+    Befall {
+        host: usize,
+        fault: Fault,
+    },
     Mend {
         cut: u64,
     },
@@ -135,6 +153,8 @@ pub(crate) struct World {
     pub(crate) authority_clock: SkewedClock,
     pub(crate) cuts: Cuts,
     pub(crate) noise: Noise,
+    pub(crate) temper: Temper,
+    pub(crate) ambush: Option<Ambush>,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -161,9 +181,10 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let buckets = BucketCount::new(rng.u16(2..=8)).expect("at least two");
-        let authority_clock = SkewedClock::random(&mut rng);
+        let temper = Temper::random(&mut rng);
+        let authority_clock = SkewedClock::random(&mut rng, temper.skew);
         let mut hosts: Vec<_> = (0..rng.usize(3..=5))
-            .map(|_| Host::new(SkewedClock::random(&mut rng), buckets))
+            .map(|_| Host::new(SkewedClock::random(&mut rng, temper.skew), buckets))
             .collect();
         let charter = Charter {
             buckets,
@@ -177,7 +198,7 @@ impl World {
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),
             ask_for: Duration::from_secs(1),
-            absent_after: Duration::from_millis(2500),
+            absent_after: ABSENT_AFTER,
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
             evacuate_at_once: 3,
@@ -186,12 +207,15 @@ impl World {
         hosts[0].process = Process::Member {
             participant: Box::new(Participant::new(founder.incarnation, Arc::clone(&settings))),
             lease: wadi_core::authority::Lease::joined(first, founder.lease, first),
+            coordinator: coordinator_of(founder.incarnation, &register),
             ready: true,
             leaving: false,
         };
         let mut world = Self {
             now: 0,
             noise: Noise::random(&mut rng),
+            temper,
+            ambush: Ambush::random(&mut rng),
             rng,
             register,
             authority_clock,
@@ -325,6 +349,7 @@ impl World {
         let concerned = match &what {
             Happening::Deliver { host, start, .. }
             | Happening::Wake { host, start }
+            | Happening::CoordinatorWakes { host, start }
             | Happening::SealTimeout { host, start, .. }
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
@@ -357,6 +382,7 @@ impl World {
                 ..
             } => self.deliver(host, from, to, message),
             Happening::Wake { host, .. } => self.wake(host),
+            Happening::CoordinatorWakes { host, .. } => self.coordinator_wakes(host),
             Happening::SealTimeout {
                 host, id, until, ..
             } => self.seal_timeout(host, id, until),
@@ -372,13 +398,14 @@ impl World {
             Happening::HostTick { host, .. } => self.host_tick(host),
             Happening::Start { host, pause_of } => self.start(host, pause_of),
             Happening::Strike => self.strike(),
+            Happening::Befall { host, fault } => self.befall(host, fault),
             Happening::Mend { cut } => self.cuts.mend(cut),
         }
     }
 
     pub(crate) fn told(&mut self, host: usize, event: Event) {
         let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
-        self.note(|| format!("h{host} event {:02x} {event:?}", id.random()[15]));
+        self.note(|| format!("h{host} event {} {event:?}", name(&id)));
         match event {
             Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id),
             Event::Outdated(_) => {}

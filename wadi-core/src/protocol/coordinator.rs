@@ -168,7 +168,7 @@ impl<P: ElectionPolicy> Coordinator<P> {
                 self.waiting = None;
                 self.decide(now)
             }
-            Input::Answer(answer) => self.answered(answer),
+            Input::Answer(answer) => self.answered(&answer),
             Input::Wake => {
                 if self.wake_at.is_none_or(|at| now < at) {
                     return Vec::new();
@@ -178,22 +178,16 @@ impl<P: ElectionPolicy> Coordinator<P> {
         }
     }
 
-    fn answered(&mut self, answer: Result<LayoutVersion, ProposeRefused>) -> Vec<Output> {
-        let (Ok(version) | Err(ProposeRefused::Conflict(version))) = answer;
-        let known = self
-            .layout
-            .as_ref()
-            .map_or(LayoutVersion::ZERO, |known| known.version);
-        if version > known {
-            // The decision comes with that layout; until then the retry goes on.
-            return vec![Output::WantLayout(version)];
+    /// An answer is only a hint that a newer layout exists. Of the known version it says nothing: it
+    /// may be late, and answer the very proposal that made this layout.
+    fn answered(&self, answer: &Result<LayoutVersion, ProposeRefused>) -> Vec<Output> {
+        let (Ok(version) | Err(ProposeRefused::Conflict(version))) = *answer;
+        let known = self.layout.as_ref().map(|known| known.version);
+        if known.is_some_and(|known| version <= known) {
+            return Vec::new();
         }
-        if version == known && answer.is_ok() {
-            // The authority found nothing to change: so be it, until something changes.
-            self.waiting = None;
-            self.wake_at = None;
-        }
-        Vec::new()
+        // The decision comes with that layout; until then the retry goes on.
+        vec![Output::WantLayout(version)]
     }
 
     fn decide(&mut self, now: Moment) -> Vec<Output> {

@@ -176,3 +176,16 @@ fn an_older_layout_is_ignored() {
     assert_eq!(first.handle(older, at(0)), []);
     assert!(!first.is_me());
 }
+
+#[test]
+fn the_answer_may_come_after_the_layout_that_it_made() {
+    let mut register = register(2);
+    let mut first = coordinator(1, &register);
+    let outputs = first.handle(layout(&register), at(0));
+    let answer = propose(&outputs, &mut register);
+    first.handle(layout(&register), at(1));
+    let next_step = first.wake_at();
+    assert!(next_step.is_some());
+    assert_eq!(first.handle(Input::Answer(answer), at(2)), []);
+    assert_eq!(first.wake_at(), next_step, "there is more to level");
+}

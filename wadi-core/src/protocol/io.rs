@@ -70,7 +70,8 @@ pub enum Input {
 /// Something that the driver must do, in this order, before it gives the next input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// Send a message. To itself: give it back as the next input.
+    /// Send a message. To itself: give it back as an input, after [`Input::Sealed`] of a session
+    /// that was taken out meanwhile.
     Send {
         /// To whom.
         to: Incarnation,

@@ -169,6 +169,10 @@ impl Participant {
         }
     }
 
+    fn takes_more(&self) -> bool {
+        !self.takes_nothing_more || sabotage::is_off(Rule::TakesNothingMore)
+    }
+
     fn has_lease(&self, now: Moment) -> bool {
         now < self.lease_until || sabotage::is_off(Rule::LeaseGate)
     }
@@ -243,10 +247,18 @@ impl Participant {
             }
             this.asks.ask_everybody(turn);
             for id in this.copies.arrivals() {
-                this.copies.arrived_again(turn, id);
+                if sabotage::is_off(Rule::TakeUp) {
+                    turn.answered(Timer::Arrived(id));
+                } else {
+                    this.copies.arrived_again(turn, id);
+                }
             }
             for id in this.copies.endings() {
-                this.copies.end_again(turn, id);
+                if sabotage::is_off(Rule::TakeUp) {
+                    turn.answered(Timer::End(id));
+                } else {
+                    this.copies.end_again(turn, id);
+                }
             }
             this.push_evacuation(turn, true);
         });
@@ -266,7 +278,7 @@ impl Participant {
         if !self.has_lease(now) {
             return;
         }
-        if !layout.is_member(from) {
+        if !layout.is_member(from) && !sabotage::is_off(Rule::MembersOnly) {
             // Either a newcomer that the next layout names, or a dead one whose word is void.
             if layout
                 .members
@@ -287,14 +299,16 @@ impl Participant {
         }
         let manager = placement.manager;
         let version = layout.version;
-        let old = message.epoch < placement.since && !sabotage::is_off(Rule::Epoch);
+        let older = message.epoch < placement.since;
+        let refused = older && !sabotage::is_off(Rule::Epoch);
+        let from_manager = from == manager || (older && !refused);
         self.with_turn(now, holdings, out, |this, turn| {
-            if old {
+            if refused {
                 if !matches!(message.body, Body::Stale { .. }) {
                     turn.send(from, Body::Stale { bucket, version });
                 }
             } else {
-                this.dispatch(turn, from, from == manager, message.body);
+                this.dispatch(turn, from, from_manager, message.body);
             }
         });
     }
@@ -406,7 +420,7 @@ impl Participant {
                 tenure,
                 revision,
                 state,
-            } if !self.takes_nothing_more => {
+            } if self.takes_more() => {
                 let copies = &mut self.copies;
                 let here = copies.state(turn, &self.markers, id, tenure, revision, state);
                 if here {
@@ -505,7 +519,7 @@ impl Participant {
         }
         self.with_turn(now, holdings, out, |this, turn| match input {
             Input::Find { id, want } => this.asks.find(turn, id, want),
-            Input::Register(id) if this.takes_nothing_more => {
+            Input::Register(id) if !this.takes_more() => {
                 let found = Found::Unavailable;
                 turn.out.push(Output::Found { id, found });
             }

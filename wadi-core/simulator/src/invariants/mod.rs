@@ -1,5 +1,6 @@
 //! What must hold whatever goes wrong: one file for each invariant.
 
+pub(crate) mod inside_the_lease;
 mod one_servable;
 pub(crate) mod settles;
 mod sound_directory;

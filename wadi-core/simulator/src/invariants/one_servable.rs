@@ -1,7 +1,7 @@
 //! At every instant at most one node may serve a session: it has a confirmed copy in its map and
 //! a lease that is valid by its own clock.
 
-use crate::world::World;
+use crate::world::{World, name};
 
 pub(crate) fn check(world: &mut World) {
     let mut forks = Vec::new();
@@ -14,7 +14,7 @@ pub(crate) fn check(world: &mut World) {
             .map(|(number, host)| (number, host.map.sessions[id].tenure))
             .collect();
         if serving.len() > 1 {
-            forks.push(format!("{:02x} is served at {serving:?}", id.random()[15]));
+            forks.push(format!("{} is served at {serving:?}", name(id)));
         }
     }
     if let Some(fork) = forks.pop() {

@@ -4,7 +4,7 @@
 use wadi_core::member::Standing;
 
 use crate::clients::Wish;
-use crate::world::{SECOND, World};
+use crate::world::{SECOND, World, name};
 
 pub(crate) fn check(world: &mut World) {
     let layout = world.register.layout().clone();
@@ -52,11 +52,33 @@ pub(crate) fn check(world: &mut World) {
         }
         if !participant.is_settled() {
             let timers: Vec<_> = participant.running_timers().collect();
+            world.note(|| format!("{:#?}", world.hosts[host].participant()));
             world.fail("settles", format!("h{host} is not settled: {timers:?}"));
             return;
         }
     }
+    markers_are_kept(world);
     everything_can_be_reached(world);
+}
+
+/// A bucket's manager and its deputy have the markers of every session that ended for good.
+fn markers_are_kept(world: &mut World) {
+    let layout = world.register.layout().clone();
+    let ended: Vec<_> = world.oracle.ended_for_good().collect();
+    for id in ended {
+        let placement = layout.placement(id.bucket(layout.buckets()));
+        for keeper in std::iter::once(&placement.manager).chain(&placement.deputies) {
+            let host = world.where_is[keeper];
+            if !world.hosts[host]
+                .participant()
+                .is_some_and(|participant| participant.keeps_marker(&id))
+            {
+                let id = name(&id);
+                world.fail("settles", format!("h{host} has no marker of {id}"));
+                return;
+            }
+        }
+    }
 }
 
 fn everything_can_be_reached(world: &mut World) {
@@ -80,7 +102,7 @@ fn everything_can_be_reached(world: &mut World) {
                 // A session may be unavailable for a while after its holder died.
                 world.fail(
                     "settles",
-                    format!("{:02x} cannot be reached from h{host}", id.random()[15]),
+                    format!("{} cannot be reached from h{host}", name(&id)),
                 );
                 return;
             }

@@ -38,6 +38,7 @@ impl Copies {
         if self.is_below_floor(&id, tenure) {
             let floor = &self.floors[&id];
             if floor.tenure == tenure
+                && !sabotage::is_off(Rule::RefuseAgain)
                 && let Some(refusal) = floor.refusal
             {
                 refuse(turn, manager, id, tenure, refusal);
@@ -59,9 +60,12 @@ impl Copies {
             return;
         }
         match turn.holdings.get(&id) {
-            Some(copy) if copy.tenure == held => {
+            Some(copy)
+                if copy.tenure == held
+                    || (copy.tenure != tenure && sabotage::is_off(Rule::NamesHeld)) =>
+            {
                 // A manager releases only what it knows to have arrived: that confirms it.
-                self.confirmed(turn, id, held);
+                self.confirmed(turn, id, copy.tenure);
                 let grant = Grant {
                     to,
                     tenure,
@@ -242,9 +246,13 @@ impl Copies {
         tenure: Tenure,
     ) {
         let bucket = turn.bucket(&id);
-        if self.arriving.get(bucket, &id) != Some(&tenure) {
+        let Some(&arrived) = self.arriving.get(bucket, &id) else {
+            return;
+        };
+        if arrived != tenure && !sabotage::is_off(Rule::OlderTenure) {
             return;
         }
+        let tenure = arrived;
         self.arriving.remove(bucket, &id);
         turn.answered(Timer::Arrived(id));
         if self

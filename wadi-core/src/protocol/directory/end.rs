@@ -11,6 +11,7 @@ use crate::message::Body;
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
 
@@ -78,6 +79,9 @@ impl Directory {
     ) {
         let bucket = turn.bucket(&id);
         markers.set(bucket, id, tenure, turn.now, keep_for);
+        if sabotage::is_off(Rule::MarkCopies) {
+            with_copies.clear();
+        }
         with_copies.extend(deputy(turn, bucket));
         if let Some(earlier) = self.endings.get(bucket, &id) {
             with_copies.extend(&earlier.waiting);
@@ -175,7 +179,7 @@ impl Directory {
             return;
         }
         managed.deputy = deputy;
-        if deputy.is_none() {
+        if deputy.is_none() || sabotage::is_off(Rule::ShareMarkers) {
             return;
         }
         let kept: Vec<_> = markers.bucket(bucket).collect();

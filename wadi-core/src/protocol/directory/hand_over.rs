@@ -21,24 +21,24 @@ use crate::session::SessionId;
 pub(super) struct HandedOver {
     pub(super) to_epoch: LayoutVersion,
     entries: BTreeMap<SessionId, Entry>,
+    /// Who may have a copy of a session that ended, and has not confirmed its marker.
+    unmarked: BTreeMap<SessionId, BTreeSet<Incarnation>>,
     doubt_until: Moment,
     lost_until: Moment,
-    /// Who has not said that it keeps a marker.
-    waiting: BTreeMap<SessionId, BTreeSet<Incarnation>>,
 }
 
 impl HandedOver {
     pub(super) fn new(
         to_epoch: LayoutVersion,
         managed: Managed,
-        waiting: BTreeMap<SessionId, BTreeSet<Incarnation>>,
+        unmarked: BTreeMap<SessionId, BTreeSet<Incarnation>>,
     ) -> Self {
         Self {
             to_epoch,
             entries: managed.entries,
+            unmarked,
             doubt_until: managed.doubt_until,
             lost_until: managed.lost_until,
-            waiting,
         }
     }
 }
@@ -162,7 +162,7 @@ impl Directory {
                     keep_for: markers.keep_for(bucket, &id, turn.now),
                 },
                 older: given
-                    .waiting
+                    .unmarked
                     .get(&id)
                     .into_iter()
                     .flatten()
@@ -219,11 +219,10 @@ impl Directory {
             let named = match record.place {
                 Place::At(_, tenure)
                 | Place::Moving { tenure, .. }
-                | Place::Unsettled(tenure)
-                | Place::Missing(tenure)
-                | Place::Ended { tenure, .. } => tenure,
+                | Place::Ended { tenure, .. } => Some(tenure),
+                Place::Unsettled(latest) | Place::Missing(latest) => latest,
             };
-            if !managed.has_allotted(named) {
+            if named.is_some_and(|tenure| !managed.has_allotted(tenure)) {
                 continue;
             }
             let place = match record.place {

@@ -26,6 +26,9 @@ type Sightings = Vec<(Incarnation, Sighting)>;
 pub(super) struct Inquiry {
     pub(super) scope: Scope,
     round: u64,
+    /// Everybody who was asked and is alive.
+    asked: BTreeSet<Incarnation>,
+    /// Those who have not answered.
     waiting: BTreeSet<Incarnation>,
     reports: BTreeMap<SessionId, Sightings>,
 }
@@ -53,6 +56,7 @@ impl Directory {
         Inquiry {
             scope,
             round,
+            asked: waiting.clone(),
             waiting,
             reports: BTreeMap::new(),
         }
@@ -69,7 +73,7 @@ impl Directory {
 
     /// Nobody can say where one session is: asks everybody. Who answers acts on no tenure that was
     /// allotted before.
-    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Tenure) {
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
@@ -104,7 +108,7 @@ impl Directory {
                 }
             }
         };
-        (inquiry.scope == scope).then_some(inquiry)
+        (inquiry.scope == scope || sabotage::is_off(Rule::Rounds)).then_some(inquiry)
     }
 
     /// Asks those again who have not answered; whether there are any.
@@ -225,7 +229,7 @@ impl Directory {
                     return;
                 };
                 let sightings = inquiry.reports.remove(&id).unwrap_or_default();
-                self.settle(turn, markers, id, &sightings, Some(latest));
+                self.settle(turn, markers, id, &sightings, latest);
             }
             Scope::Bucket(bucket) => {
                 let Some(managed) = self.managed.get_mut(&bucket) else {
@@ -263,13 +267,10 @@ impl Directory {
         };
         let ended = sightings.iter().any(|(_, sighting)| sighting.is_marker())
             || markers.get(bucket, &id).is_some();
-        let served = managed
-            .entries
-            .get_mut(&id)
-            .filter(|entry| !matches!(entry.place, Whereabouts::Missing { .. }));
-        match served {
+        match managed.entries.get_mut(&id) {
             Some(entry) if !ended => {
-                // Served since its holder reported: whoever else reported a copy has an older one.
+                // Served since its holder reported: whoever else reported a copy has an older one,
+                // and who held it then may have lost it since.
                 entry.older.extend(sightings.iter().map(|(who, _)| *who));
                 if let Whereabouts::Moving { from, .. } = entry.place {
                     // Not `to`: where the move is refused, an older copy there is nobody else's care.
@@ -286,8 +287,8 @@ impl Directory {
         }
     }
 
-    /// Decides for one session from everybody's answers. `latest` is the last tenure that is known
-    /// to have been held, if any is known.
+    /// Decides for one session from everybody's answers. `latest` is the last tenure that was held,
+    /// where that is known.
     fn settle(
         &mut self,
         turn: &mut Turn<'_>,
@@ -320,12 +321,10 @@ impl Directory {
             self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, None);
             return;
         }
-        let held = copies()
-            .filter(|(_, sighting)| sighting.kind == CopyKind::Held)
-            .max_by_key(|(_, sighting)| sighting.tenure);
+        // A held copy is the highest: who holds was given a tenure above every copy left behind.
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
-        let Some(&(who, sighting)) = held.or(best) else {
-            self.miss(turn, id, latest.unwrap_or(Tenure::NONE));
+        let Some(&(who, sighting)) = best else {
+            self.miss(turn, id, latest);
             return;
         };
         let (holder, tenure) = (who, sighting.tenure);
@@ -351,8 +350,8 @@ impl Directory {
     }
 
     /// Nobody has it.
-    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Tenure) {
-        let until = turn.now + turn.settings.absent_after;
+    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
+        let until = super::doubt_until(turn);
         let wait = turn.settings.absent_after;
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
@@ -390,6 +389,7 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
+        let mut doubt = false;
         let complete = match &mut managed.phase {
             Phase::Pulling(from) if !turn.is_member(*from) => {
                 turn.answered(Timer::Pull(bucket));
@@ -397,15 +397,18 @@ impl Directory {
                 false
             }
             Phase::Rebuilding(inquiry) => {
-                let before = inquiry.waiting.len();
-                let complete = inquiry.bury(turn);
-                if inquiry.waiting.len() < before {
-                    managed.doubt(turn);
+                if inquiry.asked.iter().any(|who| !turn.is_member(*who)) {
+                    // What only that one could have reported may come back with it.
+                    inquiry.asked.retain(|who| turn.is_member(*who));
+                    doubt = true;
                 }
-                complete
+                inquiry.bury(turn)
             }
             _ => false,
         };
+        if doubt && let Some(managed) = self.managed.get_mut(&bucket) {
+            managed.doubt(turn);
+        }
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
@@ -437,11 +440,12 @@ impl Directory {
         match &mut entry.place {
             Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
                 let tenure = *tenure;
-                if entry.older.is_empty() || !open {
-                    // A rebuild that is still going on decides from everybody's answers.
-                    self.miss(turn, id, tenure);
+                if entry.older.is_empty() && open {
+                    self.miss(turn, id, Some(tenure));
                 } else {
-                    self.resolve(turn, id, tenure);
+                    // In a rebuild nobody knows yet who else has a copy; and what was reported
+                    // before it was served, and moved, is out of date.
+                    self.resolve(turn, id, Some(tenure));
                 }
             }
             Whereabouts::Moving { from, held, to, .. }
@@ -455,7 +459,7 @@ impl Directory {
                     };
                     turn.answered(Timer::Release(id));
                 } else {
-                    self.resolve(turn, id, held);
+                    self.resolve(turn, id, Some(held));
                 }
             }
             Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),

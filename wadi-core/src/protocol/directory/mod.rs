@@ -27,6 +27,7 @@ use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::Scope;
+use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
 
@@ -45,16 +46,16 @@ enum Whereabouts {
         /// When it has been on its way for too long.
         until: Moment,
     },
-    /// Everybody is being asked. `latest` is the last tenure known to have been held.
+    /// Everybody is being asked. `latest` is the last tenure that was held, where that is known.
     Unsettled {
         inquiry: Inquiry,
-        latest: Tenure,
+        latest: Option<Tenure>,
     },
-    /// It died with its holder, who held it under the `latest` tenure; until then the holder may
-    /// still come back with it.
+    /// It died with its holder, who held it under the `latest` tenure, where that is known; until
+    /// then the holder may still come back with it.
     Missing {
         until: Moment,
-        latest: Tenure,
+        latest: Option<Tenure>,
     },
 }
 
@@ -121,7 +122,7 @@ impl Managed {
 
     /// Somebody is gone who may have held sessions that nobody else knows of, and may come back.
     fn doubt(&mut self, turn: &Turn<'_>) {
-        self.doubt_until = turn.now + turn.settings.absent_after;
+        self.doubt_until = doubt_until(turn);
         self.lost_until = turn.now + turn.settings.mark_for;
     }
 
@@ -170,14 +171,17 @@ impl Directory {
                 let managed = self.managed.remove(&bucket).expect("it was just looked up");
                 closed = true;
                 stop_timers(turn, bucket, &managed);
-                turn.out.push(Output::Close(bucket));
+                if !sabotage::is_off(Rule::HandOverSeals) {
+                    turn.out.push(Output::Close(bucket));
+                }
                 if managed.is_open() && placement.previous == Some(turn.me) {
-                    let waiting = self
+                    let unmarked = self
                         .endings
                         .bucket(bucket)
+                        .filter(|_| !sabotage::is_off(Rule::MarkCopies))
                         .map(|(id, ending)| (*id, ending.waiting.clone()))
                         .collect();
-                    let given = HandedOver::new(placement.since, managed, waiting);
+                    let given = HandedOver::new(placement.since, managed, unmarked);
                     self.handed_over.insert(bucket, given);
                 }
             }
@@ -241,5 +245,14 @@ fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
         if let Whereabouts::Unsettled { inquiry, .. } = &entry.place {
             turn.timers.stop(Timer::Inquire(inquiry.scope));
         }
+    }
+}
+
+/// Until when what nobody holds may come back with the node that died.
+fn doubt_until(turn: &Turn<'_>) -> Moment {
+    if sabotage::is_off(Rule::Doubt) {
+        turn.now
+    } else {
+        turn.now + turn.settings.absent_after
     }
 }

@@ -80,7 +80,7 @@ impl Directory {
             return false;
         };
         if turn.now >= until {
-            self.resolve(turn, id, held);
+            self.resolve(turn, id, Some(held));
             return false;
         }
         turn.send(
@@ -160,7 +160,7 @@ impl Directory {
             managed.entries.remove(&id);
             return;
         }
-        self.resolve(turn, id, latest);
+        self.resolve(turn, id, Some(latest));
     }
 
     /// The session is at its new holder.
@@ -228,7 +228,7 @@ impl Directory {
                     let tenure = home.tenure;
                     turn.send(sender, Body::Drop { id, tenure });
                 }
-                _ if open => self.resolve(turn, id, arrived),
+                _ if open => self.resolve(turn, id, None),
                 _ => {}
             },
         }
@@ -251,6 +251,9 @@ impl Directory {
         entry
             .older
             .retain(|who| layout.is_member(*who) && *who != holder);
+        if sabotage::is_off(Rule::DropOlder) {
+            entry.older.clear();
+        }
         let older: Vec<_> = entry.older.iter().copied().collect();
         if older.is_empty() {
             turn.answered(Timer::Drop(id));
@@ -302,7 +305,8 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        if dropped != tenure || !entry.older.remove(&sender) {
+        let of_this = dropped == tenure || sabotage::is_off(Rule::OlderTenure);
+        if !of_this || !entry.older.remove(&sender) {
             return;
         }
         if entry.older.is_empty() {

@@ -46,7 +46,7 @@ impl Directory {
                     self.clean(turn, id);
                 }
                 Whereabouts::At { holder, tenure } if holder != from => {
-                    self.resolve(turn, id, tenure);
+                    self.resolve(turn, id, Some(tenure));
                 }
                 Whereabouts::Moving {
                     from: source, to, ..
@@ -54,7 +54,8 @@ impl Directory {
                     entry.older.insert(from);
                 }
                 // A newer copy may still come back.
-                Whereabouts::Missing { until, latest } if offered < latest && turn.now < until => {}
+                Whereabouts::Missing { until, latest }
+                    if latest.is_some_and(|latest| offered < latest) && turn.now < until => {}
                 Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
                 _ => {}
             },
@@ -63,7 +64,7 @@ impl Directory {
                     let tenure = home.tenure;
                     turn.send(from, Body::Drop { id, tenure });
                 }
-                Some(home) => self.resolve(turn, id, home.tenure),
+                Some(home) => self.resolve(turn, id, Some(home.tenure)),
                 None => self.adopt_offered(turn, id, from, offered),
             },
         }
