@@ -87,6 +87,7 @@ const ONCE_FAILED: &[u64] = &[
     4713, // what was asked between the taking out and the sealing of a session missed it
     11258, // a session was registered at a node that had said nothing was left
     11772, // a marker that came back spared the copy at home
+    3450, // a missing session was said to have older copies, by reports from before it was missed
 ];
 
 /// What many runs came to.

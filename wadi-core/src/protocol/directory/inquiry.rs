@@ -268,6 +268,8 @@ impl Directory {
         let ended = sightings.iter().any(|(_, sighting)| sighting.is_marker())
             || markers.get(bucket, &id).is_some();
         match managed.entries.get_mut(&id) {
+            // Everybody was asked again since, for this session alone, and had nothing.
+            Some(entry) if !ended && matches!(entry.place, Whereabouts::Missing { .. }) => {}
             Some(entry) if !ended => {
                 // Served since its holder reported: whoever else reported a copy has an older one,
                 // and who held it then may have lost it since.
