@@ -212,6 +212,7 @@ impl World {
 
     /// Both parts of a node that watch layouts learn of one.
     fn tell_of_layout(&mut self, host: usize, layout: Arc<Layout>) {
+        self.let_echoes_come(host, &layout);
         self.give(host, Input::Layout(Arc::clone(&layout)));
         self.coordinate(host, coordinator::Input::Layout(layout));
     }

@@ -163,6 +163,7 @@ impl World {
                 copies = 2;
             }
         }
+        self.keep_echo(target, from, to, &message);
         for copy in 0..copies {
             let faulty = self.faulty();
             let (mut wait, mut late) = self.noise.delay(&mut self.rng, faulty);

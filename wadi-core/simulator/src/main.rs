@@ -8,6 +8,7 @@ mod clients;
 mod coordinate;
 mod coverage;
 mod drive;
+mod echoes;
 mod faults;
 mod host;
 mod invariants;
@@ -279,10 +280,6 @@ fn run(
 }
 
 /// Rules that others nearly cover, and how many seeds their absence takes to show.
-const SELDOM: &[(Rule, u64)] = &[
-    // A late word of a former manager is mostly refused for its tenure or its sender, too.
-    (Rule::Epoch, 5_000),
-];
 
 /// Rules whose absence these runs have not shown, and why. They are shown elsewhere, or not yet.
 const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
@@ -299,8 +296,6 @@ const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
 fn hunt(rules: &[Rule], seeds: u64, steps: u64) -> bool {
     let mut all = true;
     for &rule in rules {
-        let seldom = SELDOM.iter().find(|(known, _)| *known == rule);
-        let seeds = seldom.map_or(seeds, |(_, needed)| seeds.max(*needed));
         let total = run_seeds(1, seeds, steps, Some(rule), false);
         match total.failed {
             Some((seed, violation)) => println!(

@@ -2,7 +2,7 @@
 //!
 //! Everything is drawn from one seed: the same seed gives the same run, to the last message.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
 use crate::coordinate::coordinator_of;
 use crate::coverage::{Coverage, Fault};
+use crate::echoes::Echo;
 use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
@@ -153,6 +154,7 @@ pub(crate) struct World {
     pub(crate) authority_clock: SkewedClock,
     pub(crate) cuts: Cuts,
     pub(crate) noise: Noise,
+    pub(crate) echoes: VecDeque<Echo>,
     pub(crate) temper: Temper,
     pub(crate) ambush: Option<Ambush>,
     pub(crate) oracle: Oracle,
@@ -220,6 +222,7 @@ impl World {
             register,
             authority_clock,
             cuts: Cuts::default(),
+            echoes: VecDeque::new(),
             oracle: Oracle::default(),
             coverage: Coverage::default(),
             requests: BTreeMap::new(),
