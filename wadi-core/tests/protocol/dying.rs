@@ -1,0 +1,203 @@
+//! Nodes die, in the middle of a rebuild or a hand-over too, and come back with what they had: the
+//! newest copy serves, an older one only with an event, and nothing is absent too early.
+
+use wadi_core::authority::{Charter, Proof, Register};
+use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
+use wadi_core::clock::Moment;
+use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::message::Body;
+use wadi_core::protocol::{Event, Found};
+
+use crate::world::{N1, N2, N3, N4, N5, Node, S, World, secs};
+
+fn one_bucket() -> BucketCount {
+    BucketCount::new(1).expect("one is no empty count")
+}
+
+#[test]
+fn a_held_session_survives_the_death_of_its_manager() {
+    let mut world = World::founded(&[N1, N2, N3], &[N3]);
+    world.create(N2);
+    world.stop(N1);
+    world.agree(N3, &[N2]);
+    world.pass(secs(1));
+    assert_eq!(world.locate(N3), [Found::At(N2)]);
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn a_session_that_died_with_its_holder_is_told_as_lost_once() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    world.stop(N2);
+    world.agree(N1, &[]);
+    world.pass(secs(29));
+    assert_eq!(world.locate(N3), [], "n2 may still come back with it");
+    world.pass(secs(2));
+    assert_eq!(world.locate(N3), [Found::Absent { lost: true }]);
+    assert_eq!(world.events(), [Event::Lost(S)]);
+}
+
+#[test]
+fn an_older_copy_that_serves_is_an_event_across_a_hand_over_too() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.stop(N3);
+    world.lose(|_, to, body| to == N1 && matches!(body, Body::Report { .. }));
+    world.agree(N1, &[N4]);
+    world.deliver();
+    // n1 has not decided yet when it hands over.
+    world.heal();
+    world.agree(N4, &[N1]);
+    world.pass(secs(5));
+    assert_eq!(world.served(N2), Some(&b"v0"[..]));
+    assert_eq!(world.events(), [Event::Stale(S)]);
+}
+
+#[test]
+fn an_older_offer_waits_for_the_newer_copy() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    let (older, newer) = (world.stop(N2), world.stop(N3));
+    world.agree(N1, &[]);
+    world.start(older.come_back(N4));
+    world.agree(N1, &[]);
+    world.pass(secs(1));
+    assert_eq!(world.serving(), []);
+    world.start(newer.come_back(N5));
+    world.agree(N1, &[]);
+    world.pass(secs(20));
+    assert_eq!(world.serving(), [N5]);
+    assert_eq!(world.served(N5), Some(&b"v1"[..]));
+}
+
+#[test]
+fn an_older_offer_serves_when_the_newer_copy_stays_away() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    let older = world.stop(N2);
+    world.stop(N3);
+    world.agree(N1, &[]);
+    world.start(older.come_back(N4));
+    world.agree(N1, &[]);
+    world.pass(secs(60));
+    assert_eq!(world.served(N4), Some(&b"v0"[..]));
+    assert!(world.events().contains(&Event::Stale(S)));
+}
+
+#[test]
+fn a_death_late_in_a_rebuild_is_doubted_in_full() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N3);
+    world.stop(N1);
+    world.lose(|from, _, _| from == N3);
+    world.agree(N2, &[]);
+    world.pass(secs(31));
+    world.stop(N3);
+    world.agree(N2, &[]);
+    world.deliver();
+    assert_eq!(world.locate(N2), [], "n3 may still come back with it");
+}
+
+#[test]
+fn the_next_generation_says_absent_only_after_a_time() {
+    let me = Incarnation::new(LayoutVersion::founding(1).as_u64() + 1);
+    let mut world = World::of(&[N1]);
+    world.agree(N1, &[]);
+    world.create(N1);
+    let survivor = world.stop(N1).come_back(me);
+    world.start(survivor);
+    world.adopt(Layout::found(one_bucket(), 1, me, world.member(me)));
+    assert_eq!(world.locate(me), [], "it has the copy itself");
+    world.pass(secs(1));
+    assert_eq!(world.serving(), [me]);
+}
+
+#[test]
+fn a_later_generation_is_never_below_an_earlier() {
+    let last = LayoutVersion::founding(LayoutVersion::LAST_GENERATION);
+    assert!(last > LayoutVersion::founding(LayoutVersion::LAST_GENERATION - 1));
+    for above in [LayoutVersion::LAST_GENERATION + 1, u32::MAX] {
+        assert_eq!(LayoutVersion::founding(above), last);
+    }
+}
+
+#[test]
+fn a_holder_that_died_before_the_hand_over_leaves_the_older_copy_to_serve() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    world.stop(N3);
+    // n1 learns of the death and of the hand-over at once.
+    world.agree(N4, &[N1]);
+    world.pass(secs(60));
+    assert_eq!(world.serving(), [N2]);
+    assert_eq!(world.events(), [Event::Stale(S)]);
+}
+
+/// n1 dies, n4 rebuilds: n3, which holds the session, has reported, and n5 is silent.
+fn half_rebuilt_at_n4() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4, N5], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.stop(N1);
+    world.lose(|from, _, _| from == N5);
+    world.agree(N4, &[N2]);
+    world.deliver();
+    assert_eq!(
+        world.locate(N4),
+        [Found::At(N3)],
+        "a held copy serves at once"
+    );
+    world
+}
+
+#[test]
+fn a_rebuild_that_the_holders_death_concludes_leaves_the_older_copy_to_serve() {
+    let mut world = half_rebuilt_at_n4();
+    world.stop(N3);
+    world.stop(N5);
+    world.agree(N4, &[N2]);
+    world.pass(secs(60));
+    assert_eq!(world.serving(), [N2]);
+}
+
+#[test]
+fn a_holder_that_dies_within_a_rebuild_leaves_the_older_copy_to_serve() {
+    let mut world = half_rebuilt_at_n4();
+    world.stop(N3);
+    world.agree(N4, &[N2]);
+    world.deliver();
+    world.stop(N5);
+    world.agree(N4, &[N2]);
+    world.pass(secs(60));
+    assert_eq!(world.serving(), [N2]);
+}
+
+#[test]
+fn the_latest_death_is_remembered_however_old_its_incarnation() {
+    let charter = Charter {
+        buckets: one_bucket(),
+        ..Charter::default()
+    };
+    let name = NodeName::new;
+    let now = Moment::ZERO;
+    let (mut register, _) = Register::found(charter, 0, name("n1"), String::new(), now);
+    let eldest = register.join(name("n2"), String::new(), now).incarnation;
+    for _ in 0..Register::TOMBSTONES_KEPT {
+        let younger = register.join(name("n3"), String::new(), now).incarnation;
+        register.declare_dead(younger, Proof::Operator).unwrap();
+    }
+    register.declare_dead(eldest, Proof::Operator).unwrap();
+    assert!(register.tombstone(eldest).is_some());
+}
+
+#[test]
+fn a_node_that_starts_empty_offers_nothing() {
+    let mut world = World::founded(&[N1], &[]);
+    world.start(Node::new(N2).come_back(N3));
+    world.agree(N1, &[]);
+    world.pass(secs(60));
+    assert_eq!((world.copies(), world.events()), (vec![], vec![]));
+}

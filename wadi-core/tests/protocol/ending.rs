@@ -1,0 +1,135 @@
+//! What has ended stays away: markers reach everybody who may have an older copy before the end is
+//! answered, and are forgotten in their time.
+
+use wadi_core::message::Body;
+use wadi_core::protocol::{Event, Found, Output};
+
+use crate::world::{N1, N2, N3, N4, S, World, hours, secs};
+
+#[test]
+fn an_end_is_answered_once_the_deputy_keeps_a_marker() {
+    let mut world = World::founded(&[N1, N2, N3], &[N3]);
+    world.create(N2);
+    world.lose(|_, to, body| to == N3 && matches!(body, Body::Mark { .. }));
+    world.end(N2);
+    world.pass(secs(10));
+    assert!(!world.said(N2, &Output::Ended(S)));
+    world.heal();
+    world.pass(secs(2));
+    assert!(world.said(N2, &Output::Ended(S)));
+    assert!(world.participant(N3).keeps_marker(&S));
+}
+
+#[test]
+fn an_ended_session_is_absent_and_not_lost() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    world.end(N2);
+    world.deliver();
+    assert_eq!(world.locate(N3), [Found::Absent { lost: false }]);
+}
+
+#[test]
+fn an_end_under_way_is_handed_over_with_its_bucket() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.lose(|_, to, body| to == N2 && matches!(body, Body::Drop { .. } | Body::Mark { .. }));
+    world.end(N3);
+    world.deliver();
+    world.heal();
+    world.agree(N4, &[N1]);
+    world.pass(secs(60));
+    assert!(world.said(N3, &Output::Ended(S)));
+    assert_eq!(world.sealed(N2), 0, "the former holder drops its copy");
+
+    // All markers are forgotten, and a death makes everybody be asked.
+    world.pass(hours(2) + secs(60));
+    world.stop(N4);
+    world.agree(N1, &[N3]);
+    world.pass(secs(60));
+    assert!(!world.has(N2), "what has ended does not come back");
+}
+
+#[test]
+fn an_end_under_way_is_handed_over_to_the_former_holder_itself() {
+    let mut world = World::founded(&[N1, N2, N3], &[N3]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.lose(|_, to, body| to == N2 && matches!(body, Body::Drop { .. } | Body::Mark { .. }));
+    world.end(N3);
+    world.deliver();
+    world.heal();
+    world.agree(N2, &[N3]);
+    world.pass(secs(60));
+    assert_eq!(world.sealed(N2), 0);
+}
+
+/// n1 dies as the manager; n4 rebuilds and has no report of n2, which has a sealed copy; n3 ends the
+/// session.
+fn end_while_n4_rebuilds() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.stop(N1);
+    world.lose(|from, _, body| from == N2 && matches!(body, Body::Report { .. }));
+    world.agree(N4, &[N3]);
+    world.deliver();
+    world.end(N3);
+    world
+}
+
+#[test]
+fn an_end_during_a_rebuild_is_answered_when_nobody_has_a_copy() {
+    let mut world = end_while_n4_rebuilds();
+    world.lose(|from, to, body| {
+        (from == N2 && matches!(body, Body::Report { .. }))
+            || (to == N2 && matches!(body, Body::Mark { .. }))
+    });
+    world.pass(secs(10));
+    assert!(!world.said(N3, &Output::Ended(S)), "n2 still has a copy");
+    world.heal();
+    world.pass(secs(60));
+    assert!(world.said(N3, &Output::Ended(S)));
+    assert_eq!(
+        (world.sealed(N2), world.participant(N4).displaced()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_session_that_ended_during_a_rebuild_is_not_lost_with_its_holder() {
+    let mut world = end_while_n4_rebuilds();
+    world.deliver();
+    world.heal();
+    world.pass(secs(60));
+    world.stop(N3);
+    world.agree(N4, &[N2]);
+    world.pass(secs(60));
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn a_session_that_ended_during_a_rebuild_stays_away_when_its_holder_dies_too() {
+    let mut world = end_while_n4_rebuilds();
+    world.deliver();
+    world.stop(N3);
+    world.heal();
+    world.agree(N4, &[N2]);
+    world.pass(secs(60));
+    assert!(!world.has(N2));
+    assert!(!world.events().contains(&Event::Stale(S)));
+    assert_eq!(world.sealed(N2), 0);
+}
+
+#[test]
+fn markers_are_forgotten_in_time_however_often_the_bucket_moves() {
+    let mut world = World::founded(&[N1, N2], &[]);
+    world.create(N2);
+    world.end(N2);
+    world.pass(secs(1));
+    assert_eq!(world.markers(), 2);
+    for manager in [N2, N1, N2, N1, N2, N1, N2, N1] {
+        world.pass(hours(1) + secs(1800));
+        world.agree(manager, &[]);
+        world.pass(secs(10));
+    }
+    assert_eq!(world.markers(), 0);
+}

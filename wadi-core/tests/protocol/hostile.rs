@@ -1,0 +1,574 @@
+//! A member that speaks nonsense, or out of its role: nobody panics, nothing changes owner, and
+//! nothing is left behind.
+//!
+//! These tests run with the protocol's own invariants checked after every input.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wadi_core::bucket::{BucketId, LayoutVersion};
+use wadi_core::member::Incarnation;
+use wadi_core::message::{Answer, Body, CopyKind, Message, Place, Record, Scope, Sighting, Want};
+use wadi_core::protocol::{Event, Found, Output};
+use wadi_core::session::SessionId;
+use wadi_core::tenure::{Revision, Tenure};
+
+use crate::world::{BUCKET, InMap, N1, N2, N3, N4, Node, S, World, secs, stranger};
+
+const LAST: LayoutVersion = LayoutVersion::from_u64(u64::MAX);
+/// A tenure of an epoch that will never be.
+const FAR: Tenure = Tenure::new(LAST, u64::MAX);
+const NOBODY: Incarnation = Incarnation::new(u64::MAX);
+const NO_BUCKET: BucketId = BucketId::new(u16::MAX);
+/// So many lines of one message.
+const MANY: u32 = 10_000;
+
+/// n1 manages, n2 is the deputy, n3 holds the session, and n4 is the one that speaks.
+fn settled() -> (World, Tenure) {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N2]);
+    world.create(N3);
+    world.commit(N3, b"v1");
+    let tenure = world.copies()[0].2.tenure;
+    (world, tenure)
+}
+
+/// n1 managed, and n2 waits for its directory, which is under way.
+fn pulling() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N2]);
+    world.create(N3);
+    world.lose(|_, _, body| matches!(body, Body::Directory { .. }));
+    world.agree(N2, &[N1]);
+    world.deliver();
+    world
+}
+
+/// n1 died, and n2 waits for what n4 has to report.
+fn rebuilding() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N2]);
+    world.create(N3);
+    world.stop(N1);
+    world.lose(|from, _, body| from == N4 && matches!(body, Body::Report { .. }));
+    world.agree(N2, &[N3]);
+    world.deliver();
+    world
+}
+
+/// The `round` that n2 inquires in.
+fn round(world: &World) -> u64 {
+    let mut log = world.log().iter().rev();
+    log.find_map(|(_, said)| match said {
+        Output::Send {
+            message:
+                Message {
+                    body: Body::Inquire { round, .. },
+                    ..
+                },
+            ..
+        } => Some(*round),
+        _ => None,
+    })
+    .expect("somebody inquires")
+}
+
+/// Lets n4 say each of these to everybody, in a settled world of its own; every copy stays as it is
+/// and the session is found where it was.
+fn changes_nothing(bodies: impl Fn(Tenure) -> Vec<Body>) {
+    let (_, tenure) = settled();
+    for body in bodies(tenure) {
+        for to in [N1, N2, N3] {
+            let (mut world, _) = settled();
+            let before = world.copies();
+            world.tell(N4, to, body.clone());
+            world.pass(secs(120));
+            expect_unchanged(&mut world, &before, &body, to);
+        }
+    }
+}
+
+fn expect_unchanged(
+    world: &mut World,
+    before: &[(Incarnation, SessionId, InMap)],
+    body: &Body,
+    to: Incarnation,
+) {
+    assert_eq!(world.copies(), before, "{body:?} to {to:?}");
+    assert_eq!(world.markers(), 0, "{body:?} to {to:?}");
+    assert_eq!(world.locate(N2), [Found::At(N3)], "{body:?} to {to:?}");
+    let events = world.events();
+    assert!(!events.contains(&Event::Fork(S)), "{body:?} to {to:?}");
+}
+
+fn sighting(id: SessionId, kind: CopyKind, tenure: Tenure) -> Sighting {
+    Sighting {
+        id,
+        kind,
+        tenure,
+        revision: Revision::new(u64::MAX),
+    }
+}
+
+fn record(id: SessionId, place: Place) -> Record {
+    Record {
+        id,
+        place,
+        older: vec![NOBODY, N4],
+    }
+}
+
+fn directory(bucket: BucketId, records: Vec<Record>) -> Body {
+    Body::Directory {
+        bucket,
+        records,
+        doubt_for: Duration::MAX,
+        lost_for: Duration::MAX,
+    }
+}
+
+/// Mostly the first, and now and then each of the others.
+fn pick<T>(all: &[T], number: u32) -> &T {
+    let index = number as usize / 100;
+    all.get(if number.is_multiple_of(100) {
+        index % all.len()
+    } else {
+        0
+    })
+    .expect("none of them is beyond the last")
+}
+
+fn moving(from: Incarnation, held: Tenure, to: Incarnation, tenure: Tenure) -> Place {
+    Place::Moving {
+        from,
+        held,
+        to,
+        tenure,
+    }
+}
+
+/// What a manager, a previous manager or a holder would say of the session under `tenure`.
+fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
+    let scope = Scope::Bucket(BUCKET);
+    let next = Tenure::new(tenure.epoch(), tenure.count().saturating_add(1));
+    let at_n4 = Answer::At { holder: N4, tenure };
+    vec![
+        Body::Answer {
+            id: S,
+            answer: at_n4,
+        },
+        Body::Answer {
+            id: S,
+            answer: Answer::Absent { lost: true },
+        },
+        Body::Release {
+            id: S,
+            held: tenure,
+            to: N4,
+            tenure: next,
+        },
+        Body::Busy { id: S, tenure },
+        Body::NotHere { id: S, tenure },
+        Body::Arrived { id: S, tenure },
+        Body::Confirmed { id: S, tenure },
+        Body::Drop {
+            id: S,
+            tenure: next,
+        },
+        Body::Dropped { id: S, tenure },
+        Body::Register { id: S },
+        Body::Registered { id: S, tenure },
+        Body::Ended { id: S },
+        Body::Mark {
+            id: S,
+            tenure: next,
+            keep_for: Duration::MAX,
+        },
+        Body::Marked { id: S },
+        Body::Offer {
+            id: S,
+            tenure,
+            revision: Revision::new(u64::MAX),
+        },
+        Body::Pull { bucket: BUCKET },
+        directory(BUCKET, vec![record(S, Place::At(N4, tenure))]),
+        Body::NotMine { bucket: BUCKET },
+        Body::Pulled { bucket: BUCKET },
+        Body::Inquire { scope, round: 1 },
+        Body::Inquire {
+            scope: Scope::Session(S, next),
+            round: 1,
+        },
+        Body::Report {
+            scope,
+            round: 1,
+            sightings: vec![sighting(S, CopyKind::Held, tenure)],
+        },
+        Body::Report {
+            scope: Scope::Session(S, next),
+            round: 1,
+            sightings: vec![sighting(S, CopyKind::Marker(Duration::MAX), tenure)],
+        },
+        Body::Stale {
+            bucket: BUCKET,
+            version: LAST,
+        },
+        Body::Find {
+            id: S,
+            to: NOBODY,
+            want: Want::Move,
+        },
+    ]
+}
+
+#[test]
+fn who_speaks_out_of_its_role_changes_nothing() {
+    changes_nothing(spoken_out_of_role);
+}
+
+#[test]
+fn who_speaks_out_of_its_role_of_far_tenures_changes_nothing() {
+    changes_nothing(|_| spoken_out_of_role(FAR));
+    changes_nothing(|tenure| spoken_out_of_role(Tenure::new(tenure.epoch(), u64::MAX)));
+}
+
+#[test]
+fn a_message_of_a_far_epoch_only_asks_for_the_layout() {
+    let (_, tenure) = settled();
+    for body in spoken_out_of_role(tenure) {
+        for to in [N1, N2, N3] {
+            let (mut world, _) = settled();
+            let before = (world.copies(), world.log().len());
+            world.tell_under(LAST, N1, to, body.clone());
+            assert_eq!(world.copies(), before.0, "{body:?} to {to:?}");
+            assert_eq!(world.log()[before.1..], [(to, Output::WantLayout(LAST))]);
+        }
+    }
+}
+
+#[test]
+fn a_message_of_an_epoch_gone_by_is_refused() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N2]);
+    world.create(N3);
+    world.agree(N2, &[N1]);
+    world.pass(secs(1));
+    let before = world.copies();
+    let tenure = before[0].2.tenure;
+    for body in spoken_out_of_role(tenure) {
+        world.tell_under(LayoutVersion::ZERO, N2, N3, body);
+        world.pass(secs(1));
+    }
+    assert_eq!(world.copies(), before);
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_is_nobodys() {
+    let scope = Scope::Bucket(NO_BUCKET);
+    let bodies = [
+        Body::Pull { bucket: NO_BUCKET },
+        directory(NO_BUCKET, vec![record(S, Place::At(N4, FAR))]),
+        Body::NotMine { bucket: NO_BUCKET },
+        Body::Pulled { bucket: NO_BUCKET },
+        Body::Inquire { scope, round: 1 },
+        Body::Report {
+            scope,
+            round: 1,
+            sightings: vec![sighting(S, CopyKind::Held, FAR)],
+        },
+        Body::Stale {
+            bucket: NO_BUCKET,
+            version: LAST,
+        },
+    ];
+    for epoch in [LayoutVersion::ZERO, LayoutVersion::from_u64(1), LAST] {
+        for body in &bodies {
+            for from in [N1, N4] {
+                let (mut world, _) = settled();
+                let before = (world.copies(), world.log().len());
+                for to in [N1, N2, N3] {
+                    world.tell_under(epoch, from, to, body.clone());
+                }
+                assert_eq!((world.copies(), world.log().len()), before, "{body:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_no_member_is_not_heard() {
+    let (mut world, tenure) = settled();
+    let before = world.copies();
+    let mut bodies = spoken_out_of_role(tenure);
+    // What any member may say.
+    bodies.extend([
+        Body::End { id: S, tenure },
+        Body::Register { id: stranger(1) },
+        Body::State {
+            id: S,
+            tenure: Tenure::new(tenure.epoch(), tenure.count() + 1),
+            revision: Revision::ZERO,
+            state: Bytes::from_static(b"forged"),
+        },
+    ]);
+    for body in bodies {
+        for to in [N1, N2, N3] {
+            world.tell(Incarnation::new(0), to, body.clone());
+            world.tell(NOBODY, to, body.clone());
+        }
+    }
+    world.pass(secs(60));
+    assert_eq!(world.copies(), before);
+    assert_eq!(world.participant(N1).displaced(), 1);
+    assert_eq!(world.locate(N2), [Found::At(N3)]);
+}
+
+#[test]
+fn a_report_of_a_tenure_never_allotted_is_left_out() {
+    for tenure in [FAR, Tenure::new(LayoutVersion::from_u64(2), u64::MAX)] {
+        for kind in [
+            CopyKind::Held,
+            CopyKind::Arriving,
+            CopyKind::Sealed(NOBODY),
+            CopyKind::Returned,
+            CopyKind::Marker(Duration::MAX),
+        ] {
+            let mut world = rebuilding();
+            let report = Body::Report {
+                scope: Scope::Bucket(BUCKET),
+                round: round(&world),
+                sightings: vec![sighting(S, kind, tenure)],
+            };
+            world.tell(N4, N2, report);
+            world.heal();
+            world.pass(secs(60));
+            assert_eq!(world.serving(), [N3], "{kind:?} {tenure:?}");
+            assert_eq!(world.locate(N2), [Found::At(N3)], "{kind:?} {tenure:?}");
+            assert_eq!(world.events(), []);
+        }
+    }
+}
+
+#[test]
+fn a_report_in_another_round_is_no_answer() {
+    let mut world = rebuilding();
+    let current = round(&world);
+    for round in [0, current - 1, current + 1, u64::MAX] {
+        let report = Body::Report {
+            scope: Scope::Bucket(BUCKET),
+            round,
+            sightings: vec![sighting(stranger(1), CopyKind::Held, Tenure::NONE)],
+        };
+        world.tell(N4, N2, report);
+        assert!(!world.participant(N2).is_settled(), "round {round}");
+    }
+    assert_eq!(world.participant(N2).displaced(), 1);
+}
+
+#[test]
+fn a_directory_of_tenures_never_allotted_is_left_out() {
+    for tenure in [FAR, Tenure::new(LayoutVersion::from_u64(2), u64::MAX)] {
+        let places = [
+            Place::At(N4, tenure),
+            moving(N3, Tenure::NONE, N4, tenure),
+            Place::Unsettled(Some(tenure)),
+            Place::Missing(Some(tenure)),
+            Place::Ended {
+                tenure,
+                keep_for: Duration::MAX,
+            },
+        ];
+        for place in places {
+            let mut world = pulling();
+            world.tell(N1, N2, directory(BUCKET, vec![record(S, place)]));
+            world.heal();
+            world.pass(secs(60));
+            assert_eq!(world.serving(), [N3], "{place:?}");
+            assert_eq!(world.participant(N2).displaced(), 0, "{place:?}");
+            assert_eq!(world.markers(), 0, "{place:?}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_names_nobody_relies_on_nobody() {
+    let tenure = Tenure::new(LayoutVersion::from_u64(1), 1);
+    let places = [
+        Place::At(NOBODY, tenure),
+        moving(NOBODY, tenure, N4, tenure),
+        moving(N3, tenure, NOBODY, tenure),
+        moving(NOBODY, tenure, NOBODY, tenure),
+        Place::At(N4, tenure),
+        moving(N4, tenure, N4, tenure),
+        moving(N2, tenure, N2, tenure),
+    ];
+    for place in places {
+        let mut world = pulling();
+        world.tell(N1, N2, directory(BUCKET, vec![record(S, place)]));
+        world.heal();
+        world.pass(secs(60));
+        assert_eq!(world.serving(), [N3], "{place:?}");
+        assert!(world.participant(N2).is_settled(), "{place:?}");
+    }
+}
+
+#[test]
+fn a_directory_from_anybody_but_the_previous_manager_is_not_taken() {
+    let tenure = Tenure::new(LayoutVersion::from_u64(1), 1);
+    let mut world = pulling();
+    for from in [N2, N3, N4] {
+        world.tell(
+            from,
+            N2,
+            directory(BUCKET, vec![record(S, Place::At(N4, tenure))]),
+        );
+        world.tell(from, N2, Body::NotMine { bucket: BUCKET });
+    }
+    assert_eq!(world.participant(N2).displaced(), 0);
+    world.heal();
+    world.pass(secs(60));
+    assert_eq!(world.locate(N4), [Found::At(N3)]);
+}
+
+#[test]
+fn a_huge_directory_is_worked_off() {
+    let tenure = Tenure::new(LayoutVersion::from_u64(1), 1);
+    let places = [
+        Place::At(N4, tenure),
+        Place::At(N4, FAR),
+        Place::At(NOBODY, tenure),
+        moving(N4, tenure, N3, tenure),
+        Place::Unsettled(Some(tenure)),
+        Place::Missing(Some(tenure)),
+        Place::Unsettled(None),
+        Place::Missing(None),
+    ];
+    let mut records: Vec<_> = (0..MANY)
+        .map(|number| record(stranger(number), *pick(&places, number)))
+        .collect();
+    records.push(record(S, Place::At(N3, tenure)));
+    let mut world = pulling();
+    world.tell(N1, N2, directory(BUCKET, records));
+    assert!(world.participant(N2).displaced() > 9000, "they are read");
+    world.heal();
+    world.pass(secs(10));
+    assert_eq!(world.serving(), [N3]);
+    assert_eq!(world.copies().len(), 1);
+    assert_eq!(world.locate(N4), [Found::At(N3)]);
+}
+
+#[test]
+fn a_huge_report_is_worked_off() {
+    let tenure = Tenure::new(LayoutVersion::from_u64(1), 1);
+    let kinds = [
+        CopyKind::Held,
+        CopyKind::Arriving,
+        CopyKind::Sealed(NOBODY),
+        CopyKind::Returned,
+        CopyKind::Marker(Duration::MAX),
+    ];
+    let mut world = rebuilding();
+    let report = Body::Report {
+        scope: Scope::Bucket(BUCKET),
+        round: round(&world),
+        sightings: (0..MANY)
+            .map(|number| {
+                let kind = *pick(&kinds, number);
+                sighting(stranger(number), kind, tenure)
+            })
+            .collect(),
+    };
+    world.tell(N4, N2, report);
+    assert!(world.participant(N2).displaced() > 9000, "they are read");
+    world.heal();
+    world.pass(secs(10));
+    assert_eq!(world.serving(), [N3]);
+    assert_eq!(world.copies().len(), 1);
+    assert_eq!(world.locate(N4), [Found::At(N3)]);
+}
+
+#[test]
+fn one_session_many_times_in_a_directory_has_one_owner() {
+    let tenure = |count| Tenure::new(LayoutVersion::from_u64(1), count);
+    let places = [
+        Place::Missing(Some(tenure(1))),
+        Place::Unsettled(Some(tenure(1))),
+        moving(N3, tenure(1), N4, tenure(2)),
+        Place::At(N4, tenure(3)),
+        Place::At(N3, tenure(1)),
+    ];
+    let mut world = pulling();
+    let records = places.map(|place| record(S, place));
+    world.tell(N1, N2, directory(BUCKET, records.to_vec()));
+    world.heal();
+    world.pass(secs(60));
+    assert_eq!(world.serving(), [N3]);
+    assert!(!world.events().contains(&Event::Fork(S)));
+}
+
+#[test]
+fn an_offer_of_a_tenure_never_allotted_is_ignored_and_never_served() {
+    for tenure in [FAR, Tenure::new(LayoutVersion::from_u64(9), 1)] {
+        let mut world = World::of(&[N1]);
+        world.start(Node::returned(N2, tenure));
+        world.agree(N1, &[]);
+        world.pass(secs(600));
+        assert_eq!(world.copies(), []);
+        assert_eq!(world.sealed(N2), 1, "it is kept, and serves nobody");
+        assert!(world.participant(N1).is_settled());
+        assert_eq!(world.participant(N1).displaced(), 0);
+        assert_eq!(world.events(), []);
+    }
+}
+
+#[test]
+fn arrivals_of_sessions_never_granted_leave_nothing_behind() {
+    let mut world = World::founded(&[N1, N2], &[]);
+    for number in 0..2000 {
+        let id = stranger(number);
+        world.tell(N2, N1, Body::Arrived { id, tenure: FAR });
+        world.deliver();
+    }
+    assert_eq!(world.participant(N1).displaced(), 0);
+    world.pass(secs(3600));
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn a_state_of_an_older_tenure_replaces_nothing() {
+    let (mut world, tenure) = settled();
+    let before = world.copies();
+    for tenure in [Tenure::NONE, tenure] {
+        let state = Body::State {
+            id: S,
+            tenure,
+            revision: Revision::new(u64::MAX),
+            state: Bytes::from_static(b"forged"),
+        };
+        world.tell(N4, N3, state);
+    }
+    world.pass(secs(60));
+    assert_eq!(world.copies(), before);
+}
+
+#[test]
+fn a_manager_that_speaks_nonsense_makes_no_second_owner() {
+    let (_, held) = settled();
+    let mut bodies = spoken_out_of_role(FAR);
+    bodies.push(Body::Release {
+        id: S,
+        held,
+        to: N4,
+        tenure: FAR,
+    });
+    bodies.push(Body::Release {
+        id: S,
+        held: FAR,
+        to: NOBODY,
+        tenure: held,
+    });
+    for body in bodies {
+        for to in [N2, N3, N4] {
+            let (mut world, _) = settled();
+            world.tell(N1, to, body.clone());
+            world.pass(secs(60));
+            assert!(world.serving().len() <= 1, "{body:?} to {to:?}");
+        }
+    }
+}

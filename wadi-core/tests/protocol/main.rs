@@ -1,0 +1,12 @@
+//! The session protocol as scripts: a few nodes, a network that can be cut, time that is moved by
+//! hand, and one session that must have one owner throughout.
+//!
+//! Each test says in its name what holds, and drives nothing but the public participant.
+
+mod dying;
+mod ending;
+mod hostile;
+mod leases;
+mod moving;
+mod waiting;
+mod world;
