@@ -185,15 +185,11 @@ pub enum Body {
     Inquire {
         /// Of what.
         scope: Scope,
-        /// The round of this inquiry; an answer of another round is ignored.
-        round: u64,
     },
     /// The answer to `Inquire`.
     Report {
         /// Of what.
         scope: Scope,
-        /// The round that was asked.
-        round: u64,
         /// Every copy and marker that the answering node has.
         sightings: Vec<Sighting>,
     },
@@ -234,7 +230,8 @@ pub enum Answer {
     Wait,
 }
 
-/// What an inquiry is about.
+/// What an inquiry is about. It names the one inquiry, too, so that an answer to an earlier one is
+/// known: a bucket is asked about once in an epoch, a session once under a tenure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// Every session of a bucket: its manager rebuilds the directory.

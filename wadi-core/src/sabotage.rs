@@ -46,15 +46,10 @@ rules! {
     Epoch = "epoch",
     /// Rule 5: whoever comes back comes back as somebody new.
     Incarnation = "incarnation",
-    /// Session rule a: an answer, confirmation or refusal of an older tenure is ignored.
+    /// Session rules a and c: an answer, confirmation, refusal or report of an older tenure is ignored.
     OlderTenure = "older-tenure",
-    /// Migration: a release names the tenure of the copy that is to go.
-    NamesHeld = "names-held",
     /// Session rule b: the highest tenure of a dropped session is remembered.
     Floor = "floor",
-    /// Session rule c: an answer of an earlier round is ignored; a session's round is the tenure that
-    /// the question names.
-    Rounds = "rounds",
     /// Session rule c and d: a sealing that ends after a report has no effect.
     LateSeal = "late-seal",
     /// Session rule d: in a rebuild only a held copy serves before everybody has answered.

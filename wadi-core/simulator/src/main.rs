@@ -284,12 +284,12 @@ fn run(
 /// Rules whose absence these runs have not shown, and why. They are shown elsewhere, or not yet.
 const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
     (
-        Rule::Rounds,
-        "it takes two inquiries about one session within the time that a message may be under way",
+        Rule::RefuseAgain,
+        "a move that takes too long is resolved, so here it costs only time; the model of the sessions shows it",
     ),
     (
         Rule::ResolveNotHere,
-        "a supposed holder seldom has nothing while somebody else has it, or may come back with it",
+        "it takes a holder that has lost a session and runs on; the model of the sessions shows it",
     ),
 ];
 

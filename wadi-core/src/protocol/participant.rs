@@ -337,13 +337,9 @@ impl Participant {
             Body::Offer { id, tenure, .. } => {
                 self.directory.offer(turn, &self.markers, from, id, tenure);
             }
-            Body::Report {
-                scope,
-                round,
-                sightings,
-            } => {
+            Body::Report { scope, sightings } => {
                 self.directory
-                    .report(turn, &mut self.markers, from, scope, round, sightings);
+                    .report(turn, &mut self.markers, from, scope, sightings);
             }
             // Between managers.
             Body::Pull { bucket } if from_manager => {
@@ -400,19 +396,12 @@ impl Participant {
                 let markers = &mut self.markers;
                 self.copies.mark(turn, markers, from, id, tenure, keep_for);
             }
-            Body::Inquire { scope, round } if from_manager => {
+            Body::Inquire { scope } if from_manager => {
                 if self.copies.is_between(turn, scope) {
                     return;
                 }
                 let sightings = self.copies.report(turn, &self.markers, scope);
-                turn.send(
-                    from,
-                    Body::Report {
-                        scope,
-                        round,
-                        sightings,
-                    },
-                );
+                turn.send(from, Body::Report { scope, sightings });
             }
             // Between holders.
             Body::State {

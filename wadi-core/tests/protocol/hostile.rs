@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wadi_core::bucket::{BucketId, LayoutVersion};
 use wadi_core::member::Incarnation;
-use wadi_core::message::{Answer, Body, CopyKind, Message, Place, Record, Scope, Sighting, Want};
+use wadi_core::message::{Answer, Body, CopyKind, Place, Record, Scope, Sighting, Want};
 use wadi_core::protocol::{Event, Found, Output};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -51,23 +51,6 @@ fn rebuilding() -> World {
     world.agree(N2, &[N3]);
     world.deliver();
     world
-}
-
-/// The `round` that n2 inquires in.
-fn round(world: &World) -> u64 {
-    let mut log = world.log().iter().rev();
-    log.find_map(|(_, said)| match said {
-        Output::Send {
-            message:
-                Message {
-                    body: Body::Inquire { round, .. },
-                    ..
-                },
-            ..
-        } => Some(*round),
-        _ => None,
-    })
-    .expect("somebody inquires")
 }
 
 /// Lets n4 say each of these to everybody, in a settled world of its own; every copy stays as it is
@@ -191,19 +174,16 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
         directory(BUCKET, vec![record(S, Place::At(N4, tenure))]),
         Body::NotMine { bucket: BUCKET },
         Body::Pulled { bucket: BUCKET },
-        Body::Inquire { scope, round: 1 },
+        Body::Inquire { scope },
         Body::Inquire {
             scope: Scope::Session(S, next),
-            round: 1,
         },
         Body::Report {
             scope,
-            round: 1,
             sightings: vec![sighting(S, CopyKind::Held, tenure)],
         },
         Body::Report {
             scope: Scope::Session(S, next),
-            round: 1,
             sightings: vec![sighting(S, CopyKind::Marker(Duration::MAX), tenure)],
         },
         Body::Stale {
@@ -266,10 +246,9 @@ fn a_bucket_that_does_not_exist_is_nobodys() {
         directory(NO_BUCKET, vec![record(S, Place::At(N4, FAR))]),
         Body::NotMine { bucket: NO_BUCKET },
         Body::Pulled { bucket: NO_BUCKET },
-        Body::Inquire { scope, round: 1 },
+        Body::Inquire { scope },
         Body::Report {
             scope,
-            round: 1,
             sightings: vec![sighting(S, CopyKind::Held, FAR)],
         },
         Body::Stale {
@@ -332,7 +311,6 @@ fn a_report_of_a_tenure_never_allotted_is_left_out() {
             let mut world = rebuilding();
             let report = Body::Report {
                 scope: Scope::Bucket(BUCKET),
-                round: round(&world),
                 sightings: vec![sighting(S, kind, tenure)],
             };
             world.tell(N4, N2, report);
@@ -346,17 +324,13 @@ fn a_report_of_a_tenure_never_allotted_is_left_out() {
 }
 
 #[test]
-fn a_report_in_another_round_is_no_answer() {
+fn a_report_of_another_inquiry_is_no_answer() {
     let mut world = rebuilding();
-    let current = round(&world);
-    for round in [0, current - 1, current + 1, u64::MAX] {
-        let report = Body::Report {
-            scope: Scope::Bucket(BUCKET),
-            round,
-            sightings: vec![sighting(stranger(1), CopyKind::Held, Tenure::NONE)],
-        };
-        world.tell(N4, N2, report);
-        assert!(!world.participant(N2).is_settled(), "round {round}");
+    let other = Tenure::new(LayoutVersion::from_u64(1), 1);
+    for scope in [Scope::Session(S, other), Scope::Session(stranger(1), FAR)] {
+        let sightings = vec![sighting(stranger(1), CopyKind::Held, Tenure::NONE)];
+        world.tell(N4, N2, Body::Report { scope, sightings });
+        assert!(!world.participant(N2).is_settled(), "{scope:?}");
     }
     assert_eq!(world.participant(N2).displaced(), 1);
 }
@@ -466,7 +440,6 @@ fn a_huge_report_is_worked_off() {
     let mut world = rebuilding();
     let report = Body::Report {
         scope: Scope::Bucket(BUCKET),
-        round: round(&world),
         sightings: (0..MANY)
             .map(|number| {
                 let kind = *pick(&kinds, number);
@@ -571,4 +544,64 @@ fn a_manager_that_speaks_nonsense_makes_no_second_owner() {
             assert!(world.serving().len() <= 1, "{body:?} to {to:?}");
         }
     }
+}
+
+/// A state that nobody was granted.
+fn forged(tenure: Tenure) -> Body {
+    Body::State {
+        id: S,
+        tenure,
+        revision: Revision::new(u64::MAX),
+        state: Bytes::from_static(b"forged"),
+    }
+}
+
+#[test]
+fn a_state_of_an_epoch_to_come_is_not_installed() {
+    for to in [N1, N2, N3] {
+        let (mut world, _) = settled();
+        let before = world.copies();
+        world.tell(N4, to, forged(FAR));
+        world.pass(secs(60));
+        assert_eq!(world.copies(), before, "{to:?}");
+    }
+}
+
+#[test]
+fn a_held_copy_is_never_replaced() {
+    let (mut world, _) = settled();
+    let before = world.copies();
+    let never_allotted = Tenure::new(LayoutVersion::from_u64(1), u64::MAX);
+    world.tell(N4, N3, forged(never_allotted));
+    world.pass(secs(60));
+    assert_eq!(world.copies(), before);
+}
+
+#[test]
+fn a_forged_state_does_not_block_later_moves() {
+    let (mut world, _) = settled();
+    world.tell(N4, N2, forged(FAR));
+    world.pass(secs(60));
+    world.ask(N2);
+    world.pass(secs(60));
+    assert_eq!(world.serving(), [N2]);
+}
+
+#[test]
+fn an_end_under_a_tenure_never_allotted_ends_nothing() {
+    let (mut world, _) = settled();
+    let before = world.copies();
+    world.tell(N4, N1, Body::End { id: S, tenure: FAR });
+    world.pass(secs(60));
+    assert_eq!(world.copies(), before);
+}
+
+#[test]
+fn a_directory_that_names_a_far_held_tenure_is_left_out() {
+    let tenure = Tenure::new(LayoutVersion::from_u64(1), 5);
+    let mut world = pulling();
+    let places = vec![record(S, moving(N4, FAR, N3, tenure))];
+    world.tell(N1, N2, directory(BUCKET, places));
+    world.tell(N4, N2, Body::Busy { id: S, tenure });
+    assert!(world.serving().len() <= 1);
 }

@@ -21,6 +21,7 @@ const NOTHING: Budget = Budget {
     leaves: 0,
     returns: 0,
     busy: 0,
+    forgets: 0,
     tenures: 4,
 };
 
@@ -85,6 +86,7 @@ impl Sessions {
             ("sessions: a leave and a crash", rest(displaced(leave))),
             ("sessions: a move and an expiry", rest(displaced(expiry))),
             ("sessions: an expiry at home", rest(at_home(expiry))),
+            ("sessions: a loss", displaced(FORGET)),
         ];
         if deep {
             let end = Budget {
@@ -123,6 +125,15 @@ const CRASH: Budget = Budget {
 const TWO_CRASHES: Budget = Budget {
     crashes: 2,
     ..CRASH
+};
+
+/// A holder that is not the manager loses the session.
+const FORGET: Budget = Budget {
+    forgets: 1,
+    moves: 1,
+    commits: 1,
+    tenures: 3,
+    ..NOTHING
 };
 
 /// A lease runs out in the middle of a move, and its node comes back.
@@ -164,6 +175,7 @@ impl Control {
         Self::of(Rule::DropOlder, rest(displaced(TWO_MOVES))),
         Self::of(Rule::Rebuild, displaced(CRASH)),
         Self::of(Rule::Resolve, displaced(CRASH)),
+        Self::of(Rule::ResolveNotHere, displaced(FORGET)),
         Self::of(Rule::LeaseGate, displaced(EXPIRY)),
         Self::of(Rule::MarkBeforeAnswer, displaced(END)),
         Self::of(Rule::MarkerBeats, displaced(END)),

@@ -13,6 +13,7 @@ mod settles;
 mod state;
 mod truth;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stateright::{Model, Property};
@@ -61,6 +62,8 @@ pub enum Action {
     Busy(usize),
     /// A process dies.
     Crash(usize),
+    /// A holder loses the session.
+    Forget(usize),
     /// A lease runs out, by the node's own clock.
     Expire(usize),
     /// The authority declares somebody dead.
@@ -90,6 +93,7 @@ impl Sessions {
             leaves,
             returns,
             busy,
+            forgets,
             tenures,
         } = self.budget;
         let place = if self.displaced {
@@ -98,7 +102,7 @@ impl Sessions {
             "at home"
         };
         format!(
-            "3 nodes, 1 bucket, 1 session {place}, {moves} moves, {commits} commits, {ends} ends, {crashes} crashes, {expiries} expiries, {leaves} leaves, {returns} returns, {busy} busy, {tenures} tenures{}",
+            "3 nodes, 1 bucket, 1 session {place}, {moves} moves, {commits} commits, {ends} ends, {crashes} crashes, {expiries} expiries, {leaves} leaves, {returns} returns, {busy} busy, {forgets} forgotten, {tenures} tenures{}",
             if self.settles {
                 ", every state comes to rest"
             } else {
@@ -146,6 +150,10 @@ impl Sessions {
             Some(resident) if acts => {
                 if spent.commits < most.commits {
                     actions.push(Action::Commit(at));
+                }
+                let manager = state.authority.layout().placements[0].manager;
+                if resident.confirmed && manager != me && spent.forgets < most.forgets {
+                    actions.push(Action::Forget(at));
                 }
                 if resident.confirmed && spent.ends < most.ends {
                     actions.push(Action::End(at));
@@ -216,6 +224,15 @@ impl Sessions {
                     state.truth.died(me);
                 }
                 state.stop(at);
+            }
+            Action::Forget(at) => {
+                state.spent.forgets += 1;
+                state.truth.forgotten();
+                let mut later = VecDeque::new();
+                state.take_out(at, &mut later);
+                for input in later {
+                    state.give(at, input);
+                }
             }
             Action::Expire(at) => {
                 state.spent.expiries += 1;

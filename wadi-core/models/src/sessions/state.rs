@@ -40,6 +40,8 @@ pub struct Budget {
     pub returns: u8,
     /// The session's lock cannot be had in time.
     pub busy: u8,
+    /// A holder that is not the manager loses the session, and runs on.
+    pub forgets: u8,
     /// The highest tenure of an epoch that is looked at: a doubled question moves the session anew.
     pub tenures: u64,
 }

@@ -31,6 +31,8 @@ pub(super) struct Truth {
     told: bool,
     dead: BTreeSet<Incarnation>,
     pub(super) end: End,
+    /// A holder lost it, and runs on.
+    forgotten: bool,
     /// The manager has said that the markers of its end are in place.
     marked: bool,
     /// Every member that kept its marker has lost its memory.
@@ -49,6 +51,7 @@ impl Truth {
             told: false,
             dead: BTreeSet::new(),
             end: End::No,
+            forgotten: false,
             marked: false,
             markers_gone: false,
             wrong: None,
@@ -110,14 +113,27 @@ impl Truth {
         }
     }
 
+    /// A holder has lost it, and runs on. That is a loss; what matters is that it is told as one.
+    pub(super) fn forgotten(&mut self) {
+        self.holder_died = true;
+        self.excused = self.acknowledged;
+        self.forgotten = true;
+    }
+
     /// Whether clients may be told that there is no such session, or that nobody can say.
     pub(super) fn may_be_gone(&self) -> bool {
         self.end != End::No || self.holder_died
     }
 
     pub(super) fn found(&mut self, found: Found) {
-        if matches!(found, Found::Absent { .. }) && !self.may_be_gone() {
-            self.wrong = Some("a live session was called absent");
+        match found {
+            Found::Absent { .. } if !self.may_be_gone() => {
+                self.wrong = Some("a live session was called absent");
+            }
+            Found::Absent { lost: false } if self.forgotten && self.end == End::No => {
+                self.wrong = Some("a lost session was said to have ended");
+            }
+            _ => {}
         }
     }
 }

@@ -60,10 +60,7 @@ impl Copies {
             return;
         }
         match turn.holdings.get(&id) {
-            Some(copy)
-                if copy.tenure == held
-                    || (copy.tenure != tenure && sabotage::is_off(Rule::NamesHeld)) =>
-            {
+            Some(copy) if copy.tenure == held => {
                 // A manager releases only what it knows to have arrived: that confirms it.
                 self.confirmed(turn, id, copy.tenure);
                 let grant = Grant {
@@ -189,6 +186,10 @@ impl Copies {
             turn.send_to_manager(&id, Body::End { id, tenure: ended });
             return false;
         }
+        // Its epoch is adopted here, so no manager has allotted in a later one yet.
+        if tenure.epoch() > turn.epoch(bucket) {
+            return false;
+        }
         // What was sealed here is remembered by the sealed copy itself, what was dropped by the floor.
         let seen_before = self
             .sealed
@@ -207,6 +208,7 @@ impl Copies {
             }
             if !self.arriving.contains(bucket, &id) {
                 turn.event(Event::Fork(id));
+                return true;
             }
         }
         self.arriving.insert(bucket, id, tenure);

@@ -28,7 +28,7 @@ impl Directory {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
-        if matches!(managed.phase, super::Phase::Pulling(_)) {
+        if matches!(managed.phase, super::Phase::Pulling(_)) || !managed.has_allotted(tenure) {
             return;
         }
         let mut with_copies = BTreeSet::new();

@@ -217,9 +217,8 @@ impl Directory {
                 continue;
             }
             let named = match record.place {
-                Place::At(_, tenure)
-                | Place::Moving { tenure, .. }
-                | Place::Ended { tenure, .. } => Some(tenure),
+                Place::Moving { held, tenure, .. } => Some(held.max(tenure)),
+                Place::At(_, tenure) | Place::Ended { tenure, .. } => Some(tenure),
                 Place::Unsettled(latest) | Place::Missing(latest) => latest,
             };
             if named.is_some_and(|tenure| !managed.has_allotted(tenure)) {

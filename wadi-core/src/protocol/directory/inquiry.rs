@@ -25,7 +25,6 @@ type Sightings = Vec<(Incarnation, Sighting)>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inquiry {
     pub(super) scope: Scope,
-    round: u64,
     /// Everybody who was asked and is alive.
     asked: BTreeSet<Incarnation>,
     /// Those who have not answered.
@@ -45,17 +44,14 @@ impl Inquiry {
 }
 
 impl Directory {
-    fn inquire(&mut self, turn: &mut Turn<'_>, scope: Scope) -> Inquiry {
-        self.rounds += 1;
-        let round = self.rounds;
+    fn inquire(&self, turn: &mut Turn<'_>, scope: Scope) -> Inquiry {
         let waiting: BTreeSet<_> = turn.layout.members.keys().copied().collect();
         for &who in &waiting {
-            turn.send(who, Body::Inquire { scope, round });
+            turn.send(who, Body::Inquire { scope });
         }
         turn.await_answer(Timer::Inquire(scope));
         Inquiry {
             scope,
-            round,
             asked: waiting.clone(),
             waiting,
             reports: BTreeMap::new(),
@@ -108,7 +104,7 @@ impl Directory {
                 }
             }
         };
-        (inquiry.scope == scope || sabotage::is_off(Rule::Rounds)).then_some(inquiry)
+        (inquiry.scope == scope || sabotage::is_off(Rule::OlderTenure)).then_some(inquiry)
     }
 
     /// Asks those again who have not answered; whether there are any.
@@ -116,9 +112,8 @@ impl Directory {
         let Some(inquiry) = self.inquiry(turn, scope) else {
             return false;
         };
-        let round = inquiry.round;
         for who in inquiry.waiting.clone() {
-            turn.send(who, Body::Inquire { scope, round });
+            turn.send(who, Body::Inquire { scope });
         }
         true
     }
@@ -130,7 +125,6 @@ impl Directory {
         markers: &mut Markers,
         from: Incarnation,
         scope: Scope,
-        round: u64,
         sightings: Vec<Sighting>,
     ) {
         let bucket = match scope {
@@ -143,9 +137,7 @@ impl Directory {
         let Some(inquiry) = self.inquiry(turn, scope) else {
             return;
         };
-        if (inquiry.round != round && !sabotage::is_off(Rule::Rounds))
-            || !inquiry.waiting.remove(&from)
-        {
+        if !inquiry.waiting.remove(&from) {
             return;
         }
         let within = |id: &SessionId| match scope {

@@ -145,7 +145,6 @@ pub(super) struct Directory {
     managed: BTreeMap<BucketId, Managed>,
     handed_over: BTreeMap<BucketId, HandedOver>,
     endings: ByBucket<Ending>,
-    rounds: u64,
 }
 
 impl Directory {
