@@ -159,8 +159,11 @@ impl Session {
         self.visit.flush().await
     }
 
-    /// Gives the session a new id; the old one is dead at once. Do this at every login, so that an
-    /// id that was known before it is worth nothing after it.
+    /// Gives the session a new id; the old one is dead at once, also for other requests in flight
+    /// that came with it ([`SessionError::Ended`]). Do this at every login, before the user is
+    /// written, so that an id that was known before the login is worth nothing after it.
+    ///
+    /// Does nothing where there is no session yet: the first write gives it an id of its own.
     ///
     /// # Errors
     ///
@@ -183,7 +186,8 @@ impl Session {
     }
 
     /// A handle that uses the session for a moment at a time, also after the response head: for
-    /// streams, sockets and tasks.
+    /// streams, sockets and tasks. On an [`exclusive`](crate::mode::exclusive) route it has to wait
+    /// until the head has gone out, so the handler itself must not wait for it.
     #[must_use]
     pub fn detach(&self) -> DetachedSession {
         self.visit.detach()
