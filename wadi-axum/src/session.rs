@@ -11,7 +11,8 @@ use wadi_core::session::{
 ///
 /// Requests of one client that overlap share it. Every operation is atomic, and what it wrote
 /// stands when it returns, whatever becomes of the response. Values that are written are kept as
-/// they are; they are encoded only when the session is frozen or leaves this node.
+/// they are, measured by a walk that keeps no byte; they are encoded only when the session is frozen
+/// or leaves this node.
 ///
 /// It belongs to the request until the response head goes out. For streams, sockets and tasks,
 /// [`detach`](Session::detach) it in the handler.

@@ -347,6 +347,26 @@ async fn exclusive_requests_come_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_handle_waits_for_its_own_exclusive_request_as_for_any_other() {
+    let limits = Limits {
+        lock_wait: Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let waiting = async |session: Session| {
+        let detached = session.detach();
+        let waited = detached.get::<u64>("n").await;
+        format!("{waited:?} {:?}", session.get::<u64>("n"))
+    };
+    let app = base()
+        .route("/waiting", get(waiting).layer(mode::exclusive()))
+        .layer(bench(limits).wadi);
+    let mut browser = Browser::new(&app);
+    browser.get("/count").await;
+    let answer = browser.get("/waiting").await;
+    assert_eq!(answer.text, "Err(Busy) Ok(Some(1))");
+}
+
+#[tokio::test]
 async fn exclusive_mode_waits_only_so_long() {
     let limits = Limits {
         lock_wait: Duration::from_millis(30),
