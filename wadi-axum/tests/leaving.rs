@@ -1,5 +1,7 @@
 //! A node that leaves: unready first, still serving, then closed, within its time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod client;
 mod serving;
 
@@ -192,6 +194,45 @@ async fn a_body_that_never_comes_does_not_hold_its_connection() {
     let read = tokio::time::timeout(Duration::from_secs(10), read).await;
     read.expect("the node closed it").ok();
     assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+}
+
+const LARGE: usize = 20_000_000;
+
+fn large() -> Router {
+    Router::new().route("/large", get(async || vec![7_u8; LARGE]))
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_everything() {
+    let node = serve(plain().keep_alive(Duration::from_millis(100)), large()).await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+    read.expect("the node closed it").unwrap();
+    assert!(answer.len() > LARGE, "{}", answer.len());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_over_http2_gets_everything() {
+    let node = serve(plain().keep_alive(Duration::from_millis(100)), large()).await;
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/large", node.address))
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let whole = http_body_util::BodyExt::collect(answer.into_body()).await;
+    assert_eq!(whole.unwrap().to_bytes().len(), LARGE);
 }
 
 /// Switches protocols, and says goodbye when the node leaves and the test lets it.

@@ -71,7 +71,7 @@ pub(crate) async fn drive<I, S, A, B>(
         tokio::select! {
             () = async {
                 lifecycle.reached(Phase::Leaving).await;
-                flights.http2.notified().await;
+                flights.http2().await;
             } => {}
             () = lifecycle.reached(Phase::Closing) => {}
         }
@@ -92,8 +92,8 @@ pub(crate) async fn drive<I, S, A, B>(
                 said_goodbye = true;
                 connection.as_mut().graceful_shutdown();
             }
-            // Whoever does not go after a goodbye is cut off; a tunnel is in use beside requests.
-            () = silent, if !said_goodbye || !flights.has_tunnel() => {
+            // Whoever does not go after a goodbye is cut off.
+            () = silent, if !said_goodbye || flights.may_be_cut() => {
                 if said_goodbye {
                     return;
                 }

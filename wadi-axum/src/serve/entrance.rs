@@ -49,9 +49,7 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let flight = Some(self.flights.begin());
-        if version == Version::HTTP_2 {
-            self.flights.http2.notify_one();
-        }
+        self.flights.over(version);
         let tunnel = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
             .then(|| Arc::clone(&self.flights));
         let mut request = impatient(request, self.patience);

@@ -1,12 +1,19 @@
 //! Which requests of one connection are in flight: from their head to their response's last byte.
+//!
+//! A body may have ended long before its last bytes are taken by the client, so each part of it
+//! counts by itself until it is written.
 
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Buf;
 use pin_project_lite::pin_project;
 use tokio::sync::{Notify, watch};
 
@@ -14,8 +21,8 @@ use tokio::sync::{Notify, watch};
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     in_flight: watch::Sender<usize>,
-    /// A request came over HTTP/2; how to say goodbye differs.
-    pub(super) http2: Notify,
+    http2: Notify,
+    is_http1: AtomicBool,
     /// An HTTP/2 stream was given to the application, to be used in both directions: it is no
     /// request any more, and lasts as long as the application likes.
     tunnel: AtomicBool,
@@ -28,8 +35,25 @@ impl Flights {
         Flight(Arc::clone(self))
     }
 
-    pub(super) fn has_tunnel(&self) -> bool {
-        self.tunnel.load(Relaxed)
+    /// A request came over this version.
+    pub(super) fn over(&self, version: Version) {
+        if version == Version::HTTP_2 {
+            self.http2.notify_one();
+        } else {
+            self.is_http1.store(true, Relaxed);
+        }
+    }
+
+    /// Resolves when a request came over HTTP/2; how to say goodbye differs.
+    pub(super) async fn http2(&self) {
+        self.http2.notified().await;
+    }
+
+    /// Whether silence after a goodbye means that the client does not want to go. Over HTTP/1.1
+    /// there may be bytes that it has not taken yet, and hyper lets go by itself after them; a
+    /// tunnel is in use beside requests.
+    pub(super) fn may_be_cut(&self) -> bool {
+        !self.is_http1.load(Relaxed) && !self.tunnel.load(Relaxed)
     }
 
     pub(super) fn opens_tunnel(&self) {
@@ -79,15 +103,53 @@ impl<B> InFlight<B> {
     }
 }
 
+/// A part of a response's body, in flight until it is written.
+#[derive(Debug)]
+pub(crate) struct Part<D> {
+    data: D,
+    _flight: Flight,
+}
+
+impl<D: Buf> Buf for Part<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(into)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.data.copy_to_bytes(len)
+    }
+}
+
 impl<B: Body> Body for InFlight<B> {
-    type Data = B::Data;
+    type Data = Part<B::Data>;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(context)
+    ) -> Poll<Option<Result<Frame<Part<B::Data>>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|data| Part {
+                    data,
+                    _flight: this.flight.0.begin(),
+                })
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
