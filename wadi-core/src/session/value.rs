@@ -116,16 +116,19 @@ pub(super) fn charge<T: Storable>(value: &T) -> Result<usize, EncodeFault> {
 struct Counted(usize);
 
 impl io::Write for Counted {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
     }
 
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0 += bytes.len();
         Ok(())
     }
 
+    #[inline]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
