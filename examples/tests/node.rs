@@ -24,7 +24,11 @@ struct Answer {
 
 impl Node {
     fn start(flags: &[&str]) -> Self {
-        let mut process = command()
+        Self::start_from(command(), flags)
+    }
+
+    fn start_from(mut command: Command, flags: &[&str]) -> Self {
+        let mut process = command
             .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(flags)
             .stdout(Stdio::piped())
@@ -83,10 +87,20 @@ impl Drop for Node {
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     command.env_remove("RUST_LOG");
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"WADI_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
 fn ask(address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
+    ask_as(&address.to_string(), address, line, cookie, body)
+}
+
+/// Asks `address` for what is called `host`.
+fn ask_as(host: &str, address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("it accepts");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -95,7 +109,7 @@ fn ask(address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
     let kind = "application/x-www-form-urlencoded";
     write!(
         stream,
-        "{line} HTTP/1.1\r\nHost: n\r\nConnection: close\r\nCookie: {cookie}\r\n\
+        "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nCookie: {cookie}\r\n\
          Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .expect("it reads");
@@ -175,9 +189,14 @@ fn every_endpoint_answers() {
     );
 
     for path in ["GET /healthz", "GET /readyz"] {
-        assert_eq!(node.ask(path, "", "").status, 200);
+        let answer = node.ask(path, "", "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-wadi"), Some("local; node=n7; hops=0"));
         assert_eq!(ask(node.admin, path, "", "").status, 200);
     }
+    let nowhere = node.ask("GET /nowhere", "", "");
+    assert_eq!(nowhere.status, 404);
+    assert_eq!(nowhere.header("x-wadi"), Some("local; node=n7; hops=0"));
 }
 
 #[test]
@@ -221,15 +240,27 @@ fn a_websocket_counts_in_the_session_until_it_ends() {
 #[test]
 fn administration_tells_what_is_there_on_its_own_listener() {
     let node = Node::start(&[]);
-    let cluster = |sessions: &str| {
+    let cluster = |live: usize| {
         let answer = ask(node.admin, "GET /wadi/cluster", "", "");
-        assert!(answer.body.contains(sessions), "{}", answer.body);
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
         let json: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
-        assert_eq!(json["members"][0]["buckets"], 4096);
+        let expected = serde_json::json!({
+            "node": "n1",
+            "incarnation": json["incarnation"].as_u64().expect("a number"),
+            "version": json["version"].as_u64().expect("a number"),
+            "generation": 0,
+            "coordinator": "n1",
+            "members": [{"node": "n1", "cluster": null, "buckets": 4096, "state": "ready"}],
+            "sessions": {"live": live, "frozen": 0, "disc": 0, "replicas": 0},
+            "displaced": 0,
+            "migrations": {"in": 0, "out": 0},
+            "evacuation": null,
+        });
+        assert_eq!(json, expected);
     };
-    cluster(r#""sessions":{"live":0,"frozen":0}"#);
+    cluster(0);
     let cookie = node.ask("POST /counter", "", "").cookie();
-    cluster(r#""sessions":{"live":1,"frozen":0}"#);
+    cluster(1);
     let (_, id) = cookie.split_once('=').expect("a pair");
 
     let page = ask(node.admin, "GET /wadi/", "", "");
@@ -244,6 +275,10 @@ fn administration_tells_what_is_there_on_its_own_listener() {
     assert!(!format!("{}{}", page.body, metrics.body).contains(id));
     for path in ["GET /metrics", "GET /wadi/", "GET /wadi/cluster"] {
         assert_eq!(node.ask(path, "", "").status, 404, "not where clients are");
+        // A page of elsewhere whose name was made to mean this address.
+        let rebound = ask_as("evil.example", node.admin, path, "", "");
+        assert_eq!(rebound.status, 421);
+        assert!(!rebound.body.contains("4096"), "{}", rebound.body);
     }
 }
 
@@ -296,6 +331,22 @@ fn a_signal_makes_it_leave_and_a_second_one_stops_it() {
         BootClock.now().since(began) < Duration::from_secs(10),
         "{said}"
     );
+}
+
+#[test]
+fn variables_are_honoured_and_unknown_ones_refused() {
+    let mut quiet = command();
+    quiet.env("WADI_X_WADI", "false");
+    let node = Node::start_from(quiet, &[]);
+    assert_eq!(node.ask("GET /healthz", "", "").header("x-wadi"), None);
+
+    let output = command()
+        .env("WADI_IDLE_TIMEOUTS", "45m")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("WADI_IDLE_TIMEOUTS is no option"), "{said}");
 }
 
 #[test]

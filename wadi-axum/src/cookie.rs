@@ -36,6 +36,9 @@ pub enum CookieError {
     /// The name is not one that browsers take.
     #[error("a cookie's name is 1 to 64 letters, digits, `-`, `_` or `.`")]
     Name,
+    /// The name begins with `__Host-` or `__Secure-`, which say how a cookie is set.
+    #[error("leave the prefix out of the cookie's name: a secure one has `__Host-` added")]
+    Prefix,
 }
 
 /// How the session cookie is named and marked.
@@ -46,6 +49,7 @@ pub enum CookieError {
 pub struct Cookie {
     name: String,
     attributes: String,
+    plain: bool,
 }
 
 impl Cookie {
@@ -53,9 +57,13 @@ impl Cookie {
     ///
     /// # Errors
     ///
-    /// [`CookieError::Name`].
+    /// [`CookieError`].
     pub fn secure(name: &str, same_site: SameSite) -> Result<Self, CookieError> {
-        Self::new(format!("__Host-{}", checked(name)?), "; Secure", same_site)
+        Ok(Self::new(
+            format!("__Host-{}", checked(name)?),
+            false,
+            same_site,
+        ))
     }
 
     /// For plain http, on one's own machine: without `Secure`, and so under a name of its own,
@@ -63,21 +71,27 @@ impl Cookie {
     ///
     /// # Errors
     ///
-    /// [`CookieError::Name`].
+    /// [`CookieError`].
     pub fn plain(name: &str, same_site: SameSite) -> Result<Self, CookieError> {
-        Self::new(format!("{}-plain", checked(name)?), "", same_site)
+        Ok(Self::new(
+            format!("{}-plain", checked(name)?),
+            true,
+            same_site,
+        ))
     }
 
-    fn new(name: String, secure: &str, same_site: SameSite) -> Result<Self, CookieError> {
+    fn new(name: String, plain: bool, same_site: SameSite) -> Self {
+        let secure = if plain { "" } else { "; Secure" };
         let same_site = match same_site {
             SameSite::Strict => "Strict",
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         };
-        Ok(Self {
+        Self {
             name,
             attributes: format!("; Path=/{secure}; HttpOnly; SameSite={same_site}"),
-        })
+            plain,
+        }
     }
 
     /// Its full name.
@@ -88,8 +102,8 @@ impl Cookie {
 
     /// Whether it is the variant for plain http.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
-        !self.name.starts_with("__Host-")
+    pub const fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Calls `found` with each well-formed id in the request's cookies, until it says `true` or
@@ -133,10 +147,13 @@ impl Cookie {
         (value, after)
     }
 
-    /// The header that sets it.
+    /// The header that sets it. A part of a second counts as a whole one.
     #[must_use]
     pub fn set(&self, text: &IdText, max_age: Duration) -> HeaderValue {
-        self.header(text.expose(), max_age.as_secs())
+        let whole = max_age
+            .as_secs()
+            .saturating_add(u64::from(max_age.subsec_nanos() > 0));
+        self.header(text.expose(), whole)
     }
 
     /// The header that removes it.
@@ -158,11 +175,14 @@ impl Cookie {
 
 fn checked(name: &str) -> Result<&str, CookieError> {
     let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(taken) {
-        Ok(name)
-    } else {
-        Err(CookieError::Name)
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(taken) {
+        return Err(CookieError::Name);
     }
+    let lower = name.to_ascii_lowercase();
+    if lower.starts_with("__host-") || lower.starts_with("__secure-") {
+        return Err(CookieError::Prefix);
+    }
+    Ok(name)
 }
 
 impl Default for Cookie {
@@ -241,5 +261,18 @@ mod tests {
         for name in ["", "a b", "a;b", "a=b", "é", &"x".repeat(65)] {
             assert_eq!(Cookie::plain(name, SameSite::Lax), Err(CookieError::Name));
         }
+        for name in ["__Host-x", "__host-", "__SECURE-x"] {
+            assert_eq!(Cookie::plain(name, SameSite::Lax), Err(CookieError::Prefix));
+            assert_eq!(
+                Cookie::secure(name, SameSite::Lax),
+                Err(CookieError::Prefix)
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_second_counts_as_a_whole_one() {
+        let header = Cookie::default().set(&text(1), Duration::from_millis(900));
+        assert!(header.to_str().unwrap().ends_with("; Max-Age=1"));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use wadi_core::session::{Limits, Sessions};
+use wadi_core::session::{Limits, Sessions, Swept};
 
 use crate::lifecycle::{Lifecycle, Phase};
 
@@ -29,11 +29,30 @@ async fn sweep(sessions: &Weak<Sessions>) -> Option<Duration> {
         // Held for one batch only, so that the sessions can go while this task waits.
         let sessions: Arc<Sessions> = sessions.upgrade()?;
         let swept = sessions.sweep(sessions.now(), BATCH);
+        tell(&swept);
         if swept.round_done {
             return Some(pause(sessions.limits()));
         }
         drop(sessions);
         tokio::task::yield_now().await;
+    }
+}
+
+/// Says what keeps sessions from freezing: their types, and never a value.
+fn tell(swept: &Swept) {
+    if let Some((type_name, reason)) = swept.last_unencodable {
+        tracing::warn!(
+            sessions = swept.unencodable,
+            type_name,
+            reason,
+            "sessions stay live, because a value in them cannot be encoded"
+        );
+    }
+    if swept.panicked > 0 {
+        tracing::warn!(
+            sessions = swept.panicked,
+            "a value's own `Drop` panicked when its session was swept"
+        );
     }
 }
 

@@ -13,10 +13,11 @@ use wadi_core::session::{SessionError, Visit};
 
 use crate::commit::commit;
 use crate::rejection::unavailable;
+use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
 
-type Wait = Pin<Box<dyn Future<Output = Result<Visit, SessionError>> + Send>>;
+pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Visit, SessionError>> + Send>>;
 
 /// Ends the visit when the request ends without a response head.
 pub(crate) struct InFlight(Option<Arc<Visit>>);
@@ -71,7 +72,9 @@ pin_project! {
             ready: Option<Box<(S, Request<ReqBody>)>>,
             shared: Arc<Shared>,
         },
-        Refused,
+        Refused {
+            shared: Arc<Shared>,
+        },
     }
 }
 
@@ -109,8 +112,8 @@ where
         Self { step }
     }
 
-    pub(crate) const fn refused() -> Self {
-        let step = Step::Refused;
+    pub(crate) const fn refused(shared: Arc<Shared>) -> Self {
+        let step = Step::Refused { shared };
         Self { step }
     }
 }
@@ -157,9 +160,15 @@ where
                             shared: Arc::clone(shared),
                         }
                     }
-                    Err(_) => Step::Refused,
+                    Err(_) => Step::Refused {
+                        shared: Arc::clone(shared),
+                    },
                 },
-                StepNow::Refused => return Poll::Ready(Ok(unavailable())),
+                StepNow::Refused { shared } => {
+                    let mut response = unavailable::<ResBody>();
+                    shared.node.served.tell(response.headers_mut(), How::Local);
+                    return Poll::Ready(Ok(response));
+                }
             };
             step.set(next);
         }

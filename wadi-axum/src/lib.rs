@@ -44,6 +44,8 @@ mod lifecycle;
 pub mod mode;
 mod node;
 mod rejection;
+#[cfg(feature = "axum")]
+mod seldom;
 #[cfg(feature = "serve")]
 mod serve;
 mod served;

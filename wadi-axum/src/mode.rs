@@ -1,7 +1,8 @@
 //! How a route uses its session: shared (as it comes), exclusive, read-only, or not at all.
 //!
-//! Small layers for single routes, under a [`WadiLayer`](crate::WadiLayer); they do nothing where
-//! there is no session.
+//! Small layers for single routes or whole routers, on either side of a
+//! [`WadiLayer`](crate::WadiLayer): under it they find the request's session, and outside it they
+//! leave word for it. They do nothing where there is no such layer.
 
 use std::fmt;
 use std::future::Future;
@@ -18,9 +19,24 @@ use wadi_core::session::SessionError;
 use crate::rejection::unavailable;
 use crate::session::Session;
 
-/// On a request outside the layer: no session is wanted.
-#[derive(Clone, Copy)]
-pub(crate) struct Bypassed;
+/// On a request that has not come to the session layer yet: what it is to do with the session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) exclusive: bool,
+    pub(crate) read_only: bool,
+    pub(crate) bypass: bool,
+}
+
+impl Wanted {
+    fn and(mut self, mode: Mode) -> Self {
+        match mode {
+            Mode::Exclusive => self.exclusive = true,
+            Mode::ReadOnly => self.read_only = true,
+            Mode::Bypass => self.bypass = true,
+        }
+        self
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -33,6 +49,9 @@ enum Mode {
 ///
 /// The request gives up its share and takes the session alone. When others hold it for longer
 /// than `lock_wait`, the answer is 503 with Retry-After.
+///
+/// A handle from [`Session::detach`](crate::Session::detach) has to wait for its own request as for
+/// any other: use the session itself in the handler, and the handle once the head has gone out.
 #[must_use]
 pub const fn exclusive() -> ModeLayer {
     ModeLayer(Mode::Exclusive)
@@ -87,9 +106,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let session = request.extensions().get::<Session>();
-        match (self.mode, session) {
-            (Mode::Exclusive, Some(session)) if !session.visit().try_alone() => {
+        let Some(session) = request.extensions().get::<Session>() else {
+            let wanted = request.extensions().get::<Wanted>();
+            let wanted = wanted.copied().unwrap_or_default().and(self.mode);
+            request.extensions_mut().insert(wanted);
+            let inner = self.inner.call(request);
+            let step = Step::Inner { inner };
+            return ModeFuture { step };
+        };
+        match self.mode {
+            Mode::Exclusive if !session.visit().try_alone() => {
                 let visit = Arc::clone(session.visit());
                 let wait = Box::pin(async move { visit.alone().await });
                 let clone = self.inner.clone();
@@ -98,14 +124,11 @@ where
                 let step = Step::Waiting { wait, ready };
                 return ModeFuture { step };
             }
-            (Mode::Exclusive, _) | (Mode::ReadOnly, None) => {}
-            (Mode::ReadOnly, Some(session)) => session.visit().make_read_only(),
-            (Mode::Bypass, Some(session)) => {
+            Mode::Exclusive => {}
+            Mode::ReadOnly => session.visit().make_read_only(),
+            Mode::Bypass => {
                 session.visit().bypass();
                 request.extensions_mut().remove::<Session>();
-            }
-            (Mode::Bypass, None) => {
-                request.extensions_mut().insert(Bypassed);
             }
         }
         let inner = self.inner.call(request);

@@ -4,17 +4,20 @@ use wadi_core::session::Limits;
 
 use crate::config::WadiConfig;
 use crate::lifecycle::Lifecycle;
+use crate::served::Served;
 
 /// A node, as its layer carries it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: WadiConfig,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) served: Served,
 }
 
 impl Node {
     pub(crate) fn new(config: WadiConfig) -> Self {
         Self {
+            served: Served::by(&config.name(), config.x_wadi()),
             config,
             lifecycle: Lifecycle::new(),
         }

@@ -3,26 +3,40 @@
 //! It is off unless configured, because it tells outsiders the node's name. It holds no id.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wadi_core::session::{Origin, Visit};
-
-use crate::node::Node;
 
 const X_WADI: HeaderName = HeaderName::from_static("x-wadi");
 
-/// What `x-wadi` is going to say. Found out before the visit ends, which forgets it.
-pub(crate) fn before_commit(visit: &Visit, node: &Node) -> Option<HeaderValue> {
-    node.config.x_wadi().then(|| {
-        let created = visit.origin() != Origin::Existing && visit.id().is_some();
-        let how = if created { "created" } else { "local" };
-        let name = node.config.name();
-        HeaderValue::try_from(format!("{how}; node={name}; hops=0"))
-            .expect("a checked name and fixed words")
-    })
+/// How a request was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Here, with a session that was here, or with none.
+    Local,
+    /// Here, and it created its session.
+    Created,
 }
 
-/// Says it, where it is to be said.
-pub(crate) fn tell(headers: &mut HeaderMap, said: Option<HeaderValue>) {
-    if let Some(said) = said {
-        headers.insert(X_WADI, said);
+/// What a node's responses say of it, each way written out once; nothing where that is off.
+#[derive(Clone, Debug)]
+pub(crate) struct Served(Option<[HeaderValue; 2]>);
+
+impl Served {
+    /// For a node of this name, which was checked.
+    pub(crate) fn by(name: &str, said: bool) -> Self {
+        Self(said.then(|| {
+            ["local", "created"].map(|how| {
+                HeaderValue::try_from(format!("{how}; node={name}; hops=0"))
+                    .expect("a checked name and fixed words")
+            })
+        }))
+    }
+
+    /// Says how, unless something closer to the session has said it.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, how: How) {
+        if let Some([local, created]) = &self.0 {
+            headers.entry(X_WADI).or_insert_with(|| match how {
+                How::Local => local.clone(),
+                How::Created => created.clone(),
+            });
+        }
     }
 }

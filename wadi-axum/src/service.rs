@@ -10,8 +10,8 @@ use http::{Request, Response};
 use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
-use crate::future::WadiFuture;
-use crate::mode::Bypassed;
+use crate::future::{WadiFuture, Wait};
+use crate::mode::Wanted;
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -69,6 +69,18 @@ impl Shared {
     }
 }
 
+impl<S: Clone> WadiService<S> {
+    /// The service that was made ready goes with the request; its clone stays.
+    fn waiting<B>(&mut self, wait: Wait, request: Request<B>) -> WadiFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        WadiFuture::waiting(wait, ready, request, Arc::clone(&self.shared))
+    }
+}
+
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WadiService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
@@ -83,18 +95,27 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if request.extensions().get::<Bypassed>().is_some() {
+        let wanted = request.extensions().get::<Wanted>().copied();
+        let wanted = wanted.unwrap_or_default();
+        if wanted.bypass {
             return WadiFuture::passing(self.inner.call(request));
         }
         if !self.shared.is_open() {
             self.shared.tell_not_started();
-            return WadiFuture::refused();
+            return WadiFuture::refused(Arc::clone(&self.shared));
         }
         if !self.shared.sessions.may_act() {
-            return WadiFuture::refused();
+            return WadiFuture::refused(Arc::clone(&self.shared));
         }
         match self.shared.locate(&request) {
             Located::At(visit) => {
+                if wanted.read_only {
+                    visit.make_read_only();
+                }
+                if wanted.exclusive && !visit.try_alone() {
+                    let wait = Box::pin(async move { visit.alone().await.map(|()| visit) });
+                    return self.waiting(wait, request);
+                }
                 let session = Session::new(Arc::new(visit));
                 let visit = Arc::clone(session.visit());
                 request.extensions_mut().insert(session);
@@ -102,12 +123,18 @@ where
                 WadiFuture::serving(inner, visit, Arc::clone(&self.shared))
             }
             Located::Busy(presented, held) => {
-                // The service that was made ready goes with the request; its clone stays.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
                 let sessions = Arc::clone(&self.shared.sessions);
-                let wait = Box::pin(async move { sessions.wait(&presented, held).await });
-                WadiFuture::waiting(wait, ready, request, Arc::clone(&self.shared))
+                let wait = Box::pin(async move {
+                    let visit = sessions.wait(&presented, held).await?;
+                    if wanted.read_only {
+                        visit.make_read_only();
+                    }
+                    if wanted.exclusive && !visit.try_alone() {
+                        visit.alone().await?;
+                    }
+                    Ok(visit)
+                });
+                self.waiting(wait, request)
             }
         }
     }

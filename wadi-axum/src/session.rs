@@ -11,7 +11,8 @@ use wadi_core::session::{
 ///
 /// Requests of one client that overlap share it. Every operation is atomic, and what it wrote
 /// stands when it returns, whatever becomes of the response. Values that are written are kept as
-/// they are; they are encoded only when the session is frozen or leaves this node.
+/// they are, measured by a walk that keeps no byte; they are encoded only when the session is frozen
+/// or leaves this node.
 ///
 /// It belongs to the request until the response head goes out. For streams, sockets and tasks,
 /// [`detach`](Session::detach) it in the handler.
@@ -159,8 +160,11 @@ impl Session {
         self.visit.flush().await
     }
 
-    /// Gives the session a new id; the old one is dead at once. Do this at every login, so that an
-    /// id that was known before it is worth nothing after it.
+    /// Gives the session a new id; the old one is dead at once, also for other requests in flight
+    /// that came with it ([`SessionError::Ended`]). Do this at every login, before the user is
+    /// written, so that an id that was known before the login is worth nothing after it.
+    ///
+    /// Does nothing where there is no session yet: the first write gives it an id of its own.
     ///
     /// # Errors
     ///
@@ -183,7 +187,8 @@ impl Session {
     }
 
     /// A handle that uses the session for a moment at a time, also after the response head: for
-    /// streams, sockets and tasks.
+    /// streams, sockets and tasks. On an [`exclusive`](crate::mode::exclusive) route it has to wait
+    /// until the head has gone out, so the handler itself must not wait for it.
     #[must_use]
     pub fn detach(&self) -> DetachedSession {
         self.visit.detach()

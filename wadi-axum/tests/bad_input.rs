@@ -291,6 +291,42 @@ async fn too_many_sessions_is_a_clear_refusal() {
 }
 
 #[tokio::test]
+async fn a_session_over_its_budget_is_413_and_was_never_created() {
+    let grow = async |session: Session, body: String| -> Result<(), SessionFailure> {
+        session.update("text", |text: &mut String| text.push_str(&body))?;
+        Ok(())
+    };
+    let routes = Router::new().route("/text", post(grow));
+    let node = serve(plain().max_session_bytes(300_usize).x_wadi(true), routes).await;
+    let browser = Browser::new(node.address);
+    let refused = browser.send(Method::POST, "/text", "x".repeat(400)).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(refused.headers["x-wadi"], "local; node=node; hops=0");
+    assert!(node.wadi.sessions().map().is_empty());
+    let taken = browser.send(Method::POST, "/text", "x".repeat(200)).await;
+    assert_eq!(taken.headers["x-wadi"], "created; node=node; hops=0");
+    let refused = browser.send(Method::POST, "/text", "x".repeat(200)).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn every_response_says_how_it_was_served_where_that_is_on() {
+    let node = node(plain().x_wadi(true)).await;
+    let browser = Browser::new(node.address);
+    for path in ["/counter", "/healthz", "/nowhere"] {
+        let answer = browser.get(path).await;
+        assert_eq!(
+            answer.headers["x-wadi"], "local; node=node; hops=0",
+            "{path}"
+        );
+    }
+    node.wadi.close();
+    let refused = browser.get("/counter").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers["x-wadi"], "local; node=node; hops=0");
+}
+
+#[tokio::test]
 async fn the_cookie_is_safe_by_default() {
     let routes = Router::new().route("/counter", post(increment));
     let node = serve(plain().cookie(CookieMode::Secure), routes).await;

@@ -76,6 +76,12 @@ fn what_does_not_fit_is_refused_by_name() {
                 .leave_timeout(Duration::from_secs(1)),
             "deregister_delay",
         ),
+        (
+            new()
+                .deregister_delay(Duration::from_secs(9))
+                .leave_timeout(Duration::from_secs(9)),
+            "deregister_delay is 9s and leave_timeout is 9s",
+        ),
         (new().deregister_delay(Duration::MAX), "deregister_delay"),
         (new().max_session_bytes(255_usize), "max_session_bytes"),
         (new().max_session_bytes(usize::MAX), "max_session_bytes"),
@@ -118,6 +124,9 @@ fn bad_files_are_refused_with_the_reason() {
         (r#"{"idle_timeout": "soon"}"#, "number of seconds"),
         (r#"{"idle_timeout": 1e300}"#, "number of seconds"),
         (r#"{"idle_timeout": []}"#, "invalid type"),
+        (r#"{"name": null}"#, "invalid type"),
+        (r#"{"max_sessions": 1.5}"#, "whole number"),
+        (r#"{"name": "a", "name": "b"}"#, "given twice"),
         (
             r#"{"idle_timeout": 60, "freeze_after": 61}"#,
             "freeze_after is 61s",
@@ -129,6 +138,8 @@ fn bad_files_are_refused_with_the_reason() {
     ] {
         let error = serde_json::from_str::<WadiConfig>(text).unwrap_err();
         assert!(error.to_string().contains(reason), "{text}: {error}");
+        let option = text.split('"').nth(1).expect("an option");
+        assert!(error.to_string().contains(option), "{text}: {error}");
     }
 }
 

@@ -1,19 +1,23 @@
 //! A node that leaves: unready first, still serving, then closed, within its time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod client;
 mod serving;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Query};
-use axum::routing::get;
+use axum::routing::{get, post};
 use client::Browser;
 use http::StatusCode;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, UPGRADE};
 use serving::{plain, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use wadi_core::clock::{BootClock, Clock};
 
 async fn slow(Query(time): Query<Vec<(String, u64)>>) -> &'static str {
@@ -153,4 +157,133 @@ async fn over_http2_requests_are_finished_and_the_connection_is_given_up_early()
     let gone = BootClock.now().since(asked);
     assert!(gone < delay, "it said goodbye only after {gone:?}");
     (&mut node.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_request_in_flight_is_closed() {
+    let config = plain().keep_alive(Duration::from_millis(200));
+    let node = serve(config, routes()).await;
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/slow?ms=600", node.address))
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    // A request that takes longer than that keeps it.
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    drop(answer);
+    let closed = tokio::time::timeout(Duration::from_secs(10), connection).await;
+    closed.expect("the node closed it").unwrap().ok();
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_does_not_hold_its_connection() {
+    let routes = Router::new().route("/body", post(async |_: bytes::Bytes| "read"));
+    let config = plain().keep_alive(Duration::from_millis(200));
+    let node = serve(config, routes).await;
+    let mut stalled = TcpStream::connect(node.address).await.unwrap();
+    let request = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na";
+    stalled.write_all(request).await.unwrap();
+    let mut rest = Vec::new();
+    let read = stalled.read_to_end(&mut rest);
+    let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+    read.expect("the node closed it").ok();
+    assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+}
+
+const LARGE: usize = 20_000_000;
+
+fn large() -> Router {
+    Router::new().route("/large", get(async || vec![7_u8; LARGE]))
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_everything() {
+    let node = serve(plain().keep_alive(Duration::from_millis(100)), large()).await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+    read.expect("the node closed it").unwrap();
+    assert!(answer.len() > LARGE, "{}", answer.len());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_over_http2_gets_everything() {
+    let node = serve(plain().keep_alive(Duration::from_millis(100)), large()).await;
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/large", node.address))
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let whole = http_body_util::BodyExt::collect(answer.into_body()).await;
+    assert_eq!(whole.unwrap().to_bytes().len(), LARGE);
+}
+
+/// Switches protocols, and says goodbye when the node leaves and the test lets it.
+fn switching(let_go: Arc<Notify>) -> Router {
+    let switch = async move |mut request: axum::extract::Request| {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut io = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
+            let_go.notified().await;
+            io.write_all(b"goodbye").await.unwrap();
+        });
+        let headers = [(CONNECTION, "upgrade"), (UPGRADE, "test")];
+        (StatusCode::SWITCHING_PROTOCOLS, headers)
+    };
+    Router::new().route("/switch", get(switch))
+}
+
+async fn switched(node: &serving::Serving) -> TcpStream {
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let request =
+        b"GET /switch HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    stream
+}
+
+#[tokio::test]
+async fn leaving_waits_for_upgraded_connections() {
+    let let_go = Arc::new(Notify::new());
+    let mut node = serve(plain(), switching(Arc::clone(&let_go))).await;
+    let mut stream = switched(&node).await;
+    node.wadi.leave();
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut node.served).await;
+    assert!(waited.is_err(), "it left while a connection was open");
+    let_go.notify_one();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"goodbye");
+    (&mut node.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_holds_leaving_up_only_so_long() {
+    let config = plain().leave_timeout(Duration::from_millis(300));
+    let mut node = serve(config, switching(Arc::default())).await;
+    let _stream = switched(&node).await;
+    node.wadi.leave();
+    let left = tokio::time::timeout(Duration::from_secs(10), &mut node.served).await;
+    left.expect("it left").unwrap().unwrap();
 }

@@ -268,6 +268,35 @@ async fn after_the_head_only_a_detached_handle_works() {
 }
 
 #[tokio::test]
+async fn a_detached_handle_outlives_a_request_that_hung_up() {
+    type Kept = Arc<parking_lot::Mutex<Option<DetachedSession>>>;
+    let hang = async |State(kept): State<Kept>, session: Session| {
+        session.insert("written", 1_u8).unwrap();
+        *kept.lock() = Some(session.detach());
+        std::future::pending::<()>().await;
+    };
+    let kept = Kept::default();
+    let app = Router::new()
+        .route("/hang", get(hang))
+        .with_state(Arc::clone(&kept))
+        .merge(base())
+        .layer(WadiLayer::in_memory());
+    let hang_up = async |browser: &Browser| {
+        let hung = tokio::time::timeout(Duration::from_millis(10), browser.peek("/hang")).await;
+        assert!(hung.is_err());
+        kept.lock().take().unwrap()
+    };
+    let mut browser = Browser::new(&app);
+    browser.get("/count").await;
+    let detached = hang_up(&browser).await;
+    assert_eq!(detached.get::<u64>("n").await, Ok(Some(1)));
+    // A session that the request created is nobody's.
+    let detached = hang_up(&Browser::new(&app)).await;
+    let read = detached.get::<u64>("n").await;
+    assert_eq!(read, Err(SessionError::Absent));
+}
+
+#[tokio::test]
 async fn a_first_write_after_the_head_is_an_error() {
     type Kept = Arc<parking_lot::Mutex<Option<DetachedSession>>>;
     let keep = async |State(kept): State<Kept>, session: Session| {
@@ -315,6 +344,26 @@ async fn exclusive_requests_come_one_at_a_time() {
     }
     assert_eq!(inside.1.load(SeqCst), 1);
     assert_eq!(browser.get("/n").await.text, "Ok(Some(33))");
+}
+
+#[tokio::test]
+async fn a_handle_waits_for_its_own_exclusive_request_as_for_any_other() {
+    let limits = Limits {
+        lock_wait: Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let waiting = async |session: Session| {
+        let detached = session.detach();
+        let waited = detached.get::<u64>("n").await;
+        format!("{waited:?} {:?}", session.get::<u64>("n"))
+    };
+    let app = base()
+        .route("/waiting", get(waiting).layer(mode::exclusive()))
+        .layer(bench(limits).wadi);
+    let mut browser = Browser::new(&app);
+    browser.get("/count").await;
+    let answer = browser.get("/waiting").await;
+    assert_eq!(answer.text, "Err(Busy) Ok(Some(1))");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use wadi_axum::{Expiry, Limits, Session, SessionError, WadiLayer, mode};
 
 use browser::{Bench, Browser, bench};
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 fn app(wadi: &WadiLayer) -> Router {
     let count = async |session: Session| {
         let n = session.update("n", |n: &mut u64| {
@@ -55,6 +57,28 @@ fn app(wadi: &WadiLayer) -> Router {
             }),
         )
         .route(
+            "/long",
+            get(async |s: Session| {
+                s.set_expiry(Expiry::OnInactivity(Duration::from_secs(7200)))
+                    .unwrap();
+            }),
+        )
+        .route(
+            "/remember",
+            get(async |s: Session| {
+                s.cycle_id().await.unwrap();
+                s.set_expiry(Expiry::After(30 * DAY)).unwrap();
+            }),
+        )
+        .route(
+            "/default",
+            get(async |s: Session| s.set_expiry(Expiry::Default).unwrap()),
+        )
+        .route(
+            "/hang",
+            get(async |_: Session| std::future::pending::<()>().await),
+        )
+        .route(
             "/large",
             get(async |s: Session| format!("{:?}", s.insert("large", "x".repeat(100 * 1024)))),
         )
@@ -80,7 +104,7 @@ async fn a_cookie_is_sent_again_only_when_due() {
     let first = browser.get("/count").await;
     let set = first.headers["set-cookie"].to_str().unwrap();
     assert!(
-        set.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=1800"),
+        set.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=2040"),
         "{set}"
     );
     clock.advance(Duration::from_secs(179));
@@ -161,10 +185,101 @@ async fn an_expiry_of_its_own() {
         answer.headers["set-cookie"]
             .to_str()
             .unwrap()
-            .ends_with("Max-Age=5")
+            .ends_with("Max-Age=66")
     );
     clock.advance(Duration::from_secs(6));
     assert_eq!(browser.get("/read").await.text, "Expired Ok(None)");
+}
+
+#[tokio::test]
+async fn an_expiry_that_the_program_set_is_not_shortened() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    browser.get("/count").await;
+    browser.get("/long").await;
+    clock.advance(Duration::from_secs(601));
+    assert_eq!(browser.get("/read").await.text, "Existing Ok(Some(1))");
+    // Also where the cookie that was sent with it has not come back yet.
+    browser.get("/remember").await;
+    clock.advance(DAY * 20);
+    assert_eq!(browser.get("/read").await.text, "Existing Ok(Some(1))");
+    clock.advance(DAY * 10);
+    assert_eq!(browser.get("/read").await.text, "Expired Ok(None)");
+}
+
+#[tokio::test]
+async fn a_cookie_that_comes_back_with_an_expiry_has_come_back() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    browser.get("/count").await;
+    browser.get("/default").await;
+    clock.advance(Duration::from_secs(601));
+    assert_eq!(browser.get("/read").await.text, "Existing Ok(Some(1))");
+}
+
+#[tokio::test]
+async fn the_default_expiry_restores_both_limits_of_the_node() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    for path in ["/count", "/remember", "/read", "/default", "/read"] {
+        browser.get(path).await;
+    }
+    for _ in 0..57 {
+        clock.advance(Duration::from_secs(1500));
+        assert_eq!(browser.get("/read").await.text, "Existing Ok(Some(1))");
+    }
+    clock.advance(Duration::from_secs(900));
+    assert_eq!(browser.get("/read").await.text, "Expired Ok(None)");
+}
+
+#[tokio::test]
+async fn a_request_that_hung_up_counts_for_the_idle_time() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    browser.get("/count").await;
+    browser.get("/read").await;
+    clock.advance(Duration::from_secs(1790));
+    let hung = tokio::time::timeout(Duration::from_millis(10), browser.peek("/hang")).await;
+    assert!(hung.is_err());
+    clock.advance(Duration::from_secs(20));
+    assert_eq!(browser.get("/read").await.text, "Existing Ok(Some(1))");
+}
+
+#[tokio::test]
+async fn destroyed_is_destroyed_however_old() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    browser.get("/count").await;
+    browser.get("/remember").await;
+    clock.advance(DAY * 3);
+    let old = browser.clone();
+    browser.get("/logout").await;
+    assert_eq!(old.peek("/read").await.text, "Destroyed Ok(None)");
+}
+
+#[tokio::test]
+async fn a_cookie_lives_longer_than_its_session_may_be_idle() {
+    let Bench { wadi, clock, .. } = bench(Limits::default());
+    let mut browser = Browser::new(&app(&wadi));
+    let set = browser.get("/count").await.headers["set-cookie"].clone();
+    let (_, seconds) = set.to_str().unwrap().rsplit_once("Max-Age=").unwrap();
+    clock.advance(Duration::from_secs(179));
+    assert!(
+        !browser
+            .get("/read")
+            .await
+            .headers
+            .contains_key("set-cookie")
+    );
+    assert!(seconds.parse::<u64>().unwrap() > 179 + 1800);
+    // And no longer than the session lives at all.
+    let limits = Limits {
+        absolute: Duration::from_secs(1800),
+        ..Limits::default()
+    };
+    let answer = Browser::new(&app(&bench(limits).wadi)).get("/count").await;
+    let set = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert!(set.ends_with("Max-Age=1800"), "{set}");
 }
 
 #[tokio::test]
@@ -219,6 +334,31 @@ async fn over_budget_is_a_clear_error_and_creates_nothing() {
 }
 
 #[tokio::test]
+async fn a_value_counts_with_what_its_encoding_takes() {
+    const LONG: &str = include_str!("session.rs");
+    let limits = Limits {
+        max_session_bytes: 1000,
+        ..Limits::default()
+    };
+    let wadi = bench(limits).wadi;
+    let app = Router::new()
+        .route(
+            "/static",
+            get(async |s: Session| format!("{:?}", s.insert("s", LONG))),
+        )
+        .route(
+            "/copy",
+            get(async |s: Session| format!("{:?}", s.insert("c", [("name", LONG)]))),
+        )
+        .layer(wadi.clone());
+    for path in ["/static", "/copy"] {
+        let answer = Browser::new(&app).get(path).await;
+        assert!(answer.text.starts_with("Err(TooLarge"), "{}", answer.text);
+    }
+    assert!(wadi.sessions().map().is_empty());
+}
+
+#[tokio::test]
 async fn modes() {
     let Bench { wadi, clock, .. } = bench(Limits::default());
     let mut browser = Browser::new(&app(&wadi));
@@ -233,6 +373,19 @@ async fn modes() {
     assert!(!answer.headers.contains_key("set-cookie"));
     clock.advance(Duration::from_secs(101));
     assert_eq!(browser.get("/read").await.text, "Expired Ok(None)");
+}
+
+#[tokio::test]
+async fn modes_outside_the_session_layer_hold_too() {
+    let write = async |s: Session| format!("{:?}", s.insert("n", 1_u8));
+    let wadi = WadiLayer::in_memory();
+    let app = Router::new()
+        .route("/write", get(write))
+        .layer(wadi.clone())
+        .layer(mode::exclusive())
+        .layer(mode::read_only());
+    assert_eq!(Browser::new(&app).get("/write").await.text, "Err(ReadOnly)");
+    assert!(wadi.sessions().map().is_empty());
 }
 
 #[tokio::test]

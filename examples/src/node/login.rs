@@ -28,9 +28,10 @@ pub(super) async fn login(
     session: Session,
     Form(login): Form<Login>,
 ) -> Result<Json<Me>, SessionFailure> {
-    session.insert(KEY, login.user.clone())?;
-    // Whoever planted or saw the id of before the login gains nothing by it.
+    // First of all: whoever planted or saw the id of before the login is shut out by this, also with
+    // a request in flight, and so never meets what is written after it.
     session.cycle_id().await?;
+    session.insert(KEY, login.user.clone())?;
     Ok(Json(Me {
         user: Some(login.user),
         node: shared.node,

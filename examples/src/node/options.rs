@@ -1,11 +1,14 @@
 //! The reference node's command line and environment.
 //!
-//! Every flag is honoured by one node; options without a flag can still be set as `WADI_…`.
+//! Every flag is honoured by one node; options without a flag can still be set as `WADI_…`. A variable
+//! of that kind that is no option is a mistake, and refused.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use wadi_axum::config::{
     ConfigError, CookieMode, WadiConfig, WadiConfigBuilder, duration_from_text, keys_from_file,
 };
@@ -73,6 +76,16 @@ pub struct Options {
     /// How many sessions the node holds at most [default: 10000000]
     #[arg(long, value_name = "N", env = "WADI_MAX_SESSIONS")]
     pub max_sessions: Option<usize>,
+
+    /// Whether every response says in `x-wadi` how it was served.
+    #[arg(
+        long,
+        value_name = "true|false",
+        env = "WADI_X_WADI",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub x_wadi: bool,
 }
 
 impl Options {
@@ -83,10 +96,12 @@ impl Options {
     /// A [`ConfigError`] that says what to mend.
     pub fn config(&self) -> Result<WadiConfig, ConfigError> {
         type Builder = WadiConfigBuilder;
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        refuse_unknown(names)?;
         let builder = Builder::from_env()?
             .name(self.name.as_str())
             .cookie(self.cookie)
-            .x_wadi(true);
+            .x_wadi(self.x_wadi);
         let builder = with(builder, Builder::idle_timeout, self.idle_timeout);
         let builder = with(builder, Builder::absolute_lifetime, self.absolute_lifetime);
         let builder = with(builder, Builder::deregister_delay, self.deregister_delay);
@@ -96,6 +111,26 @@ impl Options {
         let keys = self.cluster_key.as_ref().map(keys_from_file).transpose()?;
         with(builder, Builder::cluster_key, keys).build()
     }
+}
+
+/// Refuses variables that look like options and are none: they are spelt wrong, or of a version that
+/// knows more.
+fn refuse_unknown(names: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    let command = Options::command();
+    let of_flags = command.get_arguments().filter_map(clap::Arg::get_env);
+    let mut known: Vec<OsString> = of_flags.map(Into::into).collect();
+    known.extend(WadiConfigBuilder::variables().map(Into::into));
+    for name in names {
+        if name.starts_with("WADI_") && !known.contains(&OsString::from(&name)) {
+            let why = "is no option: mend its name or unset it (what Kubernetes adds for a service \
+                       called wadi is left out with `enableServiceLinks: false`)";
+            return Err(ConfigError::Environment {
+                name,
+                why: why.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn with<T>(

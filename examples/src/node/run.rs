@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use wadi_axum::config::ConfigError;
 use wadi_axum::{ServeError, WadiLayer};
+use wadi_core::authority::{Charter, Solo};
+use wadi_core::clock::{BootClock, Clock};
+use wadi_core::member::NodeName;
 
 use super::{Options, admin, app, metrics};
 
@@ -14,6 +17,7 @@ use super::{Options, admin, app, metrics};
 #[derive(Debug)]
 pub struct Node {
     wadi: WadiLayer,
+    authority: Solo,
     http: TcpListener,
     admin: TcpListener,
 }
@@ -53,7 +57,13 @@ impl Node {
     /// [`RunError::Config`] or [`RunError::Listen`].
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
+        let charter = Charter {
+            buckets: config.buckets(),
+            ..Charter::default()
+        };
+        let name = NodeName::new(config.name());
         Ok(Self {
+            authority: Solo::found(charter, 0, name, BootClock.now()),
             wadi: WadiLayer::new(config),
             http: listen("--http", options.http).await?,
             admin: listen("--admin", options.admin).await?,
@@ -87,10 +97,18 @@ impl Node {
         metrics::recorder();
         let addresses = self.addresses();
         let app = app::app(&self.wadi);
-        let admin = axum::serve(self.admin, admin::app(&self.wadi)).into_future();
+        let admin = admin::app(&self.wadi, self.authority);
+        let admin = axum::serve(self.admin, admin).into_future();
         let ready = async {
             self.wadi.started().await;
             if let Ok(Addresses { http, admin }) = addresses {
+                if !admin.ip().is_loopback() {
+                    tracing::warn!(
+                        %admin,
+                        "administration can be asked from other machines, by anybody: keep that \
+                         address from clients, or use --admin 127.0.0.1:8081"
+                    );
+                }
                 tracing::info!(node = %self.wadi.config().name(), %http, %admin, "ready");
             }
             metrics::upkeep().await;

@@ -35,12 +35,18 @@ impl WadiConfigBuilder {
         })
     }
 
+    /// The names of the variables that are read, such as `WADI_IDLE_TIMEOUT`: for programs that
+    /// want to refuse others.
+    pub fn variables() -> impl Iterator<Item = String> {
+        Self::NAMES.iter().map(|option| variable_of(option))
+    }
+
     fn from_variables(
         variable: impl Fn(&str) -> Result<Option<String>, String>,
     ) -> Result<Self, ConfigError> {
         let mut builder = Self::default();
         for option in Self::NAMES {
-            let name = format!("{PREFIX}{}", option.to_ascii_uppercase());
+            let name = variable_of(option);
             variable(&name)
                 .and_then(|value| match value {
                     Some(value) => builder.set(option, Scalar::Text(value)),
@@ -50,6 +56,10 @@ impl WadiConfigBuilder {
         }
         Ok(builder)
     }
+}
+
+fn variable_of(option: &str) -> String {
+    format!("{PREFIX}{}", option.to_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod error;
 mod key_file;
 mod options;
 mod relations;
+mod serde;
 mod value;
 
 pub use error::ConfigError;

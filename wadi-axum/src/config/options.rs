@@ -9,7 +9,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::session::{ClusterKey, Keyring, Limits};
 
 use super::error::ConfigError;
-use super::value::{self, CookieMode, OptionValue, Scalar};
+use super::value::{CookieMode, OptionValue, Scalar};
 use crate::cookie::SameSite;
 
 macro_rules! options {
@@ -29,12 +29,10 @@ macro_rules! options {
         /// A configuration in the making. What is not set has its default.
         ///
         /// In a serde format the options have the names of the methods here. Durations are numbers
-        /// of seconds, or texts such as `"30m"` or `"1h 30m"`. An unknown name is an error.
-        #[derive(Clone, Debug, Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct WadiConfigBuilder {
-            $(#[serde(deserialize_with = "value::given")] $name: Option<$kind>,)*
-        }
+        /// of seconds, or texts such as `"30m"` or `"1h 30m"`. An unknown name is an error, and
+        /// every error names the option.
+        #[derive(Clone, Debug, Default)]
+        pub struct WadiConfigBuilder { $($name: Option<$kind>,)* }
 
         impl WadiConfigBuilder {
             $($(#[doc = $doc])* #[must_use] pub fn $name(mut self, $name: impl Into<$kind>) -> Self {
@@ -51,6 +49,14 @@ macro_rules! options {
 
             /// Every option's name.
             pub(super) const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
+
+            /// Whether the option called `name` was set.
+            pub(super) fn has(&self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name.is_some(),)*
+                    _ => false,
+                }
+            }
 
             /// Sets the option called `name`, one of [`Self::NAMES`].
             pub(super) fn set(&mut self, name: &str, to: Scalar) -> Result<(), String> {
@@ -165,6 +171,9 @@ options! {
         .max(deregister_delay.saturating_add(Duration::from_secs(20)));
 
     /// How long `serve` keeps a connection on which no request comes.
+    ///
+    /// It is also how long a client may leave a request's body, which the handler waits for, without
+    /// a further byte; the body then ends with an error.
     ///
     /// Default 75 seconds. Longer than your balancer keeps idle connections to its servers (often
     /// 60 seconds), or it will now and then send a request into a connection that just closed.

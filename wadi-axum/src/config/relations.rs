@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::options::{WadiConfig, WadiConfigBuilder};
 use super::value::CookieMode;
-use crate::cookie::{Cookie, SameSite};
+use crate::cookie::{Cookie, CookieError, SameSite};
 
 /// Long enough for anybody, and far from what a clock can hold.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
@@ -77,7 +77,7 @@ fn times(config: &WadiConfig) -> Result<(), ConfigError> {
         ("idle_timeout", config.idle_timeout()),
         "sessions would end before they freeze; lower the first",
     )?;
-    in_order(
+    below(
         ("deregister_delay", config.deregister_delay()),
         ("leave_timeout", config.leave_timeout()),
         "no time would be left to finish requests; lower the first or raise the second",
@@ -109,19 +109,12 @@ fn names(config: &WadiConfig) -> Result<(), ConfigError> {
         "use 1 to 63 letters, digits, `-`, `_` or `.`",
     )?;
     let cookie = config.cookie_name();
-    require(
-        Cookie::plain(&cookie, config.same_site()).is_ok(),
-        "cookie_name",
-        &cookie,
-        "use 1 to 64 letters, digits, `-`, `_` or `.`",
-    )?;
-    let lower = cookie.to_ascii_lowercase();
-    require(
-        !lower.starts_with("__host-") && !lower.starts_with("__secure-"),
-        "cookie_name",
-        &cookie,
-        "leave the prefix out; it is added where cookie is secure",
-    )
+    let mend = match Cookie::plain(&cookie, config.same_site()) {
+        Ok(_) => return Ok(()),
+        Err(CookieError::Name) => "use 1 to 64 letters, digits, `-`, `_` or `.`",
+        Err(CookieError::Prefix) => "leave the prefix out; it is added where cookie is secure",
+    };
+    require(false, "cookie_name", &cookie, mend)
 }
 
 fn require(
@@ -143,11 +136,23 @@ fn require(
 }
 
 fn in_order(
+    shorter: (&'static str, Duration),
+    longer: (&'static str, Duration),
+    mend: &'static str,
+) -> Result<(), ConfigError> {
+    if shorter.1 == longer.1 {
+        Ok(())
+    } else {
+        below(shorter, longer, mend)
+    }
+}
+
+fn below(
     (shorter, shorter_is): (&'static str, Duration),
     (longer, longer_is): (&'static str, Duration),
     mend: &'static str,
 ) -> Result<(), ConfigError> {
-    if shorter_is <= longer_is {
+    if shorter_is < longer_is {
         Ok(())
     } else {
         Err(ConfigError::Order {

@@ -33,16 +33,6 @@ pub(super) trait OptionValue: Sized {
     fn from_scalar(scalar: Scalar) -> Result<Self, String>;
 }
 
-/// For serde: the value of an option that stands in the input.
-pub(super) fn given<'de, D, T>(input: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: OptionValue,
-{
-    let scalar = Scalar::deserialize(input)?;
-    T::from_scalar(scalar).map(Some).map_err(D::Error::custom)
-}
-
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         struct Any;

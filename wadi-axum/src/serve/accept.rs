@@ -3,16 +3,18 @@
 use std::error::Error;
 use std::time::Duration;
 
+use axum::body::Body as RequestBody;
 use axum::serve::Listener;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::node::Node;
 
 use super::connection;
+use super::counted::Counted;
 use super::leave::{Departure, leave_when_asked};
 use super::signal::Signals;
 
@@ -33,25 +35,26 @@ pub(crate) struct Listening {
 pub(crate) async fn serve<L, S, B>(
     listener: L,
     app: S,
-    lifecycle: &Lifecycle,
+    node: &Node,
     mut signals: Signals,
     times: Listening,
 ) where
     L: Listener,
     L::Addr: Clone + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let lifecycle = &node.lifecycle;
     let _close = CloseOnDrop(lifecycle);
     let connections = TaskTracker::new();
 
     let (departure, ()) = tokio::join!(
         leave_when_asked(lifecycle, &mut signals, times.deregister_delay),
-        accept(listener, app, lifecycle, &connections, times.keep_alive),
+        accept(listener, app, node, &connections, times.keep_alive),
     );
     connections.close();
 
@@ -60,7 +63,7 @@ pub(crate) async fn serve<L, S, B>(
         Departure::InGoodOrder => tokio::select! {
             () = connections.wait() => false,
             () = tokio::time::sleep(times.drain) => true,
-            _ = signals.next() => true,
+            () = signals.again() => true,
         },
     };
     if cut_short && !connections.is_empty() {
@@ -85,31 +88,32 @@ impl Drop for CloseOnDrop<'_> {
 async fn accept<L, S, B>(
     mut listener: L,
     app: S,
-    lifecycle: &Lifecycle,
+    node: &Node,
     connections: &TaskTracker,
     keep_alive: Duration,
 ) where
     L: Listener,
     L::Addr: Clone + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut closing = std::pin::pin!(lifecycle.reached(Phase::Closing));
+    let mut closing = std::pin::pin!(node.lifecycle.reached(Phase::Closing));
     loop {
         let (io, peer) = tokio::select! {
             biased;
             () = closing.as_mut() => return,
             accepted = listener.accept() => accepted,
         };
-        connections.spawn(connection::drive(
-            io,
+        tokio::spawn(connection::drive(
+            Counted::new(io, connections),
             peer,
             app.clone(),
-            lifecycle.clone(),
+            node.lifecycle.clone(),
+            node.served.clone(),
             keep_alive,
         ));
     }

@@ -1,33 +1,29 @@
 //! What every request passes on its way into the application given to `serve`.
 //!
-//! It adds the peer's address and, while the node leaves, asks the client not to reuse the
-//! connection. It never looks at sessions.
+//! It adds the peer's address, counts what is in flight and, while the node leaves, asks the client
+//! not to reuse the connection. It never looks at sessions.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::served::{How, Served};
 
-/// What a connection's requests tell the task that drives the connection.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// A first request came; the connection is not one that only holds a place.
-    pub(crate) any: Notify,
-    /// A request came over HTTP/2; how to say goodbye differs.
-    pub(crate) http2: Notify,
-}
+use super::flight::{Flight, Flights, InFlight};
+use super::request_body::impatient;
 
 /// The application, as one connection sees it.
 #[derive(Debug)]
@@ -35,31 +31,38 @@ pub(crate) struct Entrance<S, A> {
     pub(crate) app: S,
     pub(crate) peer: A,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) served: Served,
+    pub(crate) flights: Arc<Flights>,
+    /// How long a client may keep the application waiting for its request's body.
+    pub(crate) patience: Duration,
 }
 
 impl<S, A, B> hyper::service::Service<Request<Incoming>> for Entrance<S, A>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
     A: Clone + Send + Sync + 'static,
 {
-    type Response = Response<B>;
+    type Response = Response<InFlight<B>>;
     type Error = S::Error;
     type Future = Entering<S>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
-        self.seen.any.notify_one();
-        if version == Version::HTTP_2 {
-            self.seen.http2.notify_one();
-        }
+        let flight = Some(self.flights.begin());
+        self.flights.over(version);
+        let tunnel = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
+            .then(|| Arc::clone(&self.flights));
+        let mut request = impatient(request, self.patience);
         request
             .extensions_mut()
             .insert(ConnectInfo(self.peer.clone()));
         Entering {
             inner: self.app.clone().oneshot(request),
+            flight,
+            tunnel,
             version,
             lifecycle: self.lifecycle.clone(),
+            served: self.served.clone(),
         }
     }
 }
@@ -68,20 +71,25 @@ pin_project! {
     /// The application at work on one request.
     pub(crate) struct Entering<S>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<Body>>,
     {
         #[pin]
-        inner: Oneshot<S, Request<Incoming>>,
+        inner: Oneshot<S, Request<Body>>,
+        // Goes on with the response's body.
+        flight: Option<Flight>,
+        // Where this request asks for a stream of its own.
+        tunnel: Option<Arc<Flights>>,
         version: Version,
         lifecycle: Lifecycle,
+        served: Served,
     }
 }
 
 impl<S, B> Future for Entering<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>>,
 {
-    type Output = Result<Response<B>, S::Error>;
+    type Output = Result<Response<InFlight<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -96,6 +104,16 @@ where
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(response))
+        this.served.tell(response.headers_mut(), How::Local);
+        if let Some(flights) = this.tunnel.take()
+            && response.status().is_success()
+        {
+            flights.opens_tunnel();
+        }
+        let flight = this
+            .flight
+            .take()
+            .expect("a future is not polled after it is ready");
+        Poll::Ready(Ok(response.map(|body| InFlight::new(body, flight))))
     }
 }

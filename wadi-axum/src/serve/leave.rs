@@ -13,12 +13,13 @@ use super::signal::Signals;
 pub(crate) enum Departure {
     /// Balancers had the whole delay.
     InGoodOrder,
-    /// A second signal cut it short: stop at once.
+    /// Another signal cut it short: stop at once.
     AtOnce,
 }
 
 /// Waits for a signal or for somebody to call `leave`; then turns readiness, waits
-/// `deregister_delay`, and moves on to [`Phase::Closing`].
+/// `deregister_delay`, and moves on to [`Phase::Closing`]. The first signal asks, also where the
+/// application asked before it; the next one insists.
 pub(crate) async fn leave_when_asked(
     lifecycle: &Lifecycle,
     signals: &mut Signals,
@@ -37,7 +38,7 @@ pub(crate) async fn leave_when_asked(
     let departure = tokio::select! {
         () = tokio::time::sleep(deregister_delay) => Departure::InGoodOrder,
         () = lifecycle.reached(Phase::Closing) => Departure::InGoodOrder,
-        _ = signals.next() => Departure::AtOnce,
+        () = signals.again() => Departure::AtOnce,
     };
     lifecycle.advance(Phase::Closing);
     departure

@@ -4,9 +4,12 @@
 
 mod accept;
 mod connection;
+mod counted;
 mod entrance;
+mod flight;
 mod leave;
 mod on_layer;
+mod request_body;
 mod signal;
 
 pub use on_layer::ServeError;

@@ -7,10 +7,10 @@ use std::future::Future;
 use std::io;
 
 use axum::Router;
+use axum::body::Body as RequestBody;
 use axum::serve::Listener;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::start::StartError;
@@ -38,8 +38,12 @@ impl WadiLayer {
     ///
     /// Leaving: readiness turns 503 and clients are asked to close idle connections, while
     /// everything is still served for `deregister_delay`; then the listener closes; then requests
-    /// in flight are finished, until `leave_timeout` has passed since the signal. A second signal
-    /// stops at once. `app` finds its peer's address as `ConnectInfo`.
+    /// in flight are finished and upgraded connections (WebSockets) wait to be let go, until
+    /// `leave_timeout` has passed since the signal. A second signal stops at once.
+    ///
+    /// `app` finds its peer's address as `ConnectInfo`. A connection without a request in flight
+    /// ends after `keep_alive`; so does the body of a request whose client sends no more of it
+    /// while `app` waits for it, with an error.
     ///
     /// `app` is any tower service; an axum `Router` with its state is one. Its readiness is waited
     /// for per request, so a service that is never ready stalls only that request.
@@ -55,7 +59,7 @@ impl WadiLayer {
     where
         L: Listener,
         L::Addr: Clone + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         S::Future: Send,
         B: Body + Send + 'static,
@@ -70,7 +74,7 @@ impl WadiLayer {
             deregister_delay: config.deregister_delay(),
             drain: config.leave_timeout() - config.deregister_delay(),
         };
-        serve(listener, app, &self.node().lifecycle, signals, times).await;
+        serve(listener, app, self.node(), signals, times).await;
         self.close();
         Ok(())
     }

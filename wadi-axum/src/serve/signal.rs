@@ -12,6 +12,8 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    /// How many came.
+    came: usize,
 }
 
 impl Signals {
@@ -22,18 +24,40 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            came: 0,
         })
     }
 
     /// Starts listening.
     #[cfg(not(unix))]
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {})
+        Ok(Self { came: 0 })
     }
 
     /// The next signal's name. Safe to drop at any await: no signal is lost.
-    #[cfg(unix)]
     pub(crate) async fn next(&mut self) -> &'static str {
+        let name = self.receive().await;
+        self.came += 1;
+        name
+    }
+
+    /// Resolves with a signal that is not the first of all: somebody insists. Safe to drop at any
+    /// await.
+    pub(crate) async fn again(&mut self) {
+        loop {
+            let name = self.next().await;
+            if self.came > 1 {
+                return;
+            }
+            tracing::info!(
+                asked_by = name,
+                "leaving already; another signal stops at once"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    async fn receive(&mut self) -> &'static str {
         tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
             Some(()) = self.interrupt.recv() => "SIGINT",
@@ -41,9 +65,8 @@ impl Signals {
         }
     }
 
-    /// The next Ctrl-C.
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) -> &'static str {
+    async fn receive(&mut self) -> &'static str {
         match tokio::signal::ctrl_c().await {
             Ok(()) => "Ctrl-C",
             Err(_) => std::future::pending().await,

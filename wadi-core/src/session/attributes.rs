@@ -14,7 +14,7 @@ use super::value::{self, Attribute, EncodeFault, Storable, Value};
 /// The attributes of one session.
 pub(super) struct Attributes {
     form: Form,
-    /// What they count against the budget: keys, and values as charged or as encoded.
+    /// What they count against the budget: keys, and encoded values.
     charged: u32,
 }
 
@@ -68,6 +68,13 @@ pub(super) struct Displaced<T>(
 
 /// What was dropped from the session as a whole, to be dropped outside the lock.
 pub(super) struct Emptied(#[allow(dead_code, reason = "it is kept only to be dropped later")] Form);
+
+/// A value that was not let in, to be dropped outside the lock.
+pub(super) struct Refused<T> {
+    pub(super) error: SessionError,
+    #[allow(dead_code, reason = "it is kept only to be dropped later")]
+    value: T,
+}
 
 /// A value on its way in, its cost known.
 pub(super) struct Prepared<T> {
@@ -192,15 +199,19 @@ impl Attributes {
             }
             Cell::Written(value) => {
                 let mut bytes = Vec::new();
-                nested::run(|| value.encode(&mut bytes))
+                nested::run(|| value::encode(&**value, &mut bytes))
                     .map_err(|fault| unencodable(key, fault))?;
                 return decode(key, &bytes).map(|value| Some(Found::Own(value)));
             }
             Cell::Read(both) => (&both.0, Some(&both.1)),
             Cell::Encoded(encoded) => (encoded, None),
         };
-        if let Some(value) = cached.filter(|value| value::as_type::<T>(value).is_some()) {
-            return Ok(Some(Found::Shared(Arc::clone(value))));
+        if let Some(value) = cached {
+            if value::as_type::<T>(value).is_some() {
+                return Ok(Some(Found::Shared(Arc::clone(value))));
+            }
+            // The first type that was read stays: nothing is dropped here, under the lock.
+            return decode(key, encoded.bytes()).map(|value| Some(Found::Own(value)));
         }
         let value: Arc<dyn Value> = Arc::new(decode::<T>(key, encoded.bytes())?);
         let encoded = encoded.clone();
@@ -214,17 +225,19 @@ impl Attributes {
         key: &str,
         prepared: Prepared<T>,
         limit: usize,
-    ) -> Result<Displaced<T>, SessionError> {
+    ) -> Result<Displaced<T>, Refused<T>> {
         let found = self.find(key);
         let before = found.map_or(0, |at| key.len() + self.slots()[at].charge as usize);
         let after = key.len() + prepared.charge as usize;
         let charged = self.charged as usize - before + after;
+        let Prepared { value, charge } = prepared;
         // What does not grow the session is let in, also where the budget was lowered meanwhile.
-        if after > before {
-            within(charged, limit)?;
+        if after > before
+            && let Err(error) = within(charged, limit)
+        {
+            return Err(Refused { error, value });
         }
         self.charged = charged as u32;
-        let Prepared { value, charge } = prepared;
         match found {
             Ok(at) => {
                 let slot = &mut self.slots()[at];
@@ -275,7 +288,6 @@ impl Attributes {
             Form::Frozen(bytes) => return Ok(Arc::clone(bytes)),
             Form::Live(slots) => slots,
         };
-        // The charge of a live value need not be its encoded size; one growth is no harm.
         let mut freezing = Freezing::new(slots.len(), self.charged as usize + 6 * slots.len() + 6);
         let mut bytes = Vec::new();
         for slot in slots {
@@ -284,7 +296,7 @@ impl Attributes {
                 Cell::Read(both) => both.0.bytes(),
                 Cell::Written(value) => {
                     bytes.clear();
-                    nested::run(|| value.encode(&mut bytes))
+                    nested::run(|| value::encode(&**value, &mut bytes))
                         .map_err(|fault| unencodable(&slot.key, fault))?;
                     &bytes
                 }
@@ -331,7 +343,7 @@ mod tests {
 
     fn put<T: Storable>(attributes: &mut Attributes, key: &str, value: T) {
         let prepared = Prepared::new(key, value).unwrap();
-        attributes.insert(key, prepared, LIMIT).unwrap();
+        assert!(attributes.insert(key, prepared, LIMIT).is_ok());
     }
 
     fn read<T: Attribute>(
@@ -426,7 +438,8 @@ mod tests {
         let mut attributes = Attributes::new();
         put(&mut attributes, "a", "x".repeat(6000));
         let prepared = Prepared::new("b", "y".repeat(6000)).unwrap();
-        let refused = attributes.insert("b", prepared, LIMIT).map(drop);
+        let refused = attributes.insert("b", prepared, LIMIT);
+        let refused = refused.map(drop).map_err(|refused| refused.error);
         assert!(
             matches!(refused, Err(SessionError::TooLarge { .. })),
             "{refused:?}"
@@ -455,7 +468,7 @@ mod tests {
             value: Stubborn,
             charge: 0,
         };
-        attributes.insert("s", prepared, LIMIT).unwrap();
+        assert!(attributes.insert("s", prepared, LIMIT).is_ok());
         let refused = attributes.freeze().map(drop).unwrap_err();
         assert!(
             matches!(refused, SessionError::Unencodable { .. }),

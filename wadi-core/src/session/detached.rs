@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::attributes::Prepared;
 use super::error::SessionError;
 use super::held::{Guard, Held};
-use super::sessions::{Look, Sessions};
+use super::known::Known;
+use super::limits::Limits;
+use super::sessions::Look;
 use super::value::{Attribute, Storable};
 use super::visit::Visit;
 
@@ -49,7 +51,8 @@ impl DetachedSession {
     /// Gives the place in the queue up; nothing has changed.
     pub async fn attach(&self) -> Result<Attachment, SessionError> {
         let sessions = self.visit.sessions();
-        let (held, id) = self.visit.target()?;
+        let held = self.visit.target()?;
+        let id = self.visit.known().get().ok_or(SessionError::Absent)?;
         if !sessions.may_act() {
             return Err(SessionError::Lapsed);
         }
@@ -60,14 +63,10 @@ impl DetachedSession {
             Look::NotHere(_) => return Err(SessionError::Ended),
         };
         // Somebody else's renewal shuts this handle out, like every other holder of the old id.
-        if held.id() != id {
-            return Err(SessionError::Ended);
-        }
-        sessions.touch(&held);
+        held.touch(self.visit.known(), sessions.limits(), sessions.now())?;
         Ok(Attachment {
-            sessions: Arc::clone(sessions),
+            visit: Arc::clone(&self.visit),
             guard,
-            read_only: self.visit.is_read_only(),
         })
     }
 
@@ -120,9 +119,8 @@ impl fmt::Debug for DetachedSession {
 
 /// A share in a session, beyond its request. While it lives, the session cannot move.
 pub struct Attachment {
-    sessions: Arc<Sessions>,
+    visit: Arc<Visit>,
     guard: Guard,
-    read_only: bool,
 }
 
 impl Attachment {
@@ -130,24 +128,29 @@ impl Attachment {
     /// means that whether it stands is unknown.
     fn leased<R>(
         &self,
-        operation: impl FnOnce(&Held) -> Result<R, SessionError>,
+        operation: impl FnOnce(&Held, &Known) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        if !self.sessions.may_act() {
+        let sessions = self.visit.sessions();
+        if !sessions.may_act() {
             return Err(SessionError::Lapsed);
         }
-        let result = operation(self.guard.session())?;
-        if self.sessions.may_act() {
+        let result = operation(self.guard.session(), self.visit.known())?;
+        if sessions.may_act() {
             Ok(result)
         } else {
             Err(SessionError::Lapsed)
         }
     }
 
+    fn limits(&self) -> &Limits {
+        self.visit.sessions().limits()
+    }
+
     fn write<R>(
         &self,
-        operation: impl FnOnce(&Held) -> Result<R, SessionError>,
+        operation: impl FnOnce(&Held, &Known) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        if self.read_only {
+        if self.visit.is_read_only() {
             return Err(SessionError::ReadOnly);
         }
         self.leased(operation)
@@ -159,7 +162,7 @@ impl Attachment {
     ///
     /// [`SessionError::Undecodable`] when it is of another type; it is kept.
     pub fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        self.leased(|held| held.get(key))
+        self.leased(|held, known| held.get(known, key))
     }
 
     /// Looks at an attribute without copying it.
@@ -172,7 +175,7 @@ impl Attachment {
         key: &str,
         look: impl FnOnce(&T) -> R,
     ) -> Result<Option<R>, SessionError> {
-        self.leased(|held| held.read(key, look))
+        self.leased(|held, known| held.read(known, key, look))
     }
 
     /// Whether there is such an attribute.
@@ -181,7 +184,7 @@ impl Attachment {
     ///
     /// When the session cannot be used.
     pub fn contains(&self, key: &str) -> Result<bool, SessionError> {
-        self.leased(|held| held.contains(key))
+        self.leased(|held, known| held.contains(known, key))
     }
 
     /// The keys, in order.
@@ -200,7 +203,7 @@ impl Attachment {
     /// Any [`SessionError`] of a write.
     pub fn insert<T: Storable>(&self, key: &str, value: T) -> Result<(), SessionError> {
         let prepared = Prepared::new(key, value)?;
-        self.write(|held| held.insert(key, prepared, self.sessions.limits()))
+        self.write(|held, known| held.insert(known, key, prepared, self.limits()))
     }
 
     /// Takes an attribute out.
@@ -209,7 +212,7 @@ impl Attachment {
     ///
     /// [`SessionError::Undecodable`] when it is of another type; it is kept.
     pub fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        self.write(|held| held.remove(key))
+        self.write(|held, known| held.remove(known, key))
     }
 
     /// Takes an attribute out, whatever its type; says whether there was one.
@@ -218,7 +221,7 @@ impl Attachment {
     ///
     /// When the session cannot be written.
     pub fn discard(&self, key: &str) -> Result<bool, SessionError> {
-        self.write(|held| held.discard(key))
+        self.write(|held, known| held.discard(known, key))
     }
 
     /// Takes all attributes out; the session stays.
@@ -240,7 +243,7 @@ impl Attachment {
         key: &str,
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R, SessionError> {
-        self.write(|held| held.update(key, change, self.sessions.limits()))
+        self.write(|held, known| held.update(known, key, change, self.limits()))
     }
 }
 

@@ -20,9 +20,10 @@ pub enum SessionError {
     /// A route that is read-only wrote.
     #[error("this route is read-only, so its session takes no writes; take the mode off the route")]
     ReadOnly,
-    /// The session was destroyed or ran out while this request held it; writing cannot bring it
-    /// back.
-    #[error("the session has ended while this request was using it")]
+    /// The session was destroyed, ran out, or had its id renewed by another request while this one
+    /// held it; writing cannot bring it back. The same request, sent again, finds no session, or
+    /// the one that its client has a newer cookie for.
+    #[error("the session has ended, or its id was renewed, while this request was using it")]
     Ended,
     /// There is no session: nothing was written before the response head.
     #[error(
@@ -100,7 +101,12 @@ impl SessionError {
     pub const fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Moved | Self::Busy | Self::Lapsed | Self::TooManySessions { .. } | Self::NoBucket
+            Self::Ended
+                | Self::Moved
+                | Self::Busy
+                | Self::Lapsed
+                | Self::TooManySessions { .. }
+                | Self::NoBucket
         )
     }
 }

@@ -5,6 +5,7 @@
 //! for one operation and across no await; it makes each operation atomic.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use super::SessionId;
-use super::attributes::{Attributes, Emptied, Found, Prepared};
+use super::attributes::{Attributes, Displaced, Emptied, Found, Prepared, Refused};
 use super::error::SessionError;
+use super::known::Known;
 use super::limits::{Expiry, Lifetime, Limits};
 use super::nested;
 use super::value::{self, Attribute, Storable};
@@ -49,6 +51,36 @@ pub(super) struct Body {
     pub(super) returned: bool,
     /// Whether the last attempt to freeze it failed; a write clears it.
     pub(super) stays_live: bool,
+}
+
+/// The body of a session that somebody may use; meanwhile the values' own code on this thread may
+/// not use a session. The lock goes before the mark.
+pub(super) struct Serving<'a> {
+    body: MutexGuard<'a, Body>,
+    _mark: nested::Mark,
+}
+
+impl Deref for Serving<'_> {
+    type Target = Body;
+
+    #[inline]
+    fn deref(&self) -> &Body {
+        &self.body
+    }
+}
+
+impl DerefMut for Serving<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+}
+
+/// What is left of a session that ended, to be dropped when it is nowhere to be found: the values'
+/// own code runs then.
+pub(super) struct Remains {
+    pub(super) id: SessionId,
+    _attributes: Emptied,
 }
 
 /// Whether a session can be used.
@@ -193,35 +225,71 @@ impl Held {
         self.deadline.store(deadline, Relaxed);
     }
 
-    /// Ends it at once: whoever still shares it gets [`SessionError::Ended`]. Says whether it was
-    /// this call that did.
-    pub(super) fn end(&self) -> bool {
-        let mut body = self.body();
+    /// Ends it at once: whoever still shares it gets [`SessionError::Ended`]. `None` when it had
+    /// ended before.
+    pub(super) fn end(&self) -> Option<Remains> {
+        self.end_body(self.body())
+    }
+
+    /// Ends it for somebody who knows it.
+    pub(super) fn end_known(&self, known: &Known) -> Result<Option<Remains>, SessionError> {
+        let body = self.body();
+        if body.phase != Phase::Ended && !known.is(&body.id) {
+            return Err(SessionError::Ended);
+        }
+        Ok(self.end_body(body))
+    }
+
+    fn end_body(&self, mut body: MutexGuard<'_, Body>) -> Option<Remains> {
         if body.phase == Phase::Ended {
-            return false;
+            return None;
         }
         body.phase = Phase::Ended;
         body.revision = body.revision.next();
-        let emptied = body.attributes.clear();
         self.deadline.store(0, Relaxed);
-        drop(body);
-        drop(emptied);
-        true
+        Some(Remains {
+            id: body.id,
+            _attributes: body.attributes.clear(),
+        })
     }
 
+    /// The body, for somebody who knows the session by the id that it has now.
     #[inline]
-    fn serving(&self) -> Result<MutexGuard<'_, Body>, SessionError> {
-        nested::refuse()?;
+    pub(super) fn serving(&self, known: &Known) -> Result<Serving<'_>, SessionError> {
+        let _mark = nested::enter()?;
         let body = self.body();
         match body.phase {
-            Phase::Serving => Ok(body),
+            Phase::Serving if known.is(&body.id) => Ok(Serving { body, _mark }),
+            Phase::Serving | Phase::Ended => Err(SessionError::Ended),
             Phase::Sealed => Err(SessionError::Moved),
-            Phase::Ended => Err(SessionError::Ended),
         }
     }
 
-    pub(super) fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        let found = self.serving()?.attributes.get::<T>(key)?;
+    /// Whether somebody who knows the session so can use it.
+    pub(super) fn admits(&self, known: &Known) -> Result<(), SessionError> {
+        self.serving(known).map(drop)
+    }
+
+    /// Counts as a use of the session by somebody who knows it.
+    pub(super) fn touch(
+        &self,
+        known: &Known,
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<(), SessionError> {
+        let mut body = self.serving(known)?;
+        let id = body.id;
+        body.used(now, known.came_back(&id) == Some(true));
+        self.set_deadline(&body, limits);
+        Ok(())
+    }
+
+    pub(super) fn get<T: Attribute>(
+        &self,
+        known: &Known,
+        key: &str,
+    ) -> Result<Option<T>, SessionError> {
+        let found = self.serving(known)?.attributes.get::<T>(key)?;
         // The value's own `clone` runs outside the lock.
         Ok(found.map(|found| match found {
             Found::Shared(value) => value::as_type::<T>(&value).expect("found as a T").clone(),
@@ -231,46 +299,48 @@ impl Held {
 
     pub(super) fn read<T: Attribute, R>(
         &self,
+        known: &Known,
         key: &str,
         look: impl FnOnce(&T) -> R,
     ) -> Result<Option<R>, SessionError> {
-        let found = self.serving()?.attributes.get::<T>(key)?;
+        let found = self.serving(known)?.attributes.get::<T>(key)?;
         Ok(found.map(|found| match found {
             Found::Shared(value) => look(value::as_type::<T>(&value).expect("found as a T")),
             Found::Own(value) => look(&value),
         }))
     }
 
-    pub(super) fn contains(&self, key: &str) -> Result<bool, SessionError> {
-        Ok(self.serving()?.attributes.contains(key))
+    pub(super) fn contains(&self, known: &Known, key: &str) -> Result<bool, SessionError> {
+        Ok(self.serving(known)?.attributes.contains(key))
     }
 
-    pub(super) fn keys(&self) -> Result<Vec<String>, SessionError> {
-        Ok(self.serving()?.attributes.keys())
+    pub(super) fn keys(&self, known: &Known) -> Result<Vec<String>, SessionError> {
+        Ok(self.serving(known)?.attributes.keys())
     }
 
-    pub(super) fn len(&self) -> Result<usize, SessionError> {
-        Ok(self.serving()?.attributes.len())
+    pub(super) fn len(&self, known: &Known) -> Result<usize, SessionError> {
+        Ok(self.serving(known)?.attributes.len())
     }
 
     pub(super) fn insert<T: Storable>(
         &self,
+        known: &Known,
         key: &str,
         prepared: Prepared<T>,
         limits: &Limits,
     ) -> Result<(), SessionError> {
-        let mut body = self.serving()?;
-        let displaced = body
-            .attributes
-            .insert(key, prepared, limits.max_session_bytes)?;
-        body.commit();
+        let mut body = self.serving(known)?;
+        let inserted = body.put(key, prepared, limits);
         drop(body);
-        drop(displaced);
-        Ok(())
+        inserted.map(drop).map_err(|refused| refused.error)
     }
 
-    pub(super) fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        let mut body = self.serving()?;
+    pub(super) fn remove<T: Attribute>(
+        &self,
+        known: &Known,
+        key: &str,
+    ) -> Result<Option<T>, SessionError> {
+        let mut body = self.serving(known)?;
         let Some(found) = body.attributes.get::<T>(key)? else {
             return Ok(None);
         };
@@ -284,8 +354,8 @@ impl Held {
         }))
     }
 
-    pub(super) fn discard(&self, key: &str) -> Result<bool, SessionError> {
-        let mut body = self.serving()?;
+    pub(super) fn discard(&self, known: &Known, key: &str) -> Result<bool, SessionError> {
+        let mut body = self.serving(known)?;
         let Some(displaced) = body.attributes.discard(key) else {
             return Ok(false);
         };
@@ -295,8 +365,8 @@ impl Held {
         Ok(true)
     }
 
-    pub(super) fn clear(&self) -> Result<(), SessionError> {
-        let mut body = self.serving()?;
+    pub(super) fn clear(&self, known: &Known) -> Result<(), SessionError> {
+        let mut body = self.serving(known)?;
         let emptied = body.attributes.clear();
         body.commit();
         drop(body);
@@ -306,41 +376,37 @@ impl Held {
 
     pub(super) fn update<T: Attribute + Default, R>(
         &self,
+        known: &Known,
         key: &str,
         change: impl FnOnce(&mut T) -> R,
         limits: &Limits,
     ) -> Result<R, SessionError> {
-        let mut body = self.serving()?;
+        let mut body = self.serving(known)?;
         let found = body.attributes.get::<T>(key)?;
         // A copy is changed, so that a panic in the closure leaves the value whole; the first is
         // let go at once, so that the new value can take its place.
-        let (result, prepared) = nested::run(|| {
-            let mut value = match found {
-                Some(Found::Shared(value)) => {
-                    value::as_type::<T>(&value).expect("found as a T").clone()
-                }
-                Some(Found::Own(value)) => value,
-                None => T::default(),
-            };
-            let result = change(&mut value);
-            Prepared::new(key, value).map(|prepared| (result, prepared))
-        })?;
-        let displaced = body
-            .attributes
-            .insert(key, prepared, limits.max_session_bytes)?;
-        body.commit();
+        let mut value = match found {
+            Some(Found::Shared(value)) => {
+                value::as_type::<T>(&value).expect("found as a T").clone()
+            }
+            Some(Found::Own(value)) => value,
+            None => T::default(),
+        };
+        let result = change(&mut value);
+        let inserted = Prepared::new(key, value).map(|prepared| body.put(key, prepared, limits));
         drop(body);
-        drop(displaced);
+        inserted?.map_err(|refused| refused.error)?;
         Ok(result)
     }
 
     pub(super) fn set_expiry(
         &self,
+        known: &Known,
         expiry: Expiry,
         limits: &Limits,
         now: Moment,
     ) -> Result<(), SessionError> {
-        let mut body = self.serving()?;
+        let mut body = self.serving(known)?;
         body.lifetime = body
             .lifetime
             .changed(expiry, limits, now)
@@ -360,7 +426,7 @@ impl Held {
         limits: &Limits,
         now: Moment,
     ) -> Result<(), SessionError> {
-        let mut body = self.serving()?;
+        let mut body = self.body();
         body.lifetime = body
             .lifetime
             .changed(expiry, limits, now)
@@ -390,6 +456,25 @@ impl Body {
     fn commit(&mut self) {
         self.revision = self.revision.next();
         self.stays_live = false;
+    }
+
+    fn put<T: Storable>(
+        &mut self,
+        key: &str,
+        prepared: Prepared<T>,
+        limits: &Limits,
+    ) -> Result<Displaced<T>, Refused<T>> {
+        let displaced = self
+            .attributes
+            .insert(key, prepared, limits.max_session_bytes)?;
+        self.commit();
+        Ok(displaced)
+    }
+
+    /// Somebody asked for it, perhaps with its present cookie.
+    pub(super) fn used(&mut self, now: Moment, came_back: bool) {
+        self.touched = self.touched.max(now);
+        self.returned |= came_back;
     }
 
     /// Freezes the attributes. When one has no encoding, all stay live and are not tried again

@@ -1,19 +1,43 @@
 //! A session's id as the cluster knows it: random bits and an issue time.
 //!
 //! The keyed tag that a cookie carries beside them is checked at the edge and never travels on.
-//! An id is a secret: it is never printed.
+//! An id is a secret: it is never printed, and no format for people is given one.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::Error;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::bucket::{BucketCount, BucketId};
 
 /// The name of one session, unguessable: 128 random bits and the second in which it was issued.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// Messages between nodes carry it, so it can be serialised; but only into binary formats. JSON and
+/// whatever else people read (`Serializer::is_human_readable`) is refused it, since that is what
+/// logs are made of. Whoever has its bytes and the cluster's key has the session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct SessionId {
     random: [u8; 16],
     issued: u32,
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "SessionId")]
+        struct Binary {
+            random: [u8; 16],
+            issued: u32,
+        }
+
+        if serializer.is_human_readable() {
+            return Err(S::Error::custom(
+                "a session's id is a secret, and is not written for people to read",
+            ));
+        }
+        let Self { random, issued } = *self;
+        Binary { random, issued }.serialize(serializer)
+    }
 }
 
 impl SessionId {
@@ -52,5 +76,22 @@ impl SessionId {
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_travels_in_binary_and_is_never_written_for_people() {
+        let id = SessionId::from_parts([7; 16], 9);
+        for bytes in [rmp_serde::to_vec(&id), rmp_serde::to_vec_named(&id)] {
+            let back: SessionId = rmp_serde::from_slice(&bytes.unwrap()).unwrap();
+            assert!(back == id);
+        }
+        let mut text = rmp_serde::Serializer::new(Vec::new()).with_human_readable();
+        assert!(id.serialize(&mut text).is_err());
+        assert_eq!(format!("{id:?}"), "SessionId(…)");
     }
 }

@@ -14,15 +14,16 @@ pub struct Limits {
     /// A session ends this long after it was created, however busy. Default 24 hours.
     pub absolute: Duration,
     /// The idle limit of a session whose cookie never came back: a client that keeps no cookies
-    /// leaves one session with each request. Only ever shortens `idle`. Default 10 minutes.
+    /// leaves one session with each request. Only ever shortens `idle`, and no expiry that the
+    /// program set. Default 10 minutes.
     pub idle_unreturned: Duration,
     /// A session idle for this time is frozen: its live values are replaced by their encoding.
     /// Default 60 seconds.
     pub freeze_after: Duration,
     /// How long a request waits for a session that others hold. Default 5 seconds.
     pub lock_wait: Duration,
-    /// The most that one session's attributes may take, in encoded bytes; values that own no heap
-    /// memory count with their size in memory. At most 1 GiB. Default 1 MiB.
+    /// The most that one session's attributes may take, in encoded bytes. At most 1 GiB. Default
+    /// 1 MiB.
     pub max_session_bytes: usize,
     /// The most sessions that this node holds. Default ten million.
     pub max_sessions: usize,
@@ -49,10 +50,10 @@ impl Default for Limits {
 /// When one session ends by itself, where that differs from its node's [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiry {
-    /// As the node's limits say.
+    /// As the node's limits say, both of them: a session older than the absolute one ends at once.
     #[default]
     Default,
-    /// After this long without a request; the node's absolute limit stays.
+    /// After this long without a request; the node's absolute limit holds.
     OnInactivity(Duration),
     /// This long from now, however busy, and also when idle for all of it.
     After(Duration),
@@ -65,6 +66,8 @@ pub(super) struct Lifetime {
     pub(super) idle: Option<IdleLimit>,
     /// Its absolute end.
     pub(super) ends: Moment,
+    /// Where the node's own limit puts that end, for when nothing else is wanted any more.
+    pub(super) node_ends: Moment,
 }
 
 /// An idle limit in nanoseconds, at least one.
@@ -72,36 +75,42 @@ pub(super) type IdleLimit = std::num::NonZeroU64;
 
 impl Lifetime {
     pub(super) fn new(limits: &Limits, now: Moment) -> Self {
+        let ends = now + limits.absolute;
         Self {
             idle: None,
-            ends: now + limits.absolute,
+            ends,
+            node_ends: ends,
         }
     }
 
     /// The lifetime that `expiry` asks for; `None` when it would be none at all.
     pub(super) fn changed(self, expiry: Expiry, limits: &Limits, now: Moment) -> Option<Self> {
         match expiry {
-            Expiry::Default => Some(Self { idle: None, ..self }),
+            Expiry::Default => Some(Self {
+                idle: None,
+                ends: self.node_ends,
+                ..self
+            }),
             Expiry::OnInactivity(idle) => Some(Self {
                 idle: Some(limit(idle)?),
+                ends: self.node_ends,
                 ..self
             }),
             Expiry::After(time) => Some(Self {
                 idle: Some(limit(time.max(limits.idle))?),
                 ends: now + Duration::from_nanos(limit(time)?.get()),
+                ..self
             }),
         }
     }
 
-    /// The idle limit that holds, for a session whose cookie has come back or not.
+    /// The idle limit that holds, for a session whose cookie has come back or not. One that the
+    /// program set holds in either case.
     pub(super) fn idle(&self, limits: &Limits, returned: bool) -> Duration {
-        let idle = self
-            .idle
-            .map_or(limits.idle, |own| Duration::from_nanos(own.get()));
-        if returned {
-            idle
-        } else {
-            idle.min(limits.idle_unreturned)
+        match self.idle {
+            Some(own) => Duration::from_nanos(own.get()),
+            None if returned => limits.idle,
+            None => limits.idle.min(limits.idle_unreturned),
         }
     }
 }

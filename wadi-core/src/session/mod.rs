@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod held;
 mod id;
 mod keyring;
+mod known;
 mod limits;
 mod map;
 mod mint;

@@ -8,6 +8,16 @@ use super::error::SessionError;
 
 thread_local!(static UNDER_LOCK: Cell<bool> = const { Cell::new(false) });
 
+/// This thread is under a session's lock until it is dropped.
+pub(super) struct Mark(bool);
+
+impl Drop for Mark {
+    #[inline]
+    fn drop(&mut self) {
+        UNDER_LOCK.set(self.0);
+    }
+}
+
 /// An error when this thread runs a closure or a value's code under a session's lock.
 #[inline]
 pub(super) fn refuse() -> Result<(), SessionError> {
@@ -18,16 +28,15 @@ pub(super) fn refuse() -> Result<(), SessionError> {
     }
 }
 
+/// Marks this thread, unless it is marked already.
+#[inline]
+pub(super) fn enter() -> Result<Mark, SessionError> {
+    refuse()?;
+    Ok(Mark(UNDER_LOCK.replace(true)))
+}
+
 /// Runs `code`, which the caller did not write, under a session's lock.
 pub(super) fn run<R>(code: impl FnOnce() -> R) -> R {
-    struct Unmark(bool);
-
-    impl Drop for Unmark {
-        fn drop(&mut self) {
-            UNDER_LOCK.set(self.0);
-        }
-    }
-
-    let _unmark = Unmark(UNDER_LOCK.replace(true));
+    let _mark = Mark(UNDER_LOCK.replace(true));
     code()
 }

@@ -38,6 +38,9 @@ struct Portable {
     idle: Option<IdleLimit>,
     /// How long until its absolute end, in nanoseconds.
     left: u64,
+    /// How long until the node's own limit would end it, where that is another time.
+    #[serde(default)]
+    node_left: Option<u64>,
     /// How long since its cookie was sent, in nanoseconds; `None` before.
     cookie_age: Option<u64>,
     returned: bool,
@@ -78,6 +81,8 @@ impl Sessions {
             idle_for: nanos(now.since(body.touched)),
             idle: body.lifetime.idle,
             left: nanos(body.lifetime.ends.since(now)),
+            node_left: (body.lifetime.node_ends != body.lifetime.ends)
+                .then(|| nanos(body.lifetime.node_ends.since(now))),
             cookie_age: (body.cookie_sent != Moment::ZERO)
                 .then(|| nanos(now.since(body.cookie_sent))),
             returned: body.returned,
@@ -128,6 +133,7 @@ impl Sessions {
     ) -> Result<Arc<Held>, DecodeFault> {
         let portable: Portable =
             rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
+        let after = |nanos| now + Duration::from_nanos(nanos);
         let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
         let body = Body {
             id,
@@ -135,7 +141,8 @@ impl Sessions {
             revision,
             lifetime: Lifetime {
                 idle: portable.idle,
-                ends: now + Duration::from_nanos(portable.left),
+                ends: after(portable.left),
+                node_ends: after(portable.node_left.unwrap_or(portable.left)),
             },
             touched: ago(portable.idle_for),
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),

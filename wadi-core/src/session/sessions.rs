@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicUsize;
 use super::SessionId;
 use super::endings::{Ending, Endings};
 use super::error::SessionError;
-use super::held::{Body, Guard, Held, Phase};
+use super::held::{Body, Guard, Held, Phase, Remains};
 use super::keyring::{IdText, Keyring, PresentedId};
+use super::known::Known;
 use super::limits::Limits;
 use super::map::SessionMap;
 use super::mint::{Managed, ManagesAll, Mint};
@@ -28,6 +29,9 @@ pub struct Sessions {
     pub(super) endings: Endings,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
+    /// The frozen sessions that the present round of sweeping has met, and the last one met in all.
+    pub(super) frozen_so_far: AtomicUsize,
+    pub(super) frozen: AtomicUsize,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     gate: Arc<LeaseGate>,
@@ -85,6 +89,8 @@ impl SessionsBuilder {
             endings: Endings::new(self.limits.remembered_endings),
             limits: self.limits,
             swept_to: AtomicUsize::new(0),
+            frozen_so_far: AtomicUsize::new(0),
+            frozen: AtomicUsize::new(0),
             keyring: self.keyring,
             clock: self.clock,
             gate: self.gate,
@@ -218,10 +224,12 @@ impl Sessions {
             return Origin::New;
         };
         let age = self.clock.unix_seconds().saturating_sub(id.issued());
-        if u64::from(age) > self.limits.absolute.as_secs() {
-            return Origin::Expired;
+        let outdated = u64::from(age) > self.limits.absolute.as_secs();
+        match self.ended(&id) {
+            // Without a memory of it, its age has the word.
+            Origin::Lost if outdated => Origin::Expired,
+            origin => origin,
         }
-        self.ended(&id)
     }
 
     /// Waits for a session that was busy, at most [`Limits::lock_wait`].
@@ -288,16 +296,12 @@ impl Sessions {
         Ok((id, Tenure::new(epoch, 0)))
     }
 
-    /// Gives a session a new id; the old one is dead when this returns.
-    pub(super) fn renew(&self, held: &Arc<Held>) -> Result<SessionId, SessionError> {
+    /// Gives a session a new id, and tells it to who renewed it; the old one is dead when this
+    /// returns, and whoever knows the session by it is shut out.
+    pub(super) fn renew(&self, held: &Arc<Held>, known: &Known) -> Result<(), SessionError> {
         let (id, tenure) = self.mint()?;
         // The body's lock is held throughout, so that two renewals come one after the other.
-        let mut body = held.body();
-        match body.phase {
-            Phase::Serving => {}
-            Phase::Sealed => return Err(SessionError::Moved),
-            Phase::Ended => return Err(SessionError::Ended),
-        }
+        let mut body = held.serving(known)?;
         let old = std::mem::replace(&mut body.id, id);
         body.tenure = tenure;
         body.revision = body.revision.next();
@@ -306,31 +310,38 @@ impl Sessions {
         self.map.insert(id, Arc::clone(held));
         self.map.remove_exactly(&old, held);
         self.endings.remember(old, Ending::Destroyed);
-        Ok(id)
+        known.given(id);
+        Ok(())
     }
 
     /// Ends a session here and now. Whoever shares it can neither read nor write it any more.
     pub fn end(&self, held: &Arc<Held>, ending: Ending) {
-        if held.end() {
-            // An ended session's id does not change any more.
-            let id = held.id();
-            self.map.remove_exactly(&id, held);
-            self.endings.remember(id, ending);
+        if let Some(remains) = held.end() {
+            self.bury(held, remains, Some(ending));
         }
+    }
+
+    /// Destroys a session for somebody who knows it; also where it has ended already.
+    pub(super) fn destroy(&self, held: &Arc<Held>, known: &Known) -> Result<(), SessionError> {
+        if let Some(remains) = held.end_known(known)? {
+            self.bury(held, remains, Some(Ending::Destroyed));
+        }
+        Ok(())
     }
 
     /// Takes a session back that no client ever heard of.
     pub(super) fn unmake(&self, held: &Arc<Held>) {
-        if held.end() {
-            self.map.remove_exactly(&held.id(), held);
+        if let Some(remains) = held.end() {
+            self.bury(held, remains, None);
         }
     }
 
-    /// Counts as a request for the session's idle time.
-    pub(super) fn touch(&self, held: &Held) {
-        let now = self.now();
-        let mut body = held.body();
-        body.touched = body.touched.max(now);
-        held.set_deadline(&body, &self.limits);
+    /// The values are dropped last: their own code may panic, and may use a session.
+    fn bury(&self, held: &Arc<Held>, remains: Remains, ending: Option<Ending>) {
+        self.map.remove_exactly(&remains.id, held);
+        if let Some(ending) = ending {
+            self.endings.remember(remains.id, ending);
+        }
+        drop(remains);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rmp_serde::encode::Error as EncodeError;
@@ -36,12 +37,29 @@ impl<T: Storable + DeserializeOwned + Clone> Attribute for T {}
 /// A stored value whose type only its writer knows.
 pub(super) trait Value: Any + Send + Sync {
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), EncodeFault>;
+    fn type_name(&self) -> &'static str;
 }
 
 impl<T: Storable> Value for T {
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), EncodeFault> {
         rmp_serde::encode::write_named(into, self).map_err(|error| EncodeFault::new::<T>(&error))
     }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
+}
+
+/// Encodes a value, where a panic of its own must not become one of whoever asks: the background
+/// task freezes the sessions of everybody.
+pub(super) fn encode(value: &dyn Value, into: &mut Vec<u8>) -> Result<(), EncodeFault> {
+    // What was written of it before the panic is not used.
+    catch_unwind(AssertUnwindSafe(|| value.encode(into))).unwrap_or_else(|_| {
+        Err(EncodeFault {
+            type_name: value.type_name(),
+            reason: "its `Serialize` panicked",
+        })
+    })
 }
 
 /// Why a value has no encoding.
@@ -85,34 +103,32 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 /// What `value` counts against its session's budget, in bytes.
 ///
-/// A value that owns no heap memory has a size that its type bounds, so its size in memory will
-/// do; any other is measured by a walk that keeps no byte. Debug builds walk over every value, so
-/// that one that cannot be encoded fails where it is stored.
+/// The bytes of its encoding, measured by a walk that keeps none of them: no type says how long
+/// its values are (a `&'static str` owns nothing and may be long). So a value that cannot be
+/// encoded fails where it is stored.
 pub(super) fn charge<T: Storable>(value: &T) -> Result<usize, EncodeFault> {
-    if cfg!(debug_assertions) || std::mem::needs_drop::<T>() {
-        let mut counted = Counted(0);
-        rmp_serde::encode::write_named(&mut counted, value)
-            .map_err(|error| EncodeFault::new::<T>(&error))?;
-        if std::mem::needs_drop::<T>() {
-            return Ok(counted.0);
-        }
-    }
-    Ok(size_of::<T>())
+    let mut counted = Counted(0);
+    rmp_serde::encode::write_named(&mut counted, value)
+        .map_err(|error| EncodeFault::new::<T>(&error))?;
+    Ok(counted.0)
 }
 
 struct Counted(usize);
 
 impl io::Write for Counted {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
     }
 
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0 += bytes.len();
         Ok(())
     }
 
+    #[inline]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

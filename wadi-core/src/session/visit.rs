@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 
 use super::SessionId;
 use super::attributes::Prepared;
-use super::endings::Ending;
 use super::error::SessionError;
 use super::held::{Guard, Held, Phase};
 use super::keyring::{IdText, PresentedId};
+use super::known::Known;
 use super::limits::{Expiry, nanos};
 use super::nested;
 use super::origin::Origin;
@@ -31,17 +31,25 @@ pub enum CookieChange {
     Set {
         /// The id's text.
         text: IdText,
-        /// For how long the client is to keep it.
+        /// For how long the client is to keep it: somewhat longer than the session lives idle, so
+        /// that the cookie never goes first, and no longer than it lives at all.
         max_age: Duration,
+        /// Whether this request created the session.
+        created: bool,
     },
     /// Remove it.
     Clear,
 }
 
+/// How much longer than a session's idle time its cookie lives, beside the tenth of that time for
+/// which a renewal may be put off: for slow answers, and for clocks that run differently.
+const COOKIE_GRACE: Duration = Duration::from_secs(60);
+
 /// A request's hold on its session.
 pub struct Visit {
     sessions: Arc<Sessions>,
     origin: Origin,
+    known: Known,
     state: Mutex<State>,
 }
 
@@ -50,9 +58,6 @@ struct State {
     /// Set before there is a session to set it on.
     expiry: Option<Expiry>,
     read_only: bool,
-    /// The id that this request presented, was given, or renewed to. A request that overlaps a
-    /// renewal does not learn the new id: it may come from whoever the renewal is to shut out.
-    known: Option<SessionId>,
     /// Whether the session was created in this request.
     fresh: bool,
     /// Whether the request destroyed its session.
@@ -106,23 +111,24 @@ impl Visit {
     /// The visit of a request whose session was found by `id`.
     #[must_use]
     pub fn holding(sessions: Arc<Sessions>, guard: Guard, id: SessionId) -> Self {
-        Self::new(sessions, Origin::Existing, Hold::Holding(guard), Some(id))
+        let known = Known::presented(id);
+        Self::new(sessions, Origin::Existing, Hold::Holding(guard), known)
     }
 
     /// The visit of a request that has no session yet.
     #[must_use]
     pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
-        Self::new(sessions, origin, Hold::Nothing, None)
+        Self::new(sessions, origin, Hold::Nothing, Known::nothing())
     }
 
-    fn new(sessions: Arc<Sessions>, origin: Origin, hold: Hold, known: Option<SessionId>) -> Self {
+    fn new(sessions: Arc<Sessions>, origin: Origin, hold: Hold, known: Known) -> Self {
         Self {
             sessions,
             origin,
+            known,
             state: Mutex::new(State {
                 hold,
                 expiry: None,
-                known,
                 read_only: false,
                 fresh: false,
                 flushed: false,
@@ -140,12 +146,16 @@ impl Visit {
         &self.sessions
     }
 
+    pub(super) const fn known(&self) -> &Known {
+        &self.known
+    }
+
     /// The session's id: `None` while there is no session, and after the response head.
     #[must_use]
     pub fn id(&self) -> Option<SessionId> {
         nested::refuse().ok()?;
-        let state = self.state.lock();
-        state.held().ok().flatten().and(state.known)
+        let held = self.state.lock().held().ok().flatten();
+        held.and_then(|_| self.known.get())
     }
 
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
@@ -173,8 +183,8 @@ impl Visit {
             let now = self.sessions.now();
             held.set_first_expiry(expiry, self.sessions.limits(), now)?;
         }
+        self.known.given(held.id());
         state.hold = Hold::Holding(guard);
-        state.known = Some(held.id());
         state.fresh = true;
         Ok(held)
     }
@@ -185,7 +195,8 @@ impl Visit {
     ///
     /// [`SessionError::Undecodable`] when it is of another type; it is kept.
     pub fn get<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        self.held()?.map_or(Ok(None), |held| held.get(key))
+        self.held()?
+            .map_or(Ok(None), |held| held.get(&self.known, key))
     }
 
     /// Looks at an attribute without copying it.
@@ -198,7 +209,8 @@ impl Visit {
         key: &str,
         look: impl FnOnce(&T) -> R,
     ) -> Result<Option<R>, SessionError> {
-        self.held()?.map_or(Ok(None), |held| held.read(key, look))
+        self.held()?
+            .map_or(Ok(None), |held| held.read(&self.known, key, look))
     }
 
     /// Whether there is such an attribute.
@@ -207,7 +219,8 @@ impl Visit {
     ///
     /// When the session cannot be used.
     pub fn contains(&self, key: &str) -> Result<bool, SessionError> {
-        self.held()?.map_or(Ok(false), |held| held.contains(key))
+        self.held()?
+            .map_or(Ok(false), |held| held.contains(&self.known, key))
     }
 
     /// The keys, in order.
@@ -216,7 +229,8 @@ impl Visit {
     ///
     /// When the session cannot be used.
     pub fn keys(&self) -> Result<Vec<String>, SessionError> {
-        self.held()?.map_or(Ok(Vec::new()), |held| held.keys())
+        self.held()?
+            .map_or(Ok(Vec::new()), |held| held.keys(&self.known))
     }
 
     /// How many attributes there are.
@@ -225,7 +239,7 @@ impl Visit {
     ///
     /// When the session cannot be used.
     pub fn len(&self) -> Result<usize, SessionError> {
-        self.held()?.map_or(Ok(0), |held| held.len())
+        self.held()?.map_or(Ok(0), |held| held.len(&self.known))
     }
 
     /// Whether there is no attribute.
@@ -246,7 +260,8 @@ impl Visit {
         let prepared = Prepared::new(key, value)?;
         let limits = self.sessions.limits();
         prepared.fits_alone(key, limits.max_session_bytes)?;
-        self.held_or_created()?.insert(key, prepared, limits)
+        self.held_or_created()?
+            .insert(&self.known, key, prepared, limits)
     }
 
     /// Takes an attribute out.
@@ -256,7 +271,7 @@ impl Visit {
     /// [`SessionError::Undecodable`] when it is of another type; it is kept.
     pub fn remove<T: Attribute>(&self, key: &str) -> Result<Option<T>, SessionError> {
         self.held_to_write()?
-            .map_or(Ok(None), |held| held.remove(key))
+            .map_or(Ok(None), |held| held.remove(&self.known, key))
     }
 
     /// Takes an attribute out, whatever its type; says whether there was one.
@@ -266,7 +281,7 @@ impl Visit {
     /// When the session cannot be written.
     pub fn discard(&self, key: &str) -> Result<bool, SessionError> {
         self.held_to_write()?
-            .map_or(Ok(false), |held| held.discard(key))
+            .map_or(Ok(false), |held| held.discard(&self.known, key))
     }
 
     /// Takes all attributes out; the session stays.
@@ -275,7 +290,8 @@ impl Visit {
     ///
     /// When the session cannot be written.
     pub fn clear(&self) -> Result<(), SessionError> {
-        self.held_to_write()?.map_or(Ok(()), |held| held.clear())
+        self.held_to_write()?
+            .map_or(Ok(()), |held| held.clear(&self.known))
     }
 
     /// Changes an attribute in one step that no other request can come between; starts from the
@@ -290,7 +306,7 @@ impl Visit {
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R, SessionError> {
         self.held_or_created()?
-            .update(key, change, self.sessions.limits())
+            .update(&self.known, key, change, self.sessions.limits())
     }
 
     /// Sets when this session ends by itself; also before there is one.
@@ -303,7 +319,8 @@ impl Visit {
             return Err(SessionError::NoTime(expiry));
         }
         if let Some(held) = self.held_to_write()? {
-            return held.set_expiry(expiry, self.sessions.limits(), self.sessions.now());
+            let (limits, now) = (self.sessions.limits(), self.sessions.now());
+            return held.set_expiry(&self.known, expiry, limits, now);
         }
         self.state.lock().expiry = Some(expiry);
         Ok(())
@@ -324,21 +341,28 @@ impl Visit {
         reason = "in a cluster the manager is told, and answers"
     )]
     pub async fn flush(&self) -> Result<(), SessionError> {
-        nested::refuse()?;
-        let mut state = self.state.lock();
-        state.writable()?;
-        if let Some(held) = state.held()? {
-            let guard = std::mem::replace(&mut state.hold, Hold::Nothing);
-            self.sessions.end(&held, Ending::Destroyed);
-            drop(guard);
+        let held = self.held_to_write()?;
+        if let Some(held) = &held {
+            // With no lock held: the values' own code runs, and may use this very session.
+            self.sessions.destroy(held, &self.known)?;
         }
+        let mut state = self.state.lock();
+        let let_go = match (&state.hold, &held) {
+            (Hold::Holding(guard), Some(held)) if Arc::ptr_eq(guard.session(), held) => {
+                state.fresh = false;
+                Some(std::mem::replace(&mut state.hold, Hold::Nothing))
+            }
+            _ => None,
+        };
         state.flushed = true;
-        state.fresh = false;
+        drop(state);
+        drop(let_go);
         Ok(())
     }
 
-    /// Gives the session a new id, and with it a new cookie; the old id is dead when this returns.
-    /// Does nothing where there is no session. Do this at every login.
+    /// Gives the session a new id, and with it a new cookie. When this returns the old id is dead,
+    /// also for requests in flight that came with it: they get [`SessionError::Ended`]. Does
+    /// nothing where there is no session. Do this at every login, before anything of it is written.
     ///
     /// # Errors
     ///
@@ -353,11 +377,7 @@ impl Visit {
     )]
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
-            Some(held) => {
-                let id = self.sessions.renew(&held)?;
-                self.state.lock().known = Some(id);
-                Ok(())
-            }
+            Some(held) => self.sessions.renew(&held, &self.known),
             None => Ok(()),
         }
     }
@@ -388,17 +408,12 @@ impl Visit {
         let Some(held) = self.give_up() else {
             return true;
         };
-        let mut state = self.state.lock();
-        match held.try_alone() {
-            Some(guard) if held.is_serving() => {
-                state.hold = Hold::Holding(guard);
-                true
-            }
-            _ => {
-                state.hold = Hold::Gone(Some(held));
-                false
-            }
-        }
+        let guard = held
+            .try_alone()
+            .filter(|_| held.admits(&self.known).is_ok());
+        let is_alone = guard.is_some();
+        self.state.lock().hold = guard.map_or(Hold::Gone(Some(held)), Hold::Holding);
+        is_alone
     }
 
     /// Waits, at most [`super::Limits::lock_wait`], to have the session alone after
@@ -407,7 +422,8 @@ impl Visit {
     /// # Errors
     ///
     /// [`SessionError::Busy`] after that time; [`SessionError::Ended`] or [`SessionError::Moved`]
-    /// when it is not served any more. The request is then best answered with 503.
+    /// when it is not served any more, or has another id. The request is then best answered with
+    /// 503.
     ///
     /// # Cancellation
     ///
@@ -418,6 +434,7 @@ impl Visit {
             _ => return Ok(()),
         };
         let guard = self.sessions.alone(&held).await?;
+        held.admits(&self.known)?;
         self.state.lock().hold = Hold::Holding(guard);
         Ok(())
     }
@@ -442,6 +459,19 @@ impl Visit {
     /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
     /// not go out, since another node may own the session.
     pub fn commit(&self) -> Result<CookieChange, SessionError> {
+        self.commit_where(|| true)
+    }
+
+    /// As [`Visit::commit`]; a cookie that only lives longer by it is sent where `may_prolong` says
+    /// that this response is one to carry it, and else with the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Visit::commit`].
+    pub fn commit_where(
+        &self,
+        may_prolong: impl FnOnce() -> bool,
+    ) -> Result<CookieChange, SessionError> {
         let mut state = self.state.lock();
         let kept = match &state.hold {
             Hold::Holding(guard) => Some(Arc::clone(guard.session())),
@@ -449,14 +479,14 @@ impl Visit {
             Hold::Nothing | Hold::Changing | Hold::Gone(_) => None,
         };
         let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
-        let (fresh, flushed, known) = (state.fresh, state.flushed, state.known);
+        let (fresh, flushed) = (state.fresh, state.flushed);
         drop(state);
         if !self.sessions.may_act() {
             self.discard_fresh(fresh, &hold);
             return Err(SessionError::Lapsed);
         }
         let change = match &hold {
-            Hold::Holding(guard) => self.leave(guard.session(), fresh, known),
+            Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong),
             _ => CookieChange::Keep,
         };
         Ok(match change {
@@ -466,7 +496,12 @@ impl Visit {
     }
 
     /// Renews the session's time, and says whether its cookie is due.
-    fn leave(&self, held: &Arc<Held>, fresh: bool, known: Option<SessionId>) -> CookieChange {
+    fn leave(
+        &self,
+        held: &Arc<Held>,
+        fresh: bool,
+        may_prolong: impl FnOnce() -> bool,
+    ) -> CookieChange {
         let now = self.sessions.now();
         let limits = self.sessions.limits();
         let mut body = held.body();
@@ -479,19 +514,16 @@ impl Visit {
             self.sessions.unmake(held);
             return CookieChange::Keep;
         }
-        body.touched = body.touched.max(now);
-        if known != Some(body.id) {
-            held.set_deadline(&body, limits);
+        // Whoever knows it by an older id neither uses it nor learns the new one.
+        let Some(came_back) = self.known.came_back(&body.id) else {
             return CookieChange::Keep;
-        }
-        // A session that was renewed in this request waits for its new cookie to come back.
-        if body.cookie_sent != Moment::ZERO {
-            body.returned = true;
-        }
+        };
+        body.used(now, came_back);
         held.set_deadline(&body, limits);
         let idle = body.lifetime.idle(limits, true);
         let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
-        let due = body.cookie_sent == Moment::ZERO || age.saturating_mul(10) >= nanos(idle);
+        let due = body.cookie_sent == Moment::ZERO
+            || (age.saturating_mul(10) >= nanos(idle) && may_prolong());
         if !due {
             return CookieChange::Keep;
         }
@@ -500,21 +532,33 @@ impl Visit {
         drop(body);
         CookieChange::Set {
             text: self.sessions.text(&id),
-            max_age: idle.min(left),
+            max_age: idle
+                .saturating_add(idle / 10)
+                .saturating_add(COOKIE_GRACE)
+                .min(left),
+            created: fresh,
         }
     }
 
-    /// The request ends without a response head: what it wrote stands, but a session that it
-    /// created is nobody's, since nobody has its id.
+    /// The request ends without a response head: what it wrote stands, and it counts as a request
+    /// for the idle time. But a session that it created is nobody's, since nobody has its id.
     pub fn abandon(&self) {
         let mut state = self.state.lock();
-        if matches!(state.hold, Hold::Gone(_)) {
-            return;
-        }
-        let hold = std::mem::replace(&mut state.hold, Hold::Gone(None));
         let fresh = state.fresh;
+        let kept = match &state.hold {
+            Hold::Holding(guard) if !fresh => Some(Arc::clone(guard.session())),
+            Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
+            Hold::Bypassed => return,
+            _ => None,
+        };
+        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept.clone()));
         drop(state);
         self.discard_fresh(fresh, &hold);
+        if let Some(held) = kept {
+            // Where it has ended, or is known by an older id, there is nothing to count.
+            let (limits, now) = (self.sessions.limits(), self.sessions.now());
+            held.touch(&self.known, limits, now).ok();
+        }
     }
 
     fn discard_fresh(&self, fresh: bool, hold: &Hold) {
@@ -523,14 +567,13 @@ impl Visit {
         }
     }
 
-    /// The session that a detached handle means, and the id by which it knows it.
-    pub(super) fn target(&self) -> Result<(Arc<Held>, SessionId), SessionError> {
+    /// The session that a detached handle means.
+    pub(super) fn target(&self) -> Result<Arc<Held>, SessionError> {
         nested::refuse()?;
         let state = self.state.lock();
-        let id = state.known.ok_or(SessionError::Absent);
         match &state.hold {
-            Hold::Holding(guard) => Ok((Arc::clone(guard.session()), id?)),
-            Hold::Gone(Some(held)) => Ok((Arc::clone(held), id?)),
+            Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
+            Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
             Hold::Bypassed => Err(SessionError::Bypassed),
             Hold::Changing => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
