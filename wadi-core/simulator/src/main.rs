@@ -279,9 +279,7 @@ fn run(
     true
 }
 
-/// Rules that others nearly cover, and how many seeds their absence takes to show.
-
-/// Rules whose absence these runs have not shown, and why. They are shown elsewhere, or not yet.
+/// Rules whose absence these runs cannot show, and why; the model of the sessions shows them.
 const NOT_SHOWN_HERE: &[(Rule, &str)] = &[
     (
         Rule::RefuseAgain,
