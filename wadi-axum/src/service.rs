@@ -125,12 +125,13 @@ where
             Located::Busy(presented, held) => {
                 let sessions = Arc::clone(&self.shared.sessions);
                 let wait = Box::pin(async move {
-                    let visit = sessions.wait(&presented, held).await?;
+                    let visit = if wanted.exclusive {
+                        sessions.wait_alone(&presented, held).await?
+                    } else {
+                        sessions.wait(&presented, held).await?
+                    };
                     if wanted.read_only {
                         visit.make_read_only();
-                    }
-                    if wanted.exclusive && !visit.try_alone() {
-                        visit.alone().await?;
                     }
                     Ok(visit)
                 });

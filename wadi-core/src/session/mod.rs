@@ -23,6 +23,7 @@ mod sessions;
 mod sweep;
 mod value;
 mod visit;
+mod waiting;
 
 pub use census::Census;
 pub use detached::{Attachment, DetachedSession};

@@ -12,12 +12,12 @@ use super::SessionId;
 use super::attributes::Prepared;
 use super::error::SessionError;
 use super::held::{Guard, Held, Phase};
-use super::keyring::{IdText, PresentedId};
+use super::keyring::IdText;
 use super::known::Known;
 use super::limits::{Expiry, nanos};
 use super::nested;
 use super::origin::Origin;
-use super::sessions::{Look, Sessions};
+use super::sessions::Sessions;
 use super::value::{Attribute, Storable};
 use crate::clock::Moment;
 use crate::tenure::Revision;
@@ -50,6 +50,8 @@ pub struct Visit {
     sessions: Arc<Sessions>,
     origin: Origin,
     known: Known,
+    /// How much of the time that a request may wait for its session is used up.
+    waited: Duration,
     state: Mutex<State>,
 }
 
@@ -69,42 +71,11 @@ enum Hold {
     Nothing,
     Holding(Guard),
     /// Between giving up the shared lock and getting it alone.
-    Changing,
+    Changing(Arc<Held>),
     /// The route wants no session.
     Bypassed,
     /// The response head has gone out, or the request was given up.
     Gone(Option<Arc<Held>>),
-}
-
-impl Sessions {
-    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
-    /// goes on without it, and is told so by its visit's origin.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Busy`] after the limit on lock waits; [`SessionError::Moved`] when it is
-    /// leaving this node.
-    ///
-    /// # Cancellation
-    ///
-    /// Gives the place in the queue up.
-    pub async fn wait(
-        self: Arc<Self>,
-        presented: &PresentedId,
-        held: Arc<Held>,
-    ) -> Result<Visit, SessionError> {
-        let id = *presented.unverified();
-        let shared = self.share(&held).await;
-        match shared {
-            Ok(guard) if held.id() == id => Ok(Visit::holding(self, guard, id)),
-            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
-                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
-                Look::Busy(_) => Err(SessionError::Busy),
-                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
-            },
-            Err(error) => Err(error),
-        }
-    }
 }
 
 impl Visit {
@@ -126,6 +97,7 @@ impl Visit {
             sessions,
             origin,
             known,
+            waited: Duration::ZERO,
             state: Mutex::new(State {
                 hold,
                 expiry: None,
@@ -134,6 +106,15 @@ impl Visit {
                 flushed: false,
             }),
         }
+    }
+
+    pub(super) const fn after(mut self, waited: Duration) -> Self {
+        self.waited = waited;
+        self
+    }
+
+    pub(super) const fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// What the session was before the request.
@@ -161,6 +142,39 @@ impl Visit {
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
         nested::refuse()?;
         self.state.lock().held()
+    }
+
+    /// Lets go of a shared hold, to take the session alone; `None` where there is none to change.
+    pub(super) fn give_up(&self) -> Option<Arc<Held>> {
+        let mut state = self.state.lock();
+        let held = match &state.hold {
+            Hold::Holding(guard) if !guard.is_alone() => Arc::clone(guard.session()),
+            _ => return None,
+        };
+        let given_up = std::mem::replace(&mut state.hold, Hold::Changing(Arc::clone(&held)));
+        drop(state);
+        drop(given_up);
+        Some(held)
+    }
+
+    /// The session that was given up, to be had alone.
+    pub(super) fn given_up(&self) -> Option<Arc<Held>> {
+        match &self.state.lock().hold {
+            Hold::Changing(held) => Some(Arc::clone(held)),
+            _ => None,
+        }
+    }
+
+    /// Holds what was given up again, alone; `false` where the visit has ended meanwhile.
+    pub(super) fn hold_again(&self, guard: Guard) -> bool {
+        let mut state = self.state.lock();
+        match &state.hold {
+            Hold::Changing(held) if Arc::ptr_eq(held, guard.session()) => {
+                state.hold = Hold::Holding(guard);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn held_to_write(&self) -> Result<Option<Arc<Held>>, SessionError> {
@@ -401,57 +415,6 @@ impl Visit {
         drop(hold);
     }
 
-    /// Gives up the shared lock and takes the session alone, if that needs no waiting; `false`
-    /// when it does, and then only [`Visit::alone`] makes the session usable again.
-    #[must_use]
-    pub fn try_alone(&self) -> bool {
-        let Some(held) = self.give_up() else {
-            return true;
-        };
-        let guard = held
-            .try_alone()
-            .filter(|_| held.admits(&self.known).is_ok());
-        let is_alone = guard.is_some();
-        self.state.lock().hold = guard.map_or(Hold::Gone(Some(held)), Hold::Holding);
-        is_alone
-    }
-
-    /// Waits, at most [`super::Limits::lock_wait`], to have the session alone after
-    /// [`Visit::try_alone`] said `false`.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Busy`] after that time; [`SessionError::Ended`] or [`SessionError::Moved`]
-    /// when it is not served any more, or has another id. The request is then best answered with
-    /// 503.
-    ///
-    /// # Cancellation
-    ///
-    /// Gives the place in the queue up; the visit holds nothing then.
-    pub async fn alone(&self) -> Result<(), SessionError> {
-        let held = match &self.state.lock().hold {
-            Hold::Gone(Some(held)) => Arc::clone(held),
-            _ => return Ok(()),
-        };
-        let guard = self.sessions.alone(&held).await?;
-        held.admits(&self.known)?;
-        self.state.lock().hold = Hold::Holding(guard);
-        Ok(())
-    }
-
-    /// Lets go of a shared hold, to take the session alone; `None` where there is none to change.
-    fn give_up(&self) -> Option<Arc<Held>> {
-        let mut state = self.state.lock();
-        match &state.hold {
-            Hold::Holding(guard) if !guard.is_alone() => {}
-            _ => return None,
-        }
-        match std::mem::replace(&mut state.hold, Hold::Changing) {
-            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
-            _ => None,
-        }
-    }
-
     /// The response head is about to go out: ends the visit, and says what becomes of the cookie.
     ///
     /// # Errors
@@ -475,8 +438,9 @@ impl Visit {
         let mut state = self.state.lock();
         let kept = match &state.hold {
             Hold::Holding(guard) => Some(Arc::clone(guard.session())),
+            Hold::Changing(held) => Some(Arc::clone(held)),
             Hold::Bypassed => return Ok(CookieChange::Keep),
-            Hold::Nothing | Hold::Changing | Hold::Gone(_) => None,
+            Hold::Nothing | Hold::Gone(_) => None,
         };
         let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
         let (fresh, flushed) = (state.fresh, state.flushed);
@@ -487,6 +451,7 @@ impl Visit {
         }
         let change = match &hold {
             Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong),
+            Hold::Changing(held) => self.leave(held, fresh, may_prolong),
             _ => CookieChange::Keep,
         };
         Ok(match change {
@@ -522,10 +487,19 @@ impl Visit {
         held.set_deadline(&body, limits);
         let idle = body.lifetime.idle(limits, true);
         let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
-        let due = body.cookie_sent == Moment::ZERO
-            || (age.saturating_mul(10) >= nanos(idle) && may_prolong());
-        if !due {
-            return CookieChange::Keep;
+        if body.cookie_sent != Moment::ZERO {
+            if age.saturating_mul(10) < nanos(idle) {
+                return CookieChange::Keep;
+            }
+            // The caller's own code runs with no lock held.
+            drop(body);
+            if !may_prolong() {
+                return CookieChange::Keep;
+            }
+            body = held.body();
+            if body.phase != Phase::Serving || !self.known.is(&body.id) {
+                return CookieChange::Keep;
+            }
         }
         body.cookie_sent = now;
         let (id, left) = (body.id, body.lifetime.ends.since(now));
@@ -547,7 +521,7 @@ impl Visit {
         let fresh = state.fresh;
         let kept = match &state.hold {
             Hold::Holding(guard) if !fresh => Some(Arc::clone(guard.session())),
-            Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
+            Hold::Changing(held) | Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
             Hold::Bypassed => return,
             _ => None,
         };
@@ -562,8 +536,10 @@ impl Visit {
     }
 
     fn discard_fresh(&self, fresh: bool, hold: &Hold) {
-        if let (true, Hold::Holding(guard)) = (fresh, hold) {
-            self.sessions.unmake(guard.session());
+        match hold {
+            Hold::Holding(guard) if fresh => self.sessions.unmake(guard.session()),
+            Hold::Changing(held) if fresh => self.sessions.unmake(held),
+            _ => {}
         }
     }
 
@@ -575,7 +551,7 @@ impl Visit {
             Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
             Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
             Hold::Bypassed => Err(SessionError::Bypassed),
-            Hold::Changing => Err(SessionError::Busy),
+            Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
         }
     }
@@ -591,7 +567,7 @@ impl State {
         match &self.hold {
             Hold::Holding(guard) => Ok(Some(Arc::clone(guard.session()))),
             Hold::Nothing => Ok(None),
-            Hold::Changing => Err(SessionError::Busy),
+            Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Bypassed => Err(SessionError::Bypassed),
             Hold::Gone(_) => Err(SessionError::Detached),
         }
@@ -611,5 +587,71 @@ impl fmt::Debug for Visit {
         f.debug_struct("Visit")
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::session::{ClusterKey, Keyring, Look, PresentedId};
+
+    fn sessions(clock: &Arc<ManualClock>) -> Arc<Sessions> {
+        let sessions = Sessions::builder(Keyring::new(ClusterKey::random()));
+        let clock = Arc::clone(clock) as Arc<dyn Clock>;
+        Arc::new(sessions.clock(clock).build())
+    }
+
+    fn visit(sessions: &Arc<Sessions>, id: SessionId) -> Option<Visit> {
+        let text = sessions.text(&id);
+        let presented = PresentedId::parse(text.expose().as_bytes())?;
+        match sessions.look(&presented, sessions.now()) {
+            Look::Here(guard) => Some(Visit::holding(Arc::clone(sessions), guard, id)),
+            _ => None,
+        }
+    }
+
+    fn begun(sessions: &Arc<Sessions>) -> SessionId {
+        let first = Visit::without(Arc::clone(sessions), Origin::New);
+        first.insert("n", 1_u8).unwrap();
+        let id = first.id().unwrap();
+        first.commit().unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_cookies_keeps_its_idle_time_when_its_id_is_renewed() {
+        let clock = Arc::new(ManualClock::new());
+        let sessions = sessions(&clock);
+        let id = begun(&sessions);
+        visit(&sessions, id).unwrap().commit().unwrap();
+        let most = sessions.limits().idle / 3 * 2;
+        assert!(most > sessions.limits().idle_unreturned);
+        clock.advance(most);
+        let login = visit(&sessions, id).expect("its cookie came back once");
+        login.cycle_id().await.unwrap();
+        let id = login.id().unwrap();
+        login.commit().unwrap();
+        clock.advance(most);
+        assert!(visit(&sessions, id).is_some());
+    }
+
+    #[test]
+    fn who_is_asked_whether_a_cookie_may_be_prolonged_may_use_the_session() {
+        let clock = Arc::new(ManualClock::new());
+        let sessions = sessions(&clock);
+        let id = begun(&sessions);
+        clock.advance(sessions.limits().idle_unreturned / 2);
+        let (leaving, other) = (visit(&sessions, id), visit(&sessions, id));
+        let (leaving, other) = (leaving.unwrap(), other.unwrap());
+        let mut seen = None;
+        let change = leaving.commit_where(|| {
+            seen = Some(other.get::<u8>("n"));
+            other.insert("n", 2_u8).unwrap();
+            true
+        });
+        assert!(matches!(change, Ok(CookieChange::Set { .. })), "{change:?}");
+        assert_eq!(seen, Some(Ok(Some(1))));
+        assert_eq!(other.get("n"), Ok(Some(2_u8)));
     }
 }
