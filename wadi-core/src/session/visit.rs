@@ -449,11 +449,13 @@ impl Visit {
             self.discard_fresh(fresh, &hold);
             return Err(SessionError::Lapsed);
         }
-        let change = match &hold {
-            Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong),
-            Hold::Changing(held) => self.leave(held, fresh, may_prolong),
-            _ => CookieChange::Keep,
+        let held = match &hold {
+            Hold::Holding(guard) => guard.session(),
+            Hold::Changing(held) => held,
+            _ if flushed => return Ok(CookieChange::Clear),
+            _ => return Ok(CookieChange::Keep),
         };
+        let change = self.leave(held, fresh, may_prolong);
         Ok(match change {
             CookieChange::Keep if flushed => CookieChange::Clear,
             change => change,
