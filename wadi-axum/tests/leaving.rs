@@ -387,12 +387,12 @@ async fn a_quiet_request_body_may_stay_while_its_response_is_on_its_way() {
 
 #[tokio::test]
 async fn a_request_body_that_outlives_its_response_does_not_hold_its_connection() {
-    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let (told, mut tells) = tokio::sync::mpsc::channel(1);
     let patience = Duration::from_millis(200);
     let take = async move |body: axum::body::Body| {
         tokio::spawn(async move {
-            told.send(axum::body::to_bytes(body, 100).await.is_err())
-                .unwrap();
+            let failed = axum::body::to_bytes(body, 100).await.is_err();
+            told.send(failed).await.unwrap();
         });
     };
     let routes = Router::new().route("/take", post(take));
