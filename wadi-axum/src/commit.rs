@@ -11,11 +11,7 @@ use crate::served::How;
 use crate::shared::Shared;
 
 /// Ends the visit with this response head; a head that may not go out becomes a 503.
-pub(crate) fn commit<B: Default>(
-    visit: &Visit,
-    mut response: Response<B>,
-    shared: &Shared,
-) -> Response<B> {
+pub(crate) fn commit<B: Default>(visit: &Visit, response: &mut Response<B>, shared: &Shared) {
     let headers = response.headers_mut();
     let mut how = How::Local;
     let cookie = match visit.commit_where(|| !is_for_everybody(headers)) {
@@ -32,7 +28,7 @@ pub(crate) fn commit<B: Default>(
         }
         Ok(CookieChange::Clear) => Some(shared.cookie.clear()),
         Err(_) => {
-            response = unavailable();
+            *response = unavailable();
             None
         }
     };
@@ -42,7 +38,6 @@ pub(crate) fn commit<B: Default>(
         headers.append(SET_COOKIE, cookie);
         keep_from_caches(headers);
     }
-    response
 }
 
 /// Whether `list`'s comma-separated words have one for which `wanted` holds, without its argument.

@@ -17,7 +17,7 @@ use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
 
-pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Visit, SessionError>> + Send>>;
+pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Arc<Visit>, SessionError>> + Send>>;
 
 /// Ends the visit when the request ends without a response head.
 pub(crate) struct InFlight(Option<Arc<Visit>>);
@@ -136,7 +136,7 @@ where
                 } => {
                     let mut response = ready!(inner.poll(context))?;
                     if let Some(visit) = visit.leave() {
-                        response = commit(&visit, response, shared);
+                        commit(&visit, &mut response, shared);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -150,7 +150,6 @@ where
                         let (mut service, mut request) = *ready
                             .take()
                             .expect("a future is not polled after it is ready");
-                        let visit = Arc::new(visit);
                         request
                             .extensions_mut()
                             .insert(Session::new(Arc::clone(&visit)));

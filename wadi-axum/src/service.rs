@@ -32,7 +32,7 @@ impl<S> WadiService<S> {
 
 /// What a request's cookies lead to, without waiting.
 enum Located {
-    At(Visit),
+    At(Arc<Visit>),
     Busy(PresentedId, Arc<Held>),
 }
 
@@ -45,11 +45,9 @@ impl Shared {
         self.cookie.presented(request.headers(), |presented| {
             match sessions.look(&presented, now) {
                 Look::Here(guard) => {
-                    found = Some(Located::At(Visit::holding(
-                        Arc::clone(sessions),
-                        guard,
-                        *presented.unverified(),
-                    )));
+                    let id = *presented.unverified();
+                    let visit = Visit::holding(Arc::clone(sessions), guard, id);
+                    found = Some(Located::At(Arc::new(visit)));
                     true
                 }
                 Look::Busy(held) => {
@@ -65,7 +63,10 @@ impl Shared {
                 }
             }
         });
-        found.unwrap_or_else(|| Located::At(Visit::without(Arc::clone(sessions), origin)))
+        found.unwrap_or_else(|| {
+            let visit = Visit::without(Arc::clone(sessions), origin);
+            Located::At(Arc::new(visit))
+        })
     }
 }
 
@@ -116,8 +117,7 @@ where
                     let wait = Box::pin(async move { visit.alone().await.map(|()| visit) });
                     return self.waiting(wait, request);
                 }
-                let session = Session::new(Arc::new(visit));
-                let visit = Arc::clone(session.visit());
+                let session = Session::new(Arc::clone(&visit));
                 request.extensions_mut().insert(session);
                 let inner = self.inner.call(request);
                 WadiFuture::serving(inner, visit, Arc::clone(&self.shared))
@@ -125,14 +125,15 @@ where
             Located::Busy(presented, held) => {
                 let sessions = Arc::clone(&self.shared.sessions);
                 let wait = Box::pin(async move {
-                    let visit = sessions.wait(&presented, held).await?;
+                    let visit = if wanted.exclusive {
+                        sessions.wait_alone(&presented, held).await?
+                    } else {
+                        sessions.wait(&presented, held).await?
+                    };
                     if wanted.read_only {
                         visit.make_read_only();
                     }
-                    if wanted.exclusive && !visit.try_alone() {
-                        visit.alone().await?;
-                    }
-                    Ok(visit)
+                    Ok(Arc::new(visit))
                 });
                 self.waiting(wait, request)
             }

@@ -4,13 +4,14 @@
 
 mod browser;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 use wadi_axum::{Expiry, Limits, Session, WadiLayer, mode};
 
 use browser::{Bench, Browser, bench};
@@ -59,10 +60,13 @@ async fn cycle(session: Session) {
     let _ = session.cycle_id().await;
 }
 
+/// What outlives its request.
+static DETACHED: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
 async fn detach(session: Session) {
     let detached = session.detach();
     let _ = detached.insert("d", 1_u32).await;
-    tokio::spawn(async move {
+    DETACHED.spawn(async move {
         for _ in 0..5 {
             let _ = detached.update("n", |n: &mut u64| *n += 1).await;
             tokio::task::yield_now().await;
@@ -132,6 +136,34 @@ fn next(seed: &mut u64) -> usize {
     *seed as usize
 }
 
+type Hook = dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync;
+
+/// Keeps panics on purpose from being told: hundreds of them would hide what matters.
+struct QuietOnPurpose(Arc<Hook>);
+
+impl QuietOnPurpose {
+    fn begin() -> Self {
+        let told: Arc<Hook> = std::panic::take_hook().into();
+        let quiet = Self(Arc::clone(&told));
+        std::panic::set_hook(Box::new(move |panic| {
+            if panic.payload().downcast_ref::<&str>() != Some(&"on purpose") {
+                told(panic);
+            }
+        }));
+        quiet
+    }
+}
+
+impl Drop for QuietOnPurpose {
+    fn drop(&mut self) {
+        // A panicking thread may not change the hook.
+        if !std::thread::panicking() {
+            let told = Arc::clone(&self.0);
+            std::panic::set_hook(Box::new(move |panic| told(panic)));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_hangs_no_lock_is_kept_and_no_dead_session_stays() {
     let limits = Limits {
@@ -146,15 +178,7 @@ async fn nothing_hangs_no_lock_is_kept_and_no_dead_session_stays() {
     };
     let Bench { wadi, clock, .. } = bench(limits);
     let app = app(&wadi);
-    // Panics are part of it, and hundreds of them would hide what matters.
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let payload = panic.payload();
-        let purpose = payload.downcast_ref::<&str>() == Some(&"on purpose");
-        if !purpose {
-            told(panic);
-        }
-    }));
+    let _quiet = QuietOnPurpose::begin();
     let cookies = Arc::new(Mutex::new(vec![None::<String>; 6]));
     let mut clients = Vec::new();
     for client in 1..=CLIENTS {
@@ -199,9 +223,9 @@ async fn nothing_hangs_no_lock_is_kept_and_no_dead_session_stays() {
     }
     stop.store(true, Relaxed);
     sweeping.await.unwrap();
-    // What was detached ends by itself: it waits for nothing longer than for a lock.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-
+    DETACHED.close();
+    let done = tokio::time::timeout(Duration::from_secs(60), DETACHED.wait()).await;
+    done.expect("what was detached ends by itself");
     let map = wadi.sessions().map();
     let mut sessions = 0;
     for bucket in map.buckets().iter() {

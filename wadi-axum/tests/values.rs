@@ -34,12 +34,12 @@ impl Serialize for Moody {
 }
 
 /// Panics when it is dropped.
-#[derive(Clone, Serialize, Deserialize)]
-struct Brittle(bool);
+#[derive(Serialize)]
+struct Brittle;
 
 impl Drop for Brittle {
     fn drop(&mut self) {
-        assert!(!self.0 || std::thread::panicking(), "on purpose");
+        panic!("on purpose");
     }
 }
 
@@ -55,7 +55,10 @@ fn app(wadi: &WadiLayer) -> Router {
         .route("/moody", get(moody))
         .route(
             "/brittle",
-            get(async |session: Session| session.insert("brittle", Brittle(true)).unwrap()),
+            get(async |session: Session| {
+                session.insert("brittle", Brittle).unwrap();
+                session.insert("fragile", Brittle).unwrap();
+            }),
         )
         .route(
             "/count",
@@ -93,6 +96,28 @@ async fn a_panic_in_a_value_does_not_keep_others_from_being_swept() {
     assert_eq!((swept.expired, swept.panicked), (20, 5), "{swept:?}");
     assert!(sessions.map().is_empty());
     assert_eq!(sessions.census().live, 0);
+}
+
+#[tokio::test]
+async fn values_that_panic_when_they_are_dropped_do_not_end_the_process() {
+    let Bench { wadi, .. } = bench(Limits::default());
+    let clear = async |session: Session| {
+        session.insert("one", Brittle).unwrap();
+        session.insert("other", Brittle).unwrap();
+        let cleared = std::panic::AssertUnwindSafe(|| session.clear());
+        let told = std::panic::catch_unwind(cleared).is_err();
+        format!("{told} {}", session.len())
+    };
+    let app = app(&wadi).route("/clear", get(clear).layer(wadi.clone()));
+    let mut browser = Browser::new(&app);
+    assert_eq!(browser.get("/clear").await.text, "true 0");
+    // Also where all sessions go at once.
+    for _ in 0..3 {
+        Browser::new(&app).get("/brittle").await;
+    }
+    drop((browser, app));
+    let dropped = std::panic::AssertUnwindSafe(|| drop(wadi));
+    assert!(std::panic::catch_unwind(dropped).is_err());
 }
 
 static LEFT_BEHIND: Mutex<Option<Session>> = Mutex::new(None);

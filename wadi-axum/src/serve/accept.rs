@@ -76,7 +76,8 @@ pub(crate) async fn serve<L, S, B>(
     }
 }
 
-/// Ends every connection's task when serving ends, however it ends.
+/// Ends every connection when serving ends, however it ends: those that are driven, and those that
+/// the application took over.
 struct CloseOnDrop<'a>(&'a Lifecycle);
 
 impl Drop for CloseOnDrop<'_> {
@@ -109,7 +110,7 @@ async fn accept<L, S, B>(
             accepted = listener.accept() => accepted,
         };
         tokio::spawn(connection::drive(
-            Counted::new(io, connections),
+            Counted::new(io, connections, &node.lifecycle),
             peer,
             app.clone(),
             node.lifecycle.clone(),

@@ -23,7 +23,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::served::{How, Served};
 
 use super::flight::{Flight, Flights, InFlight};
-use super::request_body::impatient;
+use super::request_body::{Answer, impatient};
 
 /// The application, as one connection sees it.
 #[derive(Debug)]
@@ -52,13 +52,14 @@ where
         self.flights.over(version);
         let tunnel = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
             .then(|| Arc::clone(&self.flights));
-        let mut request = impatient(request, self.patience);
+        let (mut request, answer) = impatient(request, self.patience);
         request
             .extensions_mut()
             .insert(ConnectInfo(self.peer.clone()));
         Entering {
             inner: self.app.clone().oneshot(request),
             flight,
+            answer,
             tunnel,
             version,
             lifecycle: self.lifecycle.clone(),
@@ -77,6 +78,8 @@ pin_project! {
         inner: Oneshot<S, Request<Body>>,
         // Goes on with the response's body.
         flight: Option<Flight>,
+        // Where the request has a body, which is told of the answer.
+        answer: Option<Answer>,
         // Where this request asks for a stream of its own.
         tunnel: Option<Arc<Flights>>,
         version: Version,
@@ -94,6 +97,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
+        let answering = this.answer.take().map(Answer::begins);
         // HTTP/2 has a frame for this, sent by the connection's own task. A switched connection
         // is the application's, and its `Connection` header has another meaning.
         if *this.version < Version::HTTP_2
@@ -114,6 +118,8 @@ where
             .flight
             .take()
             .expect("a future is not polled after it is ready");
-        Poll::Ready(Ok(response.map(|body| InFlight::new(body, flight))))
+        Poll::Ready(Ok(
+            response.map(|body| InFlight::new(body, flight, answering))
+        ))
     }
 }

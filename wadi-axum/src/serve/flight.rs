@@ -17,6 +17,8 @@ use hyper::body::Buf;
 use pin_project_lite::pin_project;
 use tokio::sync::{Notify, watch};
 
+use super::request_body::Answering;
+
 /// What a connection's requests tell the task that drives the connection.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
@@ -94,12 +96,17 @@ pin_project! {
         #[pin]
         body: B,
         flight: Flight,
+        answering: Option<Answering>,
     }
 }
 
 impl<B> InFlight<B> {
-    pub(super) const fn new(body: B, flight: Flight) -> Self {
-        Self { body, flight }
+    pub(super) const fn new(body: B, flight: Flight, answering: Option<Answering>) -> Self {
+        Self {
+            body,
+            flight,
+            answering,
+        }
     }
 }
 

@@ -39,11 +39,12 @@ impl WadiLayer {
     /// Leaving: readiness turns 503 and clients are asked to close idle connections, while
     /// everything is still served for `deregister_delay`; then the listener closes; then requests
     /// in flight are finished and upgraded connections (WebSockets) wait to be let go, until
-    /// `leave_timeout` has passed since the signal. A second signal stops at once.
+    /// `leave_timeout` has passed since the signal; what is left is cut off. A second signal stops at
+    /// once.
     ///
     /// `app` finds its peer's address as `ConnectInfo`. A connection without a request in flight
     /// ends after `keep_alive`; so does the body of a request whose client sends no more of it
-    /// while `app` waits for it, with an error.
+    /// while `app` waits for it and sends no response, with an error.
     ///
     /// `app` is any tower service; an axum `Router` with its state is one. Its readiness is waited
     /// for per request, so a service that is never ready stalls only that request.
@@ -54,7 +55,8 @@ impl WadiLayer {
     ///
     /// # Cancellation safety
     ///
-    /// Dropping the future closes the listener and every connection at once.
+    /// Dropping the future closes the listener and every connection at once; an upgraded one, whose
+    /// reads and writes are errors from then on, goes as soon as the application uses it.
     pub async fn serve<L, S, B>(&self, listener: L, app: S) -> Result<(), ServeError>
     where
         L: Listener,

@@ -1,9 +1,12 @@
 //! A request's body, which a client must keep sending while somebody waits for it.
 //!
 //! Time counts only while the application asks for more: a slow application is no fault of the
-//! client's.
+//! client's. And it does not count while the response is on its way: meanwhile the two sides may talk
+//! as they like.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,18 +22,51 @@ use tokio::time::Sleep;
 #[error("the client sent nothing more of the request's body for {0:?}")]
 struct Stalled(Duration);
 
-/// `request`, whose body ends with an error when nothing comes for `patience`.
-pub(super) fn impatient(request: Request<Incoming>, patience: Duration) -> Request<Body> {
-    request.map(|body| {
-        if http_body::Body::is_end_stream(&body) {
-            return Body::empty();
-        }
+/// The response to a request, as its body sees it: on its way or not.
+#[derive(Clone, Debug)]
+pub(super) struct Answer(Arc<AtomicBool>);
+
+impl Answer {
+    /// It is on its way until what is returned is dropped.
+    pub(super) fn begins(self) -> Answering {
+        self.0.store(true, Relaxed);
+        Answering(self)
+    }
+
+    fn is_on_its_way(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A response on its way.
+#[derive(Debug)]
+pub(super) struct Answering(Answer);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.store(false, Relaxed);
+    }
+}
+
+/// `request`, whose body ends with an error when nothing comes for `patience`, and where it is told
+/// of its answer. A request without a body has nobody to tell.
+pub(super) fn impatient(
+    request: Request<Incoming>,
+    patience: Duration,
+) -> (Request<Body>, Option<Answer>) {
+    if http_body::Body::is_end_stream(request.body()) {
+        return (request.map(|_| Body::empty()), None);
+    }
+    let answer = Answer(Arc::default());
+    let request = request.map(|body| {
         Body::new(Impatient {
             body,
             patience,
+            answer: answer.clone(),
             waiting: None,
         })
-    })
+    });
+    (request, Some(answer))
 }
 
 pin_project! {
@@ -38,7 +74,8 @@ pin_project! {
         #[pin]
         body: Incoming,
         patience: Duration,
-        // Since the application first waited for what comes next.
+        answer: Answer,
+        // Since the application first waited for what comes next, or was last found answering.
         #[pin]
         waiting: Option<Sleep>,
     }
@@ -57,13 +94,18 @@ impl http_body::Body for Impatient {
             this.waiting.set(None);
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        if this.waiting.is_none() {
-            this.waiting.set(Some(tokio::time::sleep(*this.patience)));
+        loop {
+            if this.waiting.is_none() {
+                this.waiting.set(Some(tokio::time::sleep(*this.patience)));
+            }
+            if let Some(waiting) = this.waiting.as_mut().as_pin_mut() {
+                ready!(waiting.poll(context));
+            }
+            if !this.answer.is_on_its_way() {
+                return Poll::Ready(Some(Err(Stalled(*this.patience).into())));
+            }
+            this.waiting.set(None);
         }
-        if let Some(waiting) = this.waiting.as_mut().as_pin_mut() {
-            ready!(waiting.poll(context));
-        }
-        Poll::Ready(Some(Err(Stalled(*this.patience).into())))
     }
 
     fn is_end_stream(&self) -> bool {

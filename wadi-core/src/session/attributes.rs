@@ -4,6 +4,7 @@
 //! code. What cannot be decoded or encoded stays as it is.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::error::{DecodeFault, SessionError};
@@ -22,6 +23,24 @@ enum Form {
     /// In the order of their keys.
     Live(Vec<Slot>),
     Frozen(Arc<[u8]>),
+}
+
+impl Drop for Form {
+    /// Values are dropped one by one: where the `Drop` of two panics, a list of them would end the
+    /// process.
+    fn drop(&mut self) {
+        let Self::Live(slots) = self else { return };
+        let mut panicked = None;
+        for slot in slots.drain(..) {
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(slot)));
+            panicked = panicked.or(dropped.err());
+        }
+        if let Some(panic) = panicked
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
 }
 
 struct Slot {
@@ -61,19 +80,41 @@ pub(super) enum Found<T> {
 }
 
 /// What a change put out of the session, to be dropped outside the lock.
-pub(super) struct Displaced<T>(
-    #[allow(dead_code, reason = "it is kept only to be dropped later")] Option<T>,
-    #[allow(dead_code, reason = "it is kept only to be dropped later")] Option<Arc<dyn Value>>,
-);
+pub(super) struct Displaced<T> {
+    _value: Option<T>,
+    _erased: Option<Arc<dyn Value>>,
+}
+
+impl<T> Displaced<T> {
+    const NOTHING: Self = Self {
+        _value: None,
+        _erased: None,
+    };
+
+    const fn value(value: T) -> Self {
+        Self {
+            _value: Some(value),
+            _erased: None,
+        }
+    }
+
+    fn cell(cell: Cell) -> Self {
+        Self {
+            _value: None,
+            _erased: cell.into_value(),
+        }
+    }
+}
 
 /// What was dropped from the session as a whole, to be dropped outside the lock.
-pub(super) struct Emptied(#[allow(dead_code, reason = "it is kept only to be dropped later")] Form);
+pub(super) struct Emptied {
+    _form: Form,
+}
 
 /// A value that was not let in, to be dropped outside the lock.
 pub(super) struct Refused<T> {
     pub(super) error: SessionError,
-    #[allow(dead_code, reason = "it is kept only to be dropped later")]
-    value: T,
+    _value: T,
 }
 
 /// A value on its way in, its cost known.
@@ -120,6 +161,11 @@ fn decode<T: Attribute>(key: &str, bytes: &[u8]) -> Result<T, SessionError> {
     })
 }
 
+#[inline]
+fn find(slots: &[Slot], key: &str) -> Result<usize, usize> {
+    slots.binary_search_by(|slot| (*slot.key).cmp(key))
+}
+
 impl Attributes {
     pub(super) const fn new() -> Self {
         Self {
@@ -138,27 +184,11 @@ impl Attributes {
     }
 
     /// The slots, thawed if need be. Values stay encoded until somebody reads them.
+    #[inline]
     fn slots(&mut self) -> &mut Vec<Slot> {
         if let Form::Frozen(whole) = &self.form {
-            let mut slots = Vec::with_capacity(frozen::count(whole));
-            let mut charged = 0;
             let whole = Arc::clone(whole);
-            frozen::thaw(&whole, |key, Range { start, end }| {
-                let (start, end) = (start as u32, end as u32);
-                charged += key.len() as u32 + (end - start);
-                slots.push(Slot {
-                    key: key.into(),
-                    cell: Cell::Encoded(Encoded {
-                        whole: Arc::clone(&whole),
-                        start,
-                        end,
-                    }),
-                    charge: end - start,
-                });
-            })
-            .expect("a frozen state was checked when it was made");
-            self.charged = charged;
-            self.form = Form::Live(slots);
+            self.thaw(&whole);
         }
         match &mut self.form {
             Form::Live(slots) => slots,
@@ -166,8 +196,30 @@ impl Attributes {
         }
     }
 
+    #[cold]
+    fn thaw(&mut self, whole: &Arc<[u8]>) {
+        let mut slots = Vec::with_capacity(frozen::count(whole));
+        let mut charged = 0;
+        frozen::thaw(whole, |key, Range { start, end }| {
+            let (start, end) = (start as u32, end as u32);
+            charged += key.len() as u32 + (end - start);
+            slots.push(Slot {
+                key: key.into(),
+                cell: Cell::Encoded(Encoded {
+                    whole: Arc::clone(whole),
+                    start,
+                    end,
+                }),
+                charge: end - start,
+            });
+        })
+        .expect("a frozen state was checked when it was made");
+        self.charged = charged;
+        self.form = Form::Live(slots);
+    }
+
     fn find(&mut self, key: &str) -> Result<usize, usize> {
-        self.slots().binary_search_by(|slot| (*slot.key).cmp(key))
+        find(self.slots(), key)
     }
 
     pub(super) fn contains(&mut self, key: &str) -> bool {
@@ -189,10 +241,11 @@ impl Attributes {
         &mut self,
         key: &str,
     ) -> Result<Option<Found<T>>, SessionError> {
-        let Ok(at) = self.find(key) else {
+        let slots = self.slots();
+        let Ok(at) = find(slots, key) else {
             return Ok(None);
         };
-        let slot = &mut self.slots()[at];
+        let slot = &mut slots[at];
         let (encoded, cached) = match &slot.cell {
             Cell::Written(value) if value::as_type::<T>(value).is_some() => {
                 return Ok(Some(Found::Shared(Arc::clone(value))));
@@ -226,8 +279,9 @@ impl Attributes {
         prepared: Prepared<T>,
         limit: usize,
     ) -> Result<Displaced<T>, Refused<T>> {
-        let found = self.find(key);
-        let before = found.map_or(0, |at| key.len() + self.slots()[at].charge as usize);
+        let slots = self.slots();
+        let found = find(slots, key);
+        let before = found.map_or(0, |at| key.len() + slots[at].charge as usize);
         let after = key.len() + prepared.charge as usize;
         let charged = self.charged as usize - before + after;
         let Prepared { value, charge } = prepared;
@@ -235,7 +289,10 @@ impl Attributes {
         if after > before
             && let Err(error) = within(charged, limit)
         {
-            return Err(Refused { error, value });
+            return Err(Refused {
+                error,
+                _value: value,
+            });
         }
         self.charged = charged as u32;
         match found {
@@ -245,10 +302,10 @@ impl Attributes {
                 if let Cell::Written(live) = &mut slot.cell
                     && let Some(there) = value::as_type_mut::<T>(live)
                 {
-                    return Ok(Displaced(Some(std::mem::replace(there, value)), None));
+                    return Ok(Displaced::value(std::mem::replace(there, value)));
                 }
                 let old = std::mem::replace(&mut slot.cell, Cell::Written(Arc::new(value)));
-                Ok(Displaced(None, old.into_value()))
+                Ok(Displaced::cell(old))
             }
             Err(at) => {
                 let slots = self.slots();
@@ -264,7 +321,7 @@ impl Attributes {
                         charge,
                     },
                 );
-                Ok(Displaced(None, None))
+                Ok(Displaced::NOTHING)
             }
         }
     }
@@ -274,12 +331,14 @@ impl Attributes {
         let at = self.find(key).ok()?;
         let slot = self.slots().remove(at);
         self.charged -= slot.key.len() as u32 + slot.charge;
-        Some(Displaced(None, slot.cell.into_value()))
+        Some(Displaced::cell(slot.cell))
     }
 
     pub(super) fn clear(&mut self) -> Emptied {
         self.charged = 0;
-        Emptied(std::mem::replace(&mut self.form, Form::Live(Vec::new())))
+        Emptied {
+            _form: std::mem::replace(&mut self.form, Form::Live(Vec::new())),
+        }
     }
 
     /// All attributes as one run of bytes.
@@ -312,10 +371,9 @@ impl Attributes {
     pub(super) fn freeze(&mut self) -> Result<Emptied, SessionError> {
         let bytes = self.encode()?;
         self.charged = bytes.len() as u32;
-        Ok(Emptied(std::mem::replace(
-            &mut self.form,
-            Form::Frozen(bytes),
-        )))
+        Ok(Emptied {
+            _form: std::mem::replace(&mut self.form, Form::Frozen(bytes)),
+        })
     }
 
     pub(super) const fn is_frozen(&self) -> bool {

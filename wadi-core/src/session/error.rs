@@ -83,7 +83,8 @@ pub enum SessionError {
         /// The Rust type asked for.
         type_name: &'static str,
     },
-    /// A closure given to `update` or `read`, or a value's own code, used a session.
+    /// A closure given to `update`, or a value's own code that runs under the session's lock, used a
+    /// session.
     #[error(
         "a session was used inside a closure that a session runs under its lock; read what the \
          closure needs before it"

@@ -153,44 +153,57 @@ impl PresentedId {
     }
 }
 
+/// The text with room for whole blocks.
+const PADDED: usize = ID_TEXT_LEN.next_multiple_of(16);
+
 /// What no character stands for.
 const NONE: u8 = 0xFF;
 
-/// The six bits that each character of base64url stands for.
-const SIX_BITS: [u8; 256] = {
-    let mut table = [NONE; 256];
-    let mut at = 0;
-    while at < 26 {
-        table[b'A' as usize + at] = at as u8;
-        table[b'a' as usize + at] = at as u8 + 26;
-        if at < 10 {
-            table[b'0' as usize + at] = at as u8 + 52;
-        }
-        at += 1;
+/// The six bits that a character of base64url stands for. It looks nothing up and branches nowhere,
+/// so that many characters are read at once, in a time that does not tell which they are.
+#[inline(always)]
+const fn six_bits(character: u8) -> u8 {
+    const fn is(yes: bool, value: u8) -> u8 {
+        if yes { value } else { 0 }
     }
-    table[b'-' as usize] = 62;
-    table[b'_' as usize] = 63;
-    table
-};
+    let (upper, lower) = (character.wrapping_sub(b'A'), character.wrapping_sub(b'a'));
+    let digit = character.wrapping_sub(b'0');
+    let (dash, line) = (character == b'-', character == b'_');
+    let known = (upper < 26) | (lower < 26) | (digit < 10) | dash | line;
+    is(upper < 26, upper)
+        | is(lower < 26, lower.wrapping_add(26))
+        | is(digit < 10, digit.wrapping_add(52))
+        | is(dash, 62)
+        | is(line, 63)
+        | is(!known, NONE)
+}
 
-/// Base64url of exactly one length. It is read with every request, and this takes less than half
-/// of what a decoder of any length does.
+/// Base64url of exactly one length. It is read with every request, and this takes a fraction of
+/// what a decoder of any length does.
+#[inline]
 fn decode(text: &[u8; ID_TEXT_LEN]) -> Option<[u8; RAW_BYTES]> {
-    let mut raw = [0; RAW_BYTES];
+    let mut sextets = [b'A'; PADDED];
+    sextets[..ID_TEXT_LEN].copy_from_slice(text);
     let mut seen = 0;
-    let (fours, last) = text.as_chunks::<4>();
-    let (threes, last_bytes) = raw.as_chunks_mut::<3>();
-    for (four, three) in fours.iter().zip(threes) {
-        let [a, b, c, d] = four.map(|character| SIX_BITS[character as usize]);
-        seen |= a | b | c | d;
-        *three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+    for character in &mut sextets {
+        *character = six_bits(*character);
+        seen |= *character;
     }
-    let &[a, b, c] = last else { return None };
-    let [a, b, c] = [a, b, c].map(|character| SIX_BITS[character as usize]);
-    seen |= a | b | c;
-    last_bytes.copy_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
     // Two bits are left over, and have one spelling.
-    (seen & 0xC0 == 0 && c & 0b11 == 0).then_some(raw)
+    if seen & 0xC0 != 0 || sextets[ID_TEXT_LEN - 1] & 0b11 != 0 {
+        return None;
+    }
+    let mut raw = [0; PADDED / 8 * 6 + 2];
+    for (at, eight) in sextets.as_chunks::<8>().0.iter().enumerate() {
+        // Pairs of six bits become twelve, pairs of those twenty-four, and those forty-eight.
+        let six = u64::from_be_bytes(*eight);
+        let twelve = (six >> 2 & 0x0FC0_0FC0_0FC0_0FC0) | (six & 0x003F_003F_003F_003F);
+        let more = (twelve >> 4 & 0x00FF_F000_00FF_F000) | (twelve & 0x0000_0FFF_0000_0FFF);
+        let most = (more >> 8 & 0x0000_FFFF_FF00_0000) | (more & 0x0000_0000_00FF_FFFF);
+        // The last two bytes are written again by the next eight.
+        raw[at * 6..at * 6 + 8].copy_from_slice(&(most << 16).to_be_bytes());
+    }
+    raw.first_chunk().copied()
 }
 
 impl fmt::Debug for PresentedId {

@@ -18,7 +18,8 @@ impl Drop for Mark {
     }
 }
 
-/// An error when this thread runs a closure or a value's code under a session's lock.
+/// An error when this thread runs the closure of an `update`, or a value's code, under a session's
+/// lock.
 #[inline]
 pub(super) fn refuse() -> Result<(), SessionError> {
     if UNDER_LOCK.get() {

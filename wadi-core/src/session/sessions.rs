@@ -253,7 +253,7 @@ impl Sessions {
         self.served(guard)
     }
 
-    fn served(&self, guard: Option<Guard>) -> Result<Guard, SessionError> {
+    pub(super) fn served(&self, guard: Option<Guard>) -> Result<Guard, SessionError> {
         let guard = guard.ok_or(SessionError::Busy)?;
         let phase = guard.session().body().phase;
         match phase {
@@ -306,7 +306,6 @@ impl Sessions {
         body.tenure = tenure;
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;
-        body.returned = false;
         self.map.insert(id, Arc::clone(held));
         self.map.remove_exactly(&old, held);
         self.endings.remember(old, Ending::Destroyed);

@@ -11,100 +11,45 @@ use parking_lot::Mutex;
 use super::SessionId;
 use super::attributes::Prepared;
 use super::error::SessionError;
-use super::held::{Guard, Held, Phase};
-use super::keyring::{IdText, PresentedId};
+use super::held::{Guard, Held};
 use super::known::Known;
-use super::limits::{Expiry, nanos};
+use super::limits::Expiry;
 use super::nested;
 use super::origin::Origin;
-use super::sessions::{Look, Sessions};
+use super::sessions::Sessions;
 use super::value::{Attribute, Storable};
-use crate::clock::Moment;
-use crate::tenure::Revision;
-
-/// What the response says about the session's cookie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CookieChange {
-    /// Nothing: the client's cookie is good for long enough.
-    Keep,
-    /// Set it to this text, for this long.
-    Set {
-        /// The id's text.
-        text: IdText,
-        /// For how long the client is to keep it: somewhat longer than the session lives idle, so
-        /// that the cookie never goes first, and no longer than it lives at all.
-        max_age: Duration,
-        /// Whether this request created the session.
-        created: bool,
-    },
-    /// Remove it.
-    Clear,
-}
-
-/// How much longer than a session's idle time its cookie lives, beside the tenth of that time for
-/// which a renewal may be put off: for slow answers, and for clocks that run differently.
-const COOKIE_GRACE: Duration = Duration::from_secs(60);
 
 /// A request's hold on its session.
 pub struct Visit {
     sessions: Arc<Sessions>,
     origin: Origin,
     known: Known,
-    state: Mutex<State>,
+    /// How much of the time that a request may wait for its session is used up.
+    waited: Duration,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
-    hold: Hold,
+pub(super) struct State {
+    pub(super) hold: Hold,
     /// Set before there is a session to set it on.
     expiry: Option<Expiry>,
     read_only: bool,
     /// Whether the session was created in this request.
-    fresh: bool,
+    pub(super) fresh: bool,
     /// Whether the request destroyed its session.
-    flushed: bool,
+    pub(super) flushed: bool,
 }
 
-enum Hold {
+pub(super) enum Hold {
     /// There is no session; the first write creates one.
     Nothing,
     Holding(Guard),
     /// Between giving up the shared lock and getting it alone.
-    Changing,
+    Changing(Arc<Held>),
     /// The route wants no session.
     Bypassed,
     /// The response head has gone out, or the request was given up.
     Gone(Option<Arc<Held>>),
-}
-
-impl Sessions {
-    /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
-    /// goes on without it, and is told so by its visit's origin.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Busy`] after the limit on lock waits; [`SessionError::Moved`] when it is
-    /// leaving this node.
-    ///
-    /// # Cancellation
-    ///
-    /// Gives the place in the queue up.
-    pub async fn wait(
-        self: Arc<Self>,
-        presented: &PresentedId,
-        held: Arc<Held>,
-    ) -> Result<Visit, SessionError> {
-        let id = *presented.unverified();
-        let shared = self.share(&held).await;
-        match shared {
-            Ok(guard) if held.id() == id => Ok(Visit::holding(self, guard, id)),
-            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
-                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
-                Look::Busy(_) => Err(SessionError::Busy),
-                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
-            },
-            Err(error) => Err(error),
-        }
-    }
 }
 
 impl Visit {
@@ -126,6 +71,7 @@ impl Visit {
             sessions,
             origin,
             known,
+            waited: Duration::ZERO,
             state: Mutex::new(State {
                 hold,
                 expiry: None,
@@ -134,6 +80,15 @@ impl Visit {
                 flushed: false,
             }),
         }
+    }
+
+    pub(super) const fn after(mut self, waited: Duration) -> Self {
+        self.waited = waited;
+        self
+    }
+
+    pub(super) const fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// What the session was before the request.
@@ -161,6 +116,39 @@ impl Visit {
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
         nested::refuse()?;
         self.state.lock().held()
+    }
+
+    /// Lets go of a shared hold, to take the session alone; `None` where there is none to change.
+    pub(super) fn give_up(&self) -> Option<Arc<Held>> {
+        let mut state = self.state.lock();
+        let held = match &state.hold {
+            Hold::Holding(guard) if !guard.is_alone() => Arc::clone(guard.session()),
+            _ => return None,
+        };
+        let given_up = std::mem::replace(&mut state.hold, Hold::Changing(Arc::clone(&held)));
+        drop(state);
+        drop(given_up);
+        Some(held)
+    }
+
+    /// The session that was given up, to be had alone.
+    pub(super) fn given_up(&self) -> Option<Arc<Held>> {
+        match &self.state.lock().hold {
+            Hold::Changing(held) => Some(Arc::clone(held)),
+            _ => None,
+        }
+    }
+
+    /// Holds what was given up again, alone; `false` where the visit has ended meanwhile.
+    pub(super) fn hold_again(&self, guard: Guard) -> bool {
+        let mut state = self.state.lock();
+        match &state.hold {
+            Hold::Changing(held) if Arc::ptr_eq(held, guard.session()) => {
+                state.hold = Hold::Holding(guard);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn held_to_write(&self) -> Result<Option<Arc<Held>>, SessionError> {
@@ -401,172 +389,6 @@ impl Visit {
         drop(hold);
     }
 
-    /// Gives up the shared lock and takes the session alone, if that needs no waiting; `false`
-    /// when it does, and then only [`Visit::alone`] makes the session usable again.
-    #[must_use]
-    pub fn try_alone(&self) -> bool {
-        let Some(held) = self.give_up() else {
-            return true;
-        };
-        let guard = held
-            .try_alone()
-            .filter(|_| held.admits(&self.known).is_ok());
-        let is_alone = guard.is_some();
-        self.state.lock().hold = guard.map_or(Hold::Gone(Some(held)), Hold::Holding);
-        is_alone
-    }
-
-    /// Waits, at most [`super::Limits::lock_wait`], to have the session alone after
-    /// [`Visit::try_alone`] said `false`.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Busy`] after that time; [`SessionError::Ended`] or [`SessionError::Moved`]
-    /// when it is not served any more, or has another id. The request is then best answered with
-    /// 503.
-    ///
-    /// # Cancellation
-    ///
-    /// Gives the place in the queue up; the visit holds nothing then.
-    pub async fn alone(&self) -> Result<(), SessionError> {
-        let held = match &self.state.lock().hold {
-            Hold::Gone(Some(held)) => Arc::clone(held),
-            _ => return Ok(()),
-        };
-        let guard = self.sessions.alone(&held).await?;
-        held.admits(&self.known)?;
-        self.state.lock().hold = Hold::Holding(guard);
-        Ok(())
-    }
-
-    /// Lets go of a shared hold, to take the session alone; `None` where there is none to change.
-    fn give_up(&self) -> Option<Arc<Held>> {
-        let mut state = self.state.lock();
-        match &state.hold {
-            Hold::Holding(guard) if !guard.is_alone() => {}
-            _ => return None,
-        }
-        match std::mem::replace(&mut state.hold, Hold::Changing) {
-            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
-            _ => None,
-        }
-    }
-
-    /// The response head is about to go out: ends the visit, and says what becomes of the cookie.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
-    /// not go out, since another node may own the session.
-    pub fn commit(&self) -> Result<CookieChange, SessionError> {
-        self.commit_where(|| true)
-    }
-
-    /// As [`Visit::commit`]; a cookie that only lives longer by it is sent where `may_prolong` says
-    /// that this response is one to carry it, and else with the next one.
-    ///
-    /// # Errors
-    ///
-    /// As [`Visit::commit`].
-    pub fn commit_where(
-        &self,
-        may_prolong: impl FnOnce() -> bool,
-    ) -> Result<CookieChange, SessionError> {
-        let mut state = self.state.lock();
-        let kept = match &state.hold {
-            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
-            Hold::Bypassed => return Ok(CookieChange::Keep),
-            Hold::Nothing | Hold::Changing | Hold::Gone(_) => None,
-        };
-        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
-        let (fresh, flushed) = (state.fresh, state.flushed);
-        drop(state);
-        if !self.sessions.may_act() {
-            self.discard_fresh(fresh, &hold);
-            return Err(SessionError::Lapsed);
-        }
-        let change = match &hold {
-            Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong),
-            _ => CookieChange::Keep,
-        };
-        Ok(match change {
-            CookieChange::Keep if flushed => CookieChange::Clear,
-            change => change,
-        })
-    }
-
-    /// Renews the session's time, and says whether its cookie is due.
-    fn leave(
-        &self,
-        held: &Arc<Held>,
-        fresh: bool,
-        may_prolong: impl FnOnce() -> bool,
-    ) -> CookieChange {
-        let now = self.sessions.now();
-        let limits = self.sessions.limits();
-        let mut body = held.body();
-        if body.phase != Phase::Serving {
-            return CookieChange::Keep;
-        }
-        if fresh && body.revision == Revision::ZERO {
-            // Its first write failed, so it never came to be.
-            drop(body);
-            self.sessions.unmake(held);
-            return CookieChange::Keep;
-        }
-        // Whoever knows it by an older id neither uses it nor learns the new one.
-        let Some(came_back) = self.known.came_back(&body.id) else {
-            return CookieChange::Keep;
-        };
-        body.used(now, came_back);
-        held.set_deadline(&body, limits);
-        let idle = body.lifetime.idle(limits, true);
-        let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
-        let due = body.cookie_sent == Moment::ZERO
-            || (age.saturating_mul(10) >= nanos(idle) && may_prolong());
-        if !due {
-            return CookieChange::Keep;
-        }
-        body.cookie_sent = now;
-        let (id, left) = (body.id, body.lifetime.ends.since(now));
-        drop(body);
-        CookieChange::Set {
-            text: self.sessions.text(&id),
-            max_age: idle
-                .saturating_add(idle / 10)
-                .saturating_add(COOKIE_GRACE)
-                .min(left),
-            created: fresh,
-        }
-    }
-
-    /// The request ends without a response head: what it wrote stands, and it counts as a request
-    /// for the idle time. But a session that it created is nobody's, since nobody has its id.
-    pub fn abandon(&self) {
-        let mut state = self.state.lock();
-        let fresh = state.fresh;
-        let kept = match &state.hold {
-            Hold::Holding(guard) if !fresh => Some(Arc::clone(guard.session())),
-            Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
-            Hold::Bypassed => return,
-            _ => None,
-        };
-        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept.clone()));
-        drop(state);
-        self.discard_fresh(fresh, &hold);
-        if let Some(held) = kept {
-            // Where it has ended, or is known by an older id, there is nothing to count.
-            let (limits, now) = (self.sessions.limits(), self.sessions.now());
-            held.touch(&self.known, limits, now).ok();
-        }
-    }
-
-    fn discard_fresh(&self, fresh: bool, hold: &Hold) {
-        if let (true, Hold::Holding(guard)) = (fresh, hold) {
-            self.sessions.unmake(guard.session());
-        }
-    }
-
     /// The session that a detached handle means.
     pub(super) fn target(&self) -> Result<Arc<Held>, SessionError> {
         nested::refuse()?;
@@ -575,7 +397,7 @@ impl Visit {
             Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
             Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
             Hold::Bypassed => Err(SessionError::Bypassed),
-            Hold::Changing => Err(SessionError::Busy),
+            Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
         }
     }
@@ -591,7 +413,7 @@ impl State {
         match &self.hold {
             Hold::Holding(guard) => Ok(Some(Arc::clone(guard.session()))),
             Hold::Nothing => Ok(None),
-            Hold::Changing => Err(SessionError::Busy),
+            Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Bypassed => Err(SessionError::Bypassed),
             Hold::Gone(_) => Err(SessionError::Detached),
         }

@@ -1,0 +1,235 @@
+//! How a request lets go of its session: with its response's head, or without one.
+//!
+//! It renews the session's time, and says what becomes of the cookie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::SessionError;
+use super::held::{Held, Phase};
+use super::keyring::IdText;
+use super::limits::nanos;
+use super::visit::{Hold, Visit};
+use crate::clock::Moment;
+use crate::tenure::Revision;
+
+/// What the response says about the session's cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieChange {
+    /// Nothing: the client's cookie is good for long enough.
+    Keep,
+    /// Set it to this text, for this long.
+    Set {
+        /// The id's text.
+        text: IdText,
+        /// For how long the client is to keep it: somewhat longer than the session lives idle, so
+        /// that the cookie never goes first, and no longer than it lives at all.
+        max_age: Duration,
+        /// Whether this request created the session.
+        created: bool,
+    },
+    /// Remove it.
+    Clear,
+}
+
+/// How much longer than a session's idle time its cookie lives, beside the tenth of that time for
+/// which a renewal may be put off: for slow answers, and for clocks that run differently.
+const COOKIE_GRACE: Duration = Duration::from_secs(60);
+
+impl Visit {
+    /// The response head is about to go out: ends the visit, and says what becomes of the cookie.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
+    /// not go out, since another node may own the session.
+    pub fn commit(&self) -> Result<CookieChange, SessionError> {
+        self.commit_where(|| true)
+    }
+
+    /// As [`Visit::commit`]; a cookie that only lives longer by it is sent where `may_prolong` says
+    /// that this response is one to carry it, and else with the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Visit::commit`].
+    pub fn commit_where(
+        &self,
+        may_prolong: impl FnOnce() -> bool,
+    ) -> Result<CookieChange, SessionError> {
+        let mut state = self.state.lock();
+        let kept = match &state.hold {
+            Hold::Holding(guard) => Some(Arc::clone(guard.session())),
+            Hold::Changing(held) => Some(Arc::clone(held)),
+            Hold::Bypassed => return Ok(CookieChange::Keep),
+            Hold::Nothing | Hold::Gone(_) => None,
+        };
+        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
+        let (fresh, flushed) = (state.fresh, state.flushed);
+        drop(state);
+        if !self.sessions().may_act() {
+            self.discard_fresh(fresh, &hold);
+            return Err(SessionError::Lapsed);
+        }
+        let held = match &hold {
+            Hold::Holding(guard) => guard.session(),
+            Hold::Changing(held) => held,
+            _ if flushed => return Ok(CookieChange::Clear),
+            _ => return Ok(CookieChange::Keep),
+        };
+        let change = self.leave(held, fresh, may_prolong);
+        Ok(match change {
+            CookieChange::Keep if flushed => CookieChange::Clear,
+            change => change,
+        })
+    }
+
+    /// Renews the session's time, and says whether its cookie is due.
+    fn leave(
+        &self,
+        held: &Arc<Held>,
+        fresh: bool,
+        may_prolong: impl FnOnce() -> bool,
+    ) -> CookieChange {
+        let now = self.sessions().now();
+        let limits = self.sessions().limits();
+        let mut body = held.body();
+        if body.phase != Phase::Serving {
+            return CookieChange::Keep;
+        }
+        if fresh && body.revision == Revision::ZERO {
+            // Its first write failed, so it never came to be.
+            drop(body);
+            self.sessions().unmake(held);
+            return CookieChange::Keep;
+        }
+        // Whoever knows it by an older id neither uses it nor learns the new one.
+        let Some(came_back) = self.known().came_back(&body.id) else {
+            return CookieChange::Keep;
+        };
+        body.used(now, came_back);
+        held.set_deadline(&body, limits);
+        let idle = body.lifetime.idle(limits, true);
+        let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
+        if body.cookie_sent != Moment::ZERO {
+            if age.saturating_mul(10) < nanos(idle) {
+                return CookieChange::Keep;
+            }
+            // The caller's own code runs with no lock held.
+            drop(body);
+            if !may_prolong() {
+                return CookieChange::Keep;
+            }
+            body = held.body();
+            if body.phase != Phase::Serving || !self.known().is(&body.id) {
+                return CookieChange::Keep;
+            }
+        }
+        body.cookie_sent = now;
+        let (id, left) = (body.id, body.lifetime.ends.since(now));
+        drop(body);
+        CookieChange::Set {
+            text: self.sessions().text(&id),
+            max_age: idle
+                .saturating_add(idle / 10)
+                .saturating_add(COOKIE_GRACE)
+                .min(left),
+            created: fresh,
+        }
+    }
+
+    /// The request ends without a response head: what it wrote stands, and it counts as a request
+    /// for the idle time. But a session that it created is nobody's, since nobody has its id.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        let fresh = state.fresh;
+        let kept = match &state.hold {
+            Hold::Holding(guard) if !fresh => Some(Arc::clone(guard.session())),
+            Hold::Changing(held) | Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
+            Hold::Bypassed => return,
+            _ => None,
+        };
+        let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept.clone()));
+        drop(state);
+        self.discard_fresh(fresh, &hold);
+        if let Some(held) = kept {
+            // Where it has ended, or is known by an older id, there is nothing to count.
+            let (limits, now) = (self.sessions().limits(), self.sessions().now());
+            held.touch(self.known(), limits, now).ok();
+        }
+    }
+
+    fn discard_fresh(&self, fresh: bool, hold: &Hold) {
+        match hold {
+            Hold::Holding(guard) if fresh => self.sessions().unmake(guard.session()),
+            Hold::Changing(held) if fresh => self.sessions().unmake(held),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::session::{ClusterKey, Keyring, Look, Origin, PresentedId, SessionId, Sessions};
+
+    fn sessions(clock: &Arc<ManualClock>) -> Arc<Sessions> {
+        let sessions = Sessions::builder(Keyring::new(ClusterKey::random()));
+        let clock = Arc::clone(clock) as Arc<dyn Clock>;
+        Arc::new(sessions.clock(clock).build())
+    }
+
+    fn visit(sessions: &Arc<Sessions>, id: SessionId) -> Option<Visit> {
+        let text = sessions.text(&id);
+        let presented = PresentedId::parse(text.expose().as_bytes())?;
+        match sessions.look(&presented, sessions.now()) {
+            Look::Here(guard) => Some(Visit::holding(Arc::clone(sessions), guard, id)),
+            _ => None,
+        }
+    }
+
+    fn begun(sessions: &Arc<Sessions>) -> SessionId {
+        let first = Visit::without(Arc::clone(sessions), Origin::New);
+        first.insert("n", 1_u8).unwrap();
+        let id = first.id().unwrap();
+        first.commit().unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_cookies_keeps_its_idle_time_when_its_id_is_renewed() {
+        let clock = Arc::new(ManualClock::new());
+        let sessions = sessions(&clock);
+        let id = begun(&sessions);
+        visit(&sessions, id).unwrap().commit().unwrap();
+        let most = sessions.limits().idle / 3 * 2;
+        assert!(most > sessions.limits().idle_unreturned);
+        clock.advance(most);
+        let login = visit(&sessions, id).expect("its cookie came back once");
+        login.cycle_id().await.unwrap();
+        let id = login.id().unwrap();
+        login.commit().unwrap();
+        clock.advance(most);
+        assert!(visit(&sessions, id).is_some());
+    }
+
+    #[test]
+    fn who_is_asked_whether_a_cookie_may_be_prolonged_may_use_the_session() {
+        let clock = Arc::new(ManualClock::new());
+        let sessions = sessions(&clock);
+        let id = begun(&sessions);
+        clock.advance(sessions.limits().idle_unreturned / 2);
+        let (leaving, other) = (visit(&sessions, id), visit(&sessions, id));
+        let (leaving, other) = (leaving.unwrap(), other.unwrap());
+        let mut seen = None;
+        let change = leaving.commit_where(|| {
+            seen = Some(other.get::<u8>("n"));
+            other.insert("n", 2_u8).unwrap();
+            true
+        });
+        assert!(matches!(change, Ok(CookieChange::Set { .. })), "{change:?}");
+        assert_eq!(seen, Some(Ok(Some(1))));
+        assert_eq!(other.get("n"), Ok(Some(2_u8)));
+    }
+}
