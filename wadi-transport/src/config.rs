@@ -9,7 +9,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::member::NodeName;
 
 use crate::handshake::Versions;
-use crate::peer::{Cluster, Standing, is_plain};
+use crate::peer::{Cluster, Membership, is_plain};
 use crate::security::Security;
 
 /// Who the node is, where it listens, and whom it lets in.
@@ -19,8 +19,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// The node's name: 1 to 255 bytes without control characters.
     pub node: NodeName,
-    /// How it stands with the authority at the start; [`crate::Endpoint::join`] changes it.
-    pub standing: Standing,
+    /// Its place with the authority at the start; [`crate::Endpoint::join`] changes it.
+    pub membership: Membership,
     /// Where it listens; port 0 picks a free one.
     pub bind: SocketAddr,
     /// Where others reach it, as host and port; port 0 stands for the one it listens at. Without it,
@@ -140,7 +140,7 @@ impl Config {
                 buckets: BucketCount::DEFAULT,
             },
             node: NodeName::new(node),
-            standing: Standing::default(),
+            membership: Membership::default(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             security: Security::Loopback,

@@ -176,7 +176,7 @@ async fn introduce(
                 return Err(malformed(Malformed::Version(version)));
             }
             // Both sides look, so that neither depends on the other's having done so.
-            let accepting = peer.standing.incarnation;
+            let accepting = peer.membership.incarnation;
             match sought {
                 Some(sought) if accepting != Some(sought) => {
                     Err(refused(Refusal::SomebodyElse { accepting, sought }))

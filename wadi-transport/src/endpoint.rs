@@ -25,7 +25,7 @@ use crate::link::{self, Link};
 use crate::listener;
 use crate::network::{Network, Tcp};
 use crate::notice::Observe;
-use crate::peer::{Peer, Standing};
+use crate::peer::{Membership, Peer};
 use crate::security::{Guard, SecurityError};
 use crate::shared::Shared;
 use crate::stream::{Stream, Streams};
@@ -139,7 +139,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         let local = sockets.local();
         let us = Peer {
             node: config.node,
-            standing: config.standing,
+            membership: config.membership,
             start: getrandom::u64().map_err(StartError::Random)?,
             advertised: advertised(config.advertise.as_deref(), local, &guard)?,
         };
@@ -188,8 +188,8 @@ impl<M> Endpoint<M> {
 
     /// Introduces itself anew as this incarnation: connections for messages, both ways, end and are
     /// made again at once. What waits for them is lost. Streams go on.
-    pub fn join(&self, standing: Standing) {
-        self.shared.join(standing);
+    pub fn join(&self, membership: Membership) {
+        self.shared.join(membership);
     }
 
     /// A link to the node at `address` (host and port), which dials at once and goes on trying. With

@@ -222,10 +222,12 @@ impl Hello {
             return Err(Refusal::Itself);
         }
         match self.sought {
-            Some(sought) if us.standing.incarnation != Some(sought) => Err(Refusal::SomebodyElse {
-                accepting: us.standing.incarnation,
-                sought,
-            }),
+            Some(sought) if us.membership.incarnation != Some(sought) => {
+                Err(Refusal::SomebodyElse {
+                    accepting: us.membership.incarnation,
+                    sought,
+                })
+            }
             _ => Ok(version),
         }
     }
@@ -287,12 +289,12 @@ mod tests {
     use wadi_core::member::NodeName;
 
     use super::*;
-    use crate::peer::Standing;
+    use crate::peer::Membership;
 
     fn peer(name: &str, start: u64, incarnation: u64) -> Peer {
         Peer {
             node: NodeName::new(name),
-            standing: Standing {
+            membership: Membership {
                 generation: 1,
                 incarnation: Some(Incarnation::new(incarnation)),
             },

@@ -28,6 +28,6 @@ pub use endpoint::{Endpoint, Incoming, ShutdownError, StartError, Taken};
 pub use handshake::{Purpose, Refusal, Versions};
 pub use link::{Link, LinkState, SendError};
 pub use notice::{Ended, Notice, Observe};
-pub use peer::{Cluster, Peer, Standing};
+pub use peer::{Cluster, Membership, Peer};
 pub use security::{Files, Security, SecurityError, TransportKey};
 pub use stream::{Stream, Streams};

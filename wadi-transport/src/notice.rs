@@ -57,8 +57,8 @@ pub enum Ended {
     /// This side closed it: a link was dropped, or the endpoint shuts down.
     #[error("this side closed the connection")]
     Closing,
-    /// The node's standing changed, so it introduces itself anew.
-    #[error("this node's standing changed, so it introduces itself anew")]
+    /// The node's membership changed, so it introduces itself anew.
+    #[error("this node's membership changed, so it introduces itself anew")]
     Reintroduced,
     /// Nothing came for as long as silence may last.
     #[error("the other side was silent for too long")]

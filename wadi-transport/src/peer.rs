@@ -18,11 +18,11 @@ pub struct Cluster {
     pub buckets: BucketCount,
 }
 
-/// How a node stands with the authority; it changes when it joins.
+/// A node's place with the authority; it changes when it joins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Membership {
     /// The generation of the authority that the node belongs to; 0 before it knows of one.
-    pub generation: u64,
+    pub generation: u32,
     /// Which start of the node this is; `None` until it has joined.
     pub incarnation: Option<Incarnation>,
 }
@@ -32,8 +32,8 @@ pub struct Standing {
 pub struct Peer {
     /// The name that people know it by.
     pub node: NodeName,
-    /// How it stands with the authority, at the time of the introduction.
-    pub standing: Standing,
+    /// Its place with the authority, at the time of the introduction.
+    pub membership: Membership,
     /// Drawn at random when its endpoint started: tells two starts apart before they have joined.
     pub start: u64,
     /// Where it says that other nodes reach it.
@@ -50,7 +50,7 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.standing.incarnation {
+        match self.membership.incarnation {
             Some(incarnation) => write!(f, "{}/{incarnation:?}", self.node)?,
             None => write!(f, "{} (not joined)", self.node)?,
         }

@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::handshake::Versions;
 use crate::network::Network;
 use crate::notice::{Notice, Observe};
-use crate::peer::{Cluster, Peer, Standing};
+use crate::peer::{Cluster, Membership, Peer};
 use crate::security::Guard;
 use crate::stream::Stream;
 
@@ -55,10 +55,10 @@ impl Shared {
         });
     }
 
-    pub(crate) fn join(&self, standing: Standing) {
+    pub(crate) fn join(&self, membership: Membership) {
         self.us.send_if_modified(|us| {
-            let changed = us.standing != standing;
-            us.standing = standing;
+            let changed = us.membership != membership;
+            us.membership = membership;
             changed
         });
     }

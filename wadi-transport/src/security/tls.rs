@@ -6,11 +6,14 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::{AlertDescription, ClientConfig, Error, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::key::Accepted;
@@ -19,6 +22,10 @@ use crate::network::Socket;
 
 /// Says on both sides that this is ours, so that no other server's traffic is led here.
 const ALPN: &[u8] = b"wadi";
+
+/// How long, and how much, to listen to somebody who was refused.
+const PARTING: Duration = Duration::from_secs(1);
+const MOST_UNREAD: u64 = 16 * 1024;
 
 /// What stands between a bare connection and the first frame.
 #[derive(Clone)]
@@ -93,7 +100,14 @@ impl Guard {
     pub(crate) async fn accept(&self, socket: Socket) -> io::Result<Socket> {
         match self {
             Self::Open => Ok(socket),
-            Self::Tls { acceptor, .. } => Ok(Box::new(acceptor.accept(socket).await?)),
+            Self::Tls { acceptor, .. } => match acceptor.accept(socket).into_fallible().await {
+                Ok(guarded) => Ok(Box::new(guarded)),
+                Err((cause, socket)) => {
+                    // Its outcome is of no consequence: the reason was sent as well as it could be.
+                    let _ = timeout(PARTING, part(socket)).await;
+                    Err(cause)
+                }
+            },
         }
     }
 
@@ -116,6 +130,15 @@ impl fmt::Debug for Guard {
             Self::Tls { .. } => "Guard(tls)",
         })
     }
+}
+
+/// Lets the other side read why it is refused: closing with bytes unread would reset the connection,
+/// and the alert be lost.
+async fn part(mut socket: Socket) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut rest = socket.take(MOST_UNREAD);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// Whether TLS failed because one side does not accept the other's key or certificate.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use wadi_core::bucket::BucketCount;
 use wadi_core::member::NodeName;
 use wadi_transport::handshake::{Hello, Reply};
-use wadi_transport::{Config, Peer, Purpose, Refusal, Standing, Versions};
+use wadi_transport::{Config, Membership, Peer, Purpose, Refusal, Versions};
 
 use crate::scene::{LONG, Node, config, letter, send};
 
@@ -26,7 +26,7 @@ fn hello() -> Hello {
         buckets: BucketCount::DEFAULT,
         peer: Peer {
             node: NodeName::new("stranger"),
-            standing: Standing::default(),
+            membership: Membership::default(),
             start: 1,
             advertised: "127.0.0.1:1".to_owned(),
         },

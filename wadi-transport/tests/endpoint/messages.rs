@@ -1,7 +1,7 @@
 //! Messages both ways, their order, full queues, and connections that come back.
 
 use wadi_core::member::Incarnation;
-use wadi_transport::{LinkState, SendError, Standing};
+use wadi_transport::{LinkState, Membership, SendError};
 
 use crate::scene::{LONG, Node, config, letter, send, state};
 
@@ -133,21 +133,21 @@ async fn whoever_joins_introduces_itself_anew() {
     there.connected(LONG).await.unwrap();
     back.connected(LONG).await.unwrap();
 
-    let standing = Standing {
+    let membership = Membership {
         generation: 1,
         incarnation: Some(Incarnation::new(7)),
     };
-    n1.endpoint.join(standing);
+    n1.endpoint.join(membership);
     state(
         &back,
-        |state| matches!(state, LinkState::Up(peer) if peer.standing == standing),
+        |state| matches!(state, LinkState::Up(peer) if peer.membership == membership),
     )
     .await;
     n2.heard.of("n1/i7 at").await;
     there.connected(LONG).await.unwrap();
     send(&there, &letter(1, 0)).await;
     let (peer, _) = n2.incoming.next().await.unwrap();
-    assert_eq!(peer.standing, standing);
+    assert_eq!(peer.membership, membership);
 }
 
 #[tokio::test(flavor = "multi_thread")]

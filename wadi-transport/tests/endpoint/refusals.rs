@@ -39,7 +39,7 @@ async fn another_number_of_buckets_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_incarnation_at_the_address_is_refused() {
     let mut other = config("n2");
-    other.standing.incarnation = Some(Incarnation::new(5));
+    other.membership.incarnation = Some(Incarnation::new(5));
     let (n1, n2) = (Node::start(config("n1")).await, Node::start(other).await);
     let sought = Some(Incarnation::new(3));
     let link = n1.endpoint.link(n2.address(), sought).unwrap();
