@@ -70,8 +70,19 @@ pub(crate) async fn carry(
             _ = us.changed() => Ended::Reintroduced,
         }
     };
+    let patience = match ended {
+        Ended::Closing => shared.limits.write,
+        _ => FAREWELL,
+    };
     // An end that cannot be said in time is understood from the connection's closing.
-    let _ = timeout(FAREWELL, SinkExt::<Bytes>::close(&mut write)).await;
+    let _ = timeout(patience, async {
+        SinkExt::<Bytes>::close(&mut write).await?;
+        // Until the other side has read all and closed: to close with its signs of life unread would
+        // reset the connection, and take with it what it has not read yet.
+        while let Some(Ok(_)) = read.next().await {}
+        std::io::Result::Ok(())
+    })
+    .await;
     (ended, heard)
 }
 
