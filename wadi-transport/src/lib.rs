@@ -1,1 +1,33 @@
-//! Carries WADI's messages between nodes. It does not know what a session is.
+//! Carries messages between nodes over TCP, authenticated and encrypted, and hands out raw
+//! authenticated streams. It does not know what a session is, and it decides nothing: what a message
+//! means, and whether a peer may act, is the business of whoever stands above.
+//!
+//! An [`Endpoint`] listens and dials. A [`Link`] carries messages one way, to one peer; what it
+//! cannot carry now it refuses, so whoever sends asks again by itself. A message may be lost; it is
+//! never repeated, and never overtakes another on the same connection.
+
+pub mod config;
+mod connection;
+mod dial;
+pub mod endpoint;
+pub mod frame;
+mod greeting;
+pub mod handshake;
+pub mod link;
+mod listener;
+pub mod network;
+pub mod notice;
+pub mod peer;
+pub mod security;
+mod shared;
+pub mod stream;
+
+pub use config::{Config, ConfigError, Limits};
+pub use dial::DialError;
+pub use endpoint::{Endpoint, Incoming, ShutdownError, StartError, Taken};
+pub use handshake::{Purpose, Refusal, Versions};
+pub use link::{Link, LinkState, SendError};
+pub use notice::{Ended, Notice, Observe};
+pub use peer::{Cluster, Membership, Peer};
+pub use security::{Files, Security, SecurityError, TransportKey};
+pub use stream::{Stream, Streams};

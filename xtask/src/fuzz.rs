@@ -15,9 +15,13 @@ use crate::child::{self, Child, Said, is_installed};
 use crate::report::{Failure, Outcome, Stopwatch, because, clock};
 
 /// The crates that hold the targets; each is a workspace of its own.
-pub(crate) const MANIFESTS: [&str; 2] = ["wadi-core/fuzz/Cargo.toml", "wadi-axum/fuzz/Cargo.toml"];
+pub(crate) const MANIFESTS: [&str; 3] = [
+    "wadi-core/fuzz/Cargo.toml",
+    "wadi-transport/fuzz/Cargo.toml",
+    "wadi-axum/fuzz/Cargo.toml",
+];
 
-const TARGETS: [Target; 3] = [
+const TARGETS: [Target; 4] = [
     Target {
         name: "cookie",
         directory: "wadi-axum/fuzz",
@@ -31,6 +35,11 @@ const TARGETS: [Target; 3] = [
     Target {
         name: "frozen",
         directory: "wadi-core/fuzz",
+        longest: 4096,
+    },
+    Target {
+        name: "greeting",
+        directory: "wadi-transport/fuzz",
         longest: 4096,
     },
 ];
@@ -57,7 +66,7 @@ pub(crate) struct Options {
     /// How long to run each target, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// One target only: cookie, id or frozen.
+    /// One target only: cookie, id, frozen or greeting.
     target: Option<String>,
 }
 
@@ -112,7 +121,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let mut faults = Vec::new();
     for ran in &ran {
         println!(
-            "  {:7} {:>10} runs, {:>5} → {:>5} edges and comparisons, {:>5} → {:>5} inputs",
+            "  {:8} {:>10} runs, {:>5} → {:>5} edges and comparisons, {:>5} → {:>5} inputs",
             ran.target.name,
             ran.executed,
             ran.covered.first,

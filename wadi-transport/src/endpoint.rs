@@ -1,0 +1,313 @@
+//! A node's end of all its connections: it listens, dials, and shuts down.
+//!
+//! It is told whom to reach and hands over what comes. It never decides who is a member.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use wadi_core::member::Incarnation;
+
+use crate::config::{Config, ConfigError};
+use crate::connection::Received;
+use crate::dial::{DialError, dial};
+use crate::handshake::Purpose;
+use crate::link::{self, Link};
+use crate::listener;
+use crate::network::{Network, Tcp};
+use crate::notice::Observe;
+use crate::peer::{Membership, Peer};
+use crate::security::{Guard, SecurityError};
+use crate::shared::Shared;
+use crate::stream::{Stream, Streams};
+
+/// A node's end of all its connections. `M` is what its messages are; dropped, everything ends.
+pub struct Endpoint<M> {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+    _alive: DropGuard,
+    _messages: std::marker::PhantomData<fn(M)>,
+}
+
+/// The messages that come, of all peers: those of one connection in the order in which they were
+/// sent. Dropped, connections for messages are closed as soon as something comes.
+pub struct Incoming<M> {
+    inbox: mpsc::Receiver<Received<M>>,
+}
+
+/// Why an endpoint did not start. Nothing is left open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Keys or certificates cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// Without a key only loopback is used.
+    #[error(
+        "without a key nodes talk to each other on loopback only, and {0} is not: give all nodes the same cluster key"
+    )]
+    NeedsKey(String),
+    /// Others cannot reach the advertised address.
+    #[error(
+        "{0} cannot be advertised, because others do not reach this node by it: advertise an address of this machine, with its port"
+    )]
+    Advertise(String),
+    /// It cannot listen there.
+    #[error("it cannot listen at {address}: {cause}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The operating system gives no random bits.
+    #[error("the operating system gives no random bits: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A shutdown that took longer than it may. Everything has been ended all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cut_off} connections were cut off")]
+pub struct ShutdownError {
+    /// Connections that were not done in time.
+    pub cut_off: usize,
+}
+
+/// There are as many links as there may be, or streams of this kind are taken already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Taken {
+    /// Nothing was opened. Drop links to nodes that are no longer members, or raise `links`.
+    #[error("there are as many links as there may be: drop some, or raise the limit `links`")]
+    Links,
+    /// Nothing changed. One listener takes all streams of a kind.
+    #[error("streams of this kind are taken already")]
+    Kind,
+}
+
+impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
+    /// Listens over TCP and hands over what comes. Cancelled, nothing is left open.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration, the keys or the addresses cannot be used.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn start(
+        config: Config,
+        observer: impl Observe + 'static,
+    ) -> Result<(Self, Incoming<M>), StartError> {
+        Self::start_on(Arc::new(Tcp), config, Arc::new(observer)).await
+    }
+
+    /// The same on any network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::start`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn start_on(
+        network: Arc<dyn Network>,
+        config: Config,
+        observer: Arc<dyn Observe>,
+    ) -> Result<(Self, Incoming<M>), StartError> {
+        config.check()?;
+        let guard = Guard::new(&config.security)?;
+        if !guard.keeps_out() && !config.bind.ip().is_loopback() {
+            return Err(StartError::NeedsKey(config.bind.to_string()));
+        }
+        let bound = network.bind(config.bind).await;
+        let sockets = bound.map_err(|cause| StartError::Bind {
+            address: config.bind,
+            cause,
+        })?;
+        let local = sockets.local();
+        let us = Peer {
+            node: config.node,
+            membership: config.membership,
+            start: getrandom::u64().map_err(StartError::Random)?,
+            advertised: advertised(config.advertise.as_deref(), local, &guard)?,
+        };
+        let limits = config.limits;
+        let (sender, inbox) = mpsc::channel(limits.incoming_messages);
+        let ended = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            cluster: config.cluster,
+            versions: config.versions,
+            guard,
+            network,
+            us: watch::Sender::new(us),
+            observer,
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            links: Arc::new(Semaphore::new(limits.links)),
+            incoming: Arc::new(Semaphore::new(limits.incoming_bytes)),
+            kinds: Mutex::default(),
+            tasks: TaskTracker::new(),
+            closing: ended.child_token(),
+            ended: ended.clone(),
+            limits,
+        });
+        shared.spawn(listener::accept(shared.clone(), sockets, sender));
+        let endpoint = Self {
+            shared,
+            local,
+            _alive: ended.drop_guard(),
+            _messages: std::marker::PhantomData,
+        };
+        Ok((endpoint, Incoming { inbox }))
+    }
+}
+
+impl<M> Endpoint<M> {
+    /// Where it listens, with the port that was picked.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How it introduces itself, with the address that others reach it by.
+    #[must_use]
+    pub fn us(&self) -> Peer {
+        self.shared.us.borrow().clone()
+    }
+
+    /// Introduces itself anew as this incarnation: connections for messages, both ways, end and are
+    /// made again at once. What waits for them is lost. Streams go on.
+    pub fn join(&self, membership: Membership) {
+        self.shared.join(membership);
+    }
+
+    /// A link to the node at `address` (host and port), which dials at once and goes on trying. With
+    /// `sought`, only to that incarnation, whoever else may live at the address by then.
+    ///
+    /// # Errors
+    ///
+    /// When there are as many links as there may be.
+    pub fn link(
+        &self,
+        address: impl Into<String>,
+        sought: Option<Incarnation>,
+    ) -> Result<Link<M>, Taken> {
+        let slot = self.shared.links.clone().try_acquire_owned();
+        let slot = slot.map_err(|_| Taken::Links)?;
+        Ok(link::open(&self.shared, address.into(), sought, slot))
+    }
+
+    /// A raw stream to whoever listens for this kind on the node at `address`. One attempt, within
+    /// the time of a handshake. Cancelled, nothing is left open.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can be reached, or the node refuses.
+    pub async fn open(
+        &self,
+        address: &str,
+        sought: Option<Incarnation>,
+        kind: &str,
+    ) -> Result<Stream, DialError> {
+        let kind = kind.to_owned();
+        let purpose = Purpose::Stream { kind };
+        let (socket, peer) = dial(&self.shared, address, sought, purpose).await?;
+        Ok(Stream {
+            socket,
+            peer,
+            slot: None,
+        })
+    }
+
+    /// Takes the streams of this kind that others open to this node from now on.
+    ///
+    /// # Errors
+    ///
+    /// When somebody takes them already.
+    pub fn streams(&self, kind: &str) -> Result<Streams, Taken> {
+        let mut kinds = self.shared.kinds.lock();
+        if kinds.get(kind).is_some_and(|takes| !takes.is_closed()) {
+            return Err(Taken::Kind);
+        }
+        let (takes, accepted) = mpsc::channel(self.shared.limits.streams);
+        kinds.insert(kind.to_owned(), takes);
+        Ok(Streams { accepted })
+    }
+
+    /// Accepts nothing more, writes what is queued, and closes all connections, within `limit`.
+    /// Streams that were handed out are their users' to close. Cancelled, everything ends at once.
+    ///
+    /// # Errors
+    ///
+    /// When some were not done by then and were cut off.
+    pub async fn shutdown(self, limit: Duration) -> Result<(), ShutdownError> {
+        let shared = &self.shared;
+        shared.closing.cancel();
+        shared.kinds.lock().clear();
+        shared.tasks.close();
+        match timeout(limit, shared.tasks.wait()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(ShutdownError {
+                cut_off: shared.tasks.len(),
+            }),
+        }
+    }
+}
+
+impl<M> Incoming<M> {
+    /// The next message, and who sent it; `None` after the endpoint has ended and none is left.
+    /// Cancelled, it loses nothing.
+    pub async fn next(&mut self) -> Option<(Arc<Peer>, M)> {
+        let received = self.inbox.recv().await?;
+        Some((received.peer, received.message))
+    }
+}
+
+/// The address that others are told.
+fn advertised(given: Option<&str>, local: SocketAddr, guard: &Guard) -> Result<String, StartError> {
+    let Some(given) = given else {
+        if local.ip().is_unspecified() {
+            return Err(StartError::Advertise(local.to_string()));
+        }
+        return Ok(local.to_string());
+    };
+    let refused = || StartError::Advertise(given.to_owned());
+    let (host, port) = given.rsplit_once(':').ok_or_else(refused)?;
+    let port: u16 = port.parse().map_err(|_| refused())?;
+    let port = if port == 0 { local.port() } else { port };
+    let literal: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    let (unspecified, loopback) = match literal {
+        Ok(address) => (address.is_unspecified(), address.is_loopback()),
+        Err(_) => (false, host == "localhost"),
+    };
+    if host.is_empty() || unspecified || (literal.is_err() && host.contains(':')) {
+        return Err(refused());
+    }
+    if !guard.keeps_out() && !loopback {
+        return Err(StartError::NeedsKey(given.to_owned()));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+impl<M> fmt::Debug for Endpoint<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({}, listening at {})", self.us(), self.local)
+    }
+}
+
+impl<M> fmt::Debug for Incoming<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incoming({} waiting)", self.inbox.len())
+    }
+}

@@ -1,0 +1,242 @@
+//! A link: messages to one peer, over one connection at a time.
+//!
+//! It holds nothing back for better times. While there is no connection, or its queue is full, a
+//! message is refused at once; when a connection ends, what waited for it is lost.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wadi_core::member::Incarnation;
+
+use crate::connection::{self, Queued};
+use crate::dial::{DialError, dial};
+use crate::frame::{self, FrameError};
+use crate::handshake::Purpose;
+use crate::notice::Ended;
+use crate::peer::Peer;
+use crate::shared::Shared;
+
+/// Sends messages to one peer; its connection is made again whenever it ends.
+///
+/// Clones send over the same connection. When the last one is dropped, what is queued is written,
+/// within the bounds of a write, and the connection is closed.
+pub struct Link<M> {
+    line: Arc<Line>,
+    _open: Arc<DropGuard>,
+    _messages: PhantomData<fn(M)>,
+}
+
+/// How it stands with a link's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It is being made.
+    Dialling,
+    /// It is there; the peer is as it introduced itself.
+    Up(Arc<Peer>),
+    /// It could not be made; it is tried again after a wait.
+    Unreachable(DialError),
+    /// It ended; it is made again.
+    Ended(Ended),
+}
+
+/// A message that is not sent, and will not be.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection now. Ask again later; [`Link::state`] says why.
+    #[error("there is no connection to this peer now")]
+    NotConnected,
+    /// As much as may wait already waits: the peer is slower than the sender. Ask again later.
+    #[error("as much as may wait for this peer already waits")]
+    Full,
+    /// It is longer than a message may be. Sending it again fails again.
+    #[error(
+        "the message has {length} bytes encoded, and may have {limit}: raise frame_bytes on all nodes"
+    )]
+    TooLong {
+        /// Its length, encoded.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Its own serialisation failed. Sending it again fails again.
+    #[error(transparent)]
+    Encoding(#[from] FrameError),
+}
+
+/// What the senders and the task of a link share.
+struct Line {
+    /// The queue of the present connection, if there is one. Each has its own, so nothing of an
+    /// earlier one comes after something of a later one.
+    queue: Mutex<Option<mpsc::Sender<Queued>>>,
+    /// Bytes that may wait.
+    bytes: Arc<Semaphore>,
+    limit: usize,
+    state: watch::Sender<LinkState>,
+}
+
+impl<M: Serialize> Link<M> {
+    /// Queues a message for the present connection. That it is queued does not mean that it arrives.
+    ///
+    /// # Errors
+    ///
+    /// When it is not queued, because there is no connection or too much waits, or cannot be sent.
+    pub fn send(&self, message: &M) -> Result<(), SendError> {
+        let line = &self.line;
+        // Looked at first, because encoding is for nothing without a connection.
+        let queue = line.queue.lock().clone().ok_or(SendError::NotConnected)?;
+        let body = frame::encode(message)?;
+        let (length, limit) = (body.len(), line.limit);
+        if length > limit {
+            return Err(SendError::TooLong { length, limit });
+        }
+        let share = u32::try_from(length).map_err(|_| SendError::TooLong { length, limit })?;
+        let bytes = line.bytes.clone().try_acquire_many_owned(share);
+        let bytes = bytes.map_err(|_| SendError::Full)?;
+        let queued = Queued {
+            body,
+            _bytes: bytes,
+        };
+        queue.try_send(queued).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Full,
+            TrySendError::Closed(_) => SendError::NotConnected,
+        })
+    }
+}
+
+impl<M> Link<M> {
+    /// How it stands with the connection, and every change of it.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.line.state.subscribe()
+    }
+
+    /// Waits until there is a connection. Cancelled, it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The state after `limit`.
+    pub async fn connected(&self, limit: Duration) -> Result<Arc<Peer>, LinkState> {
+        let mut state = self.state();
+        let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
+        if let Ok(Ok(state)) = timeout(limit, up).await
+            && let LinkState::Up(peer) = &*state
+        {
+            return Ok(peer.clone());
+        }
+        Err(self.line.state.borrow().clone())
+    }
+}
+
+impl<M> Clone for Link<M> {
+    fn clone(&self) -> Self {
+        Self {
+            line: self.line.clone(),
+            _open: self._open.clone(),
+            _messages: PhantomData,
+        }
+    }
+}
+
+impl<M> fmt::Debug for Link<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({:?})", *self.line.state.borrow())
+    }
+}
+
+/// A link to `address`, and the task that keeps it up.
+pub(crate) fn open<M>(
+    shared: &Arc<Shared>,
+    address: String,
+    sought: Option<Incarnation>,
+    slot: OwnedSemaphorePermit,
+) -> Link<M> {
+    let line = Arc::new(Line {
+        queue: Mutex::new(None),
+        bytes: Arc::new(Semaphore::new(shared.limits.queue_bytes)),
+        limit: shared.limits.frame_bytes,
+        state: watch::Sender::new(LinkState::Dialling),
+    });
+    let closing = shared.closing.child_token();
+    let kept = keep(
+        shared.clone(),
+        line.clone(),
+        address,
+        sought,
+        closing.clone(),
+    );
+    shared.spawn(async move {
+        kept.await;
+        drop(slot);
+    });
+    Link {
+        line,
+        _open: Arc::new(closing.drop_guard()),
+        _messages: PhantomData,
+    }
+}
+
+/// Dials, carries, and dials again, until the link is closed.
+async fn keep(
+    shared: Arc<Shared>,
+    line: Arc<Line>,
+    address: String,
+    sought: Option<Incarnation>,
+    closing: CancellationToken,
+) {
+    let mut failures = 0;
+    while !closing.is_cancelled() {
+        line.state.send_replace(LinkState::Dialling);
+        let mut us = shared.us.subscribe();
+        let dialled = dial(&shared, &address, sought, Purpose::Messages);
+        let Some(dialled) = closing.run_until_cancelled(dialled).await else {
+            break;
+        };
+        let mut at_once = false;
+        let after = match dialled {
+            Err(why) => {
+                failures += 1;
+                LinkState::Unreachable(why)
+            }
+            Ok((socket, peer)) => {
+                let (sender, mut queue) = mpsc::channel(shared.limits.queue_messages);
+                *line.queue.lock() = Some(sender);
+                line.state.send_replace(LinkState::Up(peer));
+                let (ended, heard) =
+                    connection::carry(&shared, socket, &mut queue, &closing, &mut us).await;
+                *line.queue.lock() = None;
+                // A peer that accepts and hangs up at once is not dialled ever faster.
+                failures = if heard { 1 } else { failures + 1 };
+                at_once = ended == Ended::Reintroduced;
+                LinkState::Ended(ended)
+            }
+        };
+        line.state.send_replace(after);
+        if !at_once {
+            let wait = backoff(&shared, failures);
+            closing.run_until_cancelled(sleep(wait)).await;
+        }
+    }
+    line.state.send_replace(LinkState::Ended(Ended::Closing));
+}
+
+/// Doubled after each failure, and shortened by up to half at random, so that many links that were
+/// lost together do not come back together.
+fn backoff(shared: &Shared, failures: u32) -> Duration {
+    let limits = &shared.limits;
+    let doubled = 1_u32 << failures.saturating_sub(1).min(20);
+    let longest = limits
+        .retry_first
+        .saturating_mul(doubled)
+        .min(limits.retry_longest);
+    // Without a random source the wait is merely not spread.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

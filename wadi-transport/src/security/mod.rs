@@ -1,0 +1,68 @@
+//! Who may speak: TLS 1.3 from the first byte, both sides authenticated.
+//!
+//! There is nothing weaker to fall back to. Without a key, nodes speak only where nobody else can
+//! listen in, on loopback.
+
+mod files;
+mod key;
+mod tls;
+
+use std::path::PathBuf;
+
+pub use key::TransportKey;
+pub(crate) use tls::{Guard, is_about_keys};
+
+/// How connections are authenticated and encrypted.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Not at all, so only between loopback addresses of one machine.
+    Loopback,
+    /// By a key that every node of the cluster has. The first is used, all are accepted. To change
+    /// it: give every node `[old, new]`, then `[new, old]`, then `[new]`, one node after the other.
+    Keys(Vec<TransportKey>),
+    /// By certificates of the cluster's own certification authority.
+    Files(Files),
+}
+
+/// Where certificates are, in PEM. They are read once, at the start.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The authority's certificates. Whoever has a certificate of it is taken for a member, so it is
+    /// to be the cluster's own authority, or [`Files::member_name`] is to be set.
+    pub authority: PathBuf,
+    /// This node's certificate, then those that lead to the authority. It is shown when dialling and
+    /// when accepting, so where it limits its use, it allows both client and server authentication.
+    pub certificate: PathBuf,
+    /// This node's private key.
+    pub key: PathBuf,
+    /// A DNS name that every member's certificate bears, checked on both sides. Addresses are not
+    /// looked for in certificates, because a node's address may change.
+    pub member_name: Option<String>,
+}
+
+/// Keys or certificates that cannot be used. Nothing was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// There is not one key in the list.
+    #[error("the list of cluster keys is empty: give at least one")]
+    NoKey,
+    /// A file cannot be read, or holds something else.
+    #[error("{what} in {path} cannot be read ({cause}): give a readable file in PEM")]
+    File {
+        /// What should be in it.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The member name is no DNS name.
+    #[error("{0:?} is no DNS name: give a name that every member's certificate bears")]
+    MemberName(String),
+    /// TLS will not take them, for instance because key and certificate are not of one pair.
+    #[error("the key or the certificates cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The authority's certificates cannot be used to verify.
+    #[error("the authority's certificates cannot be used: {0}")]
+    Authority(#[from] rustls::server::VerifierBuilderError),
+}

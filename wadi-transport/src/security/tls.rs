@@ -1,0 +1,167 @@
+//! Both sides of TLS as every connection uses them.
+//!
+//! TLS 1.3 only, both sides authenticated, and no resumption: each connection is checked against the
+//! keys of now.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::pki_types::ServerName;
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
+use rustls::{AlertDescription, ClientConfig, Error, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::key::Accepted;
+use super::{Security, SecurityError};
+use crate::network::Socket;
+
+/// Says on both sides that this is ours, so that no other server's traffic is led here.
+const ALPN: &[u8] = b"wadi";
+
+/// How long, and how much, to listen to somebody who was refused.
+const PARTING: Duration = Duration::from_secs(1);
+const MOST_UNREAD: u64 = 16 * 1024;
+
+/// What stands between a bare connection and the first frame.
+#[derive(Clone)]
+pub(crate) enum Guard {
+    /// Nothing: loopback only.
+    Open,
+    /// TLS.
+    Tls {
+        acceptor: TlsAcceptor,
+        connector: TlsConnector,
+    },
+}
+
+impl Guard {
+    /// Reads files where there are any, so it blocks for a moment; at a start that is fine.
+    pub(crate) fn new(security: &Security) -> Result<Self, SecurityError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = [&rustls::version::TLS13];
+        let client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&versions)?
+            .dangerous();
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&versions)?;
+        let (client, server) = match security {
+            Security::Loopback => return Ok(Self::Open),
+            Security::Keys(keys) => {
+                let pairs = keys.iter().map(|key| key.pair(&provider));
+                let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
+                let used = pairs.first().ok_or(SecurityError::NoKey)?.clone();
+                let accepted = Arc::new(Accepted::new(&pairs, &provider));
+                let shown = AlwaysResolvesClientRawPublicKeys::new(used.clone());
+                let client = client
+                    .with_custom_certificate_verifier(accepted.clone())
+                    .with_client_cert_resolver(Arc::new(shown));
+                let shown = AlwaysResolvesServerRawPublicKeys::new(used);
+                let server = server
+                    .with_client_cert_verifier(accepted)
+                    .with_cert_resolver(Arc::new(shown));
+                (client, server)
+            }
+            Security::Files(files) => {
+                let read = files.read(&provider)?;
+                let client = client
+                    .with_custom_certificate_verifier(read.members.clone())
+                    .with_client_auth_cert(read.chain.clone(), read.key.clone_key())?;
+                let server = server
+                    .with_client_cert_verifier(read.members)
+                    .with_single_cert(read.chain, read.key)?;
+                (client, server)
+            }
+        };
+        Ok(Self::tls(client, server))
+    }
+
+    fn tls(mut client: ClientConfig, mut server: ServerConfig) -> Self {
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        server.send_tls13_tickets = 0;
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        Self::Tls {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            connector: TlsConnector::from(Arc::new(client)),
+        }
+    }
+
+    /// Whether strangers are kept out, so that other addresses than loopback may be used.
+    pub(crate) fn keeps_out(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
+
+    pub(crate) async fn accept(&self, socket: Socket) -> io::Result<Socket> {
+        match self {
+            Self::Open => Ok(socket),
+            Self::Tls { acceptor, .. } => match acceptor.accept(socket).into_fallible().await {
+                Ok(guarded) => Ok(Box::new(guarded)),
+                Err((cause, socket)) => {
+                    // Its outcome is of no consequence: the reason was sent as well as it could be.
+                    let _ = timeout(PARTING, part(socket)).await;
+                    Err(cause)
+                }
+            },
+        }
+    }
+
+    pub(crate) async fn connect(&self, socket: Socket) -> io::Result<Socket> {
+        match self {
+            Self::Open => Ok(socket),
+            Self::Tls { connector, .. } => {
+                // Never sent and never compared: the verifiers know whom they accept.
+                let name = ServerName::try_from("wadi").map_err(io::Error::other)?;
+                Ok(Box::new(connector.connect(name, socket).await?))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Guard(open)",
+            Self::Tls { .. } => "Guard(tls)",
+        })
+    }
+}
+
+/// Lets the other side read why it is refused: closing with bytes unread would reset the connection,
+/// and the alert be lost.
+async fn part(mut socket: Socket) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut rest = socket.take(MOST_UNREAD);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Whether TLS failed because one side does not accept the other's key or certificate.
+pub(crate) fn is_about_keys(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match tls {
+        Some(Error::AlertReceived(alert)) => matches!(
+            alert,
+            AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+                | AlertDescription::CertificateRequired
+                | AlertDescription::DecryptError
+        ),
+        Some(
+            Error::InvalidCertificate(_)
+            | Error::NoCertificatesPresented
+            | Error::PeerIncompatible(_),
+        ) => true,
+        _ => false,
+    }
+}
