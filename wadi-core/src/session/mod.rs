@@ -1,7 +1,9 @@
 //! Sessions: ids, attributes, the lock, and a node's map of the sessions it holds.
 
+mod arrivals;
 mod attributes;
 mod census;
+mod departures;
 mod detached;
 mod endings;
 mod error;
@@ -25,6 +27,7 @@ mod value;
 mod visit;
 
 pub use census::Census;
+pub use departures::{Departed, Departures, Parting};
 pub use detached::{Attachment, DetachedSession};
 pub use endings::Ending;
 pub use error::{DecodeFault, SessionError};

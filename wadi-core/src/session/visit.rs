@@ -115,6 +115,17 @@ impl Visit {
         Self::new(sessions, Origin::Existing, Hold::Holding(guard), known)
     }
 
+    /// The visit of a request for which a session was registered before it began, because this node
+    /// may create none by itself. It comes to be with the first write.
+    #[must_use]
+    pub fn registered(sessions: Arc<Sessions>, guard: Guard, origin: Origin) -> Self {
+        let known = Known::nothing();
+        known.given(guard.session().id());
+        let visit = Self::new(sessions, origin, Hold::Holding(guard), known);
+        visit.state.lock().fresh = true;
+        visit
+    }
+
     /// The visit of a request that has no session yet.
     #[must_use]
     pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
@@ -336,16 +347,13 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(
-        clippy::unused_async,
-        reason = "in a cluster the manager is told, and answers"
-    )]
     pub async fn flush(&self) -> Result<(), SessionError> {
         let held = self.held_to_write()?;
-        if let Some(held) = &held {
+        let parting = match &held {
             // With no lock held: the values' own code runs, and may use this very session.
-            self.sessions.destroy(held, &self.known)?;
-        }
+            Some(held) => self.sessions.destroy(held, &self.known)?,
+            None => None,
+        };
         let mut state = self.state.lock();
         let let_go = match (&state.hold, &held) {
             (Hold::Holding(guard), Some(held)) if Arc::ptr_eq(guard.session(), held) => {
@@ -357,7 +365,7 @@ impl Visit {
         state.flushed = true;
         drop(state);
         drop(let_go);
-        Ok(())
+        self.sessions.settled(parting).await
     }
 
     /// Gives the session a new id, and with it a new cookie. When this returns the old id is dead,
@@ -371,13 +379,12 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(
-        clippy::unused_async,
-        reason = "in a cluster the managers are told, and answer"
-    )]
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
-            Some(held) => self.sessions.renew(&held, &self.known),
+            Some(held) => {
+                let parting = self.sessions.renew(&held, &self.known)?;
+                self.sessions.settled(parting).await
+            }
             None => Ok(()),
         }
     }
@@ -456,7 +463,8 @@ impl Visit {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
+    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile, and
+    /// [`SessionError::Moved`] when the session was taken from under the request: the response must
     /// not go out, since another node may own the session.
     pub fn commit(&self) -> Result<CookieChange, SessionError> {
         self.commit_where(|| true)
@@ -486,7 +494,7 @@ impl Visit {
             return Err(SessionError::Lapsed);
         }
         let change = match &hold {
-            Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong),
+            Hold::Holding(guard) => self.leave(guard.session(), fresh, may_prolong)?,
             _ => CookieChange::Keep,
         };
         Ok(match change {
@@ -501,22 +509,26 @@ impl Visit {
         held: &Arc<Held>,
         fresh: bool,
         may_prolong: impl FnOnce() -> bool,
-    ) -> CookieChange {
+    ) -> Result<CookieChange, SessionError> {
         let now = self.sessions.now();
         let limits = self.sessions.limits();
         let mut body = held.body();
         if body.phase != Phase::Serving {
-            return CookieChange::Keep;
+            return match body.phase {
+                Phase::Serving | Phase::Ended => Ok(CookieChange::Keep),
+                // It was taken from under this request, and what it wrote may not be what counts.
+                Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
+            };
         }
         if fresh && body.revision == Revision::ZERO {
             // Its first write failed, so it never came to be.
             drop(body);
             self.sessions.unmake(held);
-            return CookieChange::Keep;
+            return Ok(CookieChange::Keep);
         }
         // Whoever knows it by an older id neither uses it nor learns the new one.
         let Some(came_back) = self.known.came_back(&body.id) else {
-            return CookieChange::Keep;
+            return Ok(CookieChange::Keep);
         };
         body.used(now, came_back);
         held.set_deadline(&body, limits);
@@ -525,19 +537,19 @@ impl Visit {
         let due = body.cookie_sent == Moment::ZERO
             || (age.saturating_mul(10) >= nanos(idle) && may_prolong());
         if !due {
-            return CookieChange::Keep;
+            return Ok(CookieChange::Keep);
         }
         body.cookie_sent = now;
         let (id, left) = (body.id, body.lifetime.ends.since(now));
         drop(body);
-        CookieChange::Set {
+        Ok(CookieChange::Set {
             text: self.sessions.text(&id),
             max_age: idle
                 .saturating_add(idle / 10)
                 .saturating_add(COOKIE_GRACE)
                 .min(left),
             created: fresh,
-        }
+        })
     }
 
     /// The request ends without a response head: what it wrote stands, and it counts as a request

@@ -1,0 +1,130 @@
+//! A session goes to where its requests are, whole, and never twice.
+
+use wadi_core::message::Want;
+use wadi_core::node::Located;
+use wadi_core::session::Expiry;
+use wadi_core::transport::memory::Condition;
+
+use crate::world::{World, millis, secs};
+
+#[tokio::test(start_paused = true)]
+async fn a_session_moves_with_its_attributes_to_who_asks() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let id = world.create("n1").await;
+    world
+        .request("n1", &id, async |visit| {
+            visit.insert("basket", vec![1_u32, 2, 3])?;
+            visit.set_expiry(Expiry::OnInactivity(secs(100)))
+        })
+        .await
+        .unwrap();
+    assert_eq!(world.serving(&id), ["n1"]);
+    let basket = world
+        .request("n2", &id, async |visit| visit.get::<Vec<u32>>("basket"))
+        .await;
+    assert_eq!(basket, Ok(Some(vec![1, 2, 3])));
+    assert_eq!(world.serving(&id), ["n2"]);
+    // Whoever asks for it afterwards is told, and it may go on.
+    let at_n2 = world.node("n3").locate(id, Want::Locate).await;
+    let n2 = world.node("n2").status().incarnation.unwrap();
+    assert_eq!(at_n2, Located::At(n2));
+    assert_eq!(world.owner("n3", &id).await, Ok("n1".to_owned()));
+    assert_eq!(world.serving(&id), ["n3"]);
+    tokio::time::sleep(secs(99)).await;
+    world
+        .node("n3")
+        .sessions()
+        .sweep(world.node("n3").sessions().now(), 1000);
+    assert_eq!(
+        world.serving(&id),
+        ["n3"],
+        "its own idle time moved with it"
+    );
+    for name in ["n1", "n2", "n3"] {
+        assert_eq!(world.events(name), [], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_used_for_long_stays_and_is_asked_there() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let id = world.create("n1").await;
+    let (long, other) = tokio::join!(
+        world.request("n1", &id, async |visit| {
+            tokio::time::sleep(secs(1)).await;
+            visit.insert("long", true)
+        }),
+        async {
+            tokio::time::sleep(millis(100)).await;
+            world
+                .request("n2", &id, async |visit| visit.get::<String>("owner"))
+                .await
+        }
+    );
+    assert_eq!(long, Ok(()));
+    assert_eq!(other, Ok(Some("n1".to_owned())));
+    assert_eq!(world.serving(&id), ["n1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn overlapping_updates_lose_nothing_while_the_session_is_forced_to_move() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    count_over_moves(&world, 200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_where_messages_are_late_and_doubled() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    world.every_link(Condition {
+        delay: millis(7),
+        doubled: true,
+        cut: false,
+    });
+    count_over_moves(&world, 50).await;
+}
+
+async fn count_over_moves(world: &World, rounds: u64) {
+    let id = world.create("n1").await;
+    let names = ["n1", "n2", "n3"];
+    for round in 0..rounds {
+        let increments = (0..16).map(|n| async move {
+            let name = names[(round as usize + n) % 3];
+            loop {
+                let counted = world
+                    .request(name, &id, async |visit| {
+                        visit.update("count", |count: &mut u64| *count += 1)?;
+                        tokio::time::sleep(millis(n as u64 % 3)).await;
+                        Ok(())
+                    })
+                    .await;
+                if counted.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(millis(10)).await;
+            }
+        });
+        all(increments).await;
+        assert!(world.serving(&id).len() <= 1, "round {round}");
+    }
+    let count = world
+        .request("n1", &id, async |visit| visit.get::<u64>("count"))
+        .await;
+    assert_eq!(count, Ok(Some(rounds * 16)));
+    for name in names {
+        assert_eq!(world.events(name), [], "{name}");
+    }
+}
+
+/// Awaits all of them at once.
+async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if futures.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
