@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,7 +14,6 @@ use tokio::sync::Notify;
 use super::SessionId;
 use super::error::SessionError;
 use super::held::{Held, Phase};
-use super::sessions::Sessions;
 
 /// The sessions that arrived and are not confirmed.
 #[derive(Default)]
@@ -32,13 +32,10 @@ impl Arrivals {
             waiting.notify_waiters();
         }
     }
-}
 
-impl Sessions {
-    /// Waits, at most [`super::Limits::lock_wait`], until `held` is not unconfirmed any more.
-    pub(super) async fn confirmed(&self, held: &Held) -> Result<(), SessionError> {
-        let id = held.id();
-        let waiting = self.arrivals.0.lock().get(&id).cloned();
+    /// Waits, at most `wait`, until `held` is not unconfirmed any more.
+    pub(super) async fn confirmed(&self, held: &Held, wait: Duration) -> Result<(), SessionError> {
+        let waiting = self.0.lock().get(&held.id()).cloned();
         let Some(waiting) = waiting else {
             return Ok(());
         };
@@ -47,7 +44,7 @@ impl Sessions {
         if held.body().phase != Phase::Arriving {
             return Ok(());
         }
-        let waited = tokio::time::timeout(self.limits().lock_wait, settled).await;
+        let waited = tokio::time::timeout(wait, settled).await;
         waited.map_err(|_| SessionError::Busy)
     }
 }

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::SessionId;
 use super::error::SessionError;
-use super::sessions::Sessions;
 use crate::bucket::{BucketCount, BucketId};
 use crate::tenure::{Revision, Tenure};
 
@@ -99,13 +99,10 @@ impl Departures {
     }
 }
 
-impl Sessions {
-    /// Waits, at most [`super::Limits::lock_wait`], until nothing brings a session back that ended.
-    pub(super) async fn settled(&self, parting: Option<Parting>) -> Result<(), SessionError> {
-        let Some(Parting(settled)) = parting else {
-            return Ok(());
-        };
-        match tokio::time::timeout(self.limits().lock_wait, settled).await {
+impl Parting {
+    /// Waits, at most `wait`, until nothing brings back the session that ended.
+    pub(super) async fn settled(self, wait: Duration) -> Result<(), SessionError> {
+        match tokio::time::timeout(wait, self.0).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(SessionError::Unsettled),
         }

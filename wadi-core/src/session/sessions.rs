@@ -258,7 +258,7 @@ impl Sessions {
     /// [`SessionError::Busy`] after that time, [`SessionError::Ended`] or [`SessionError::Moved`]
     /// when it is not served any more. Cancelling it gives the place up.
     pub async fn share(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
-        self.confirmed(held).await?;
+        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
         let guard = held.share(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -269,7 +269,7 @@ impl Sessions {
     ///
     /// As of [`Sessions::share`].
     pub async fn alone(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
-        self.confirmed(held).await?;
+        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
         let guard = held.alone(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -390,6 +390,15 @@ impl Sessions {
     ) -> Result<Option<Parting>, SessionError> {
         let remains = held.end_known(known)?;
         Ok(remains.and_then(|remains| self.bury(held, remains, Some(Ending::Destroyed))))
+    }
+
+    /// Waits, at most [`Limits::lock_wait`], until it is certain that nothing brings an ended session
+    /// back. Where there is no cluster that is so at once.
+    pub(super) async fn settled(&self, parting: Option<Parting>) -> Result<(), SessionError> {
+        match parting {
+            Some(parting) => parting.settled(self.limits.lock_wait).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes a session back that no client ever heard of.

@@ -354,18 +354,21 @@ impl Visit {
             Some(held) => self.sessions.destroy(held, &self.known)?,
             None => None,
         };
+        drop(self.let_go_of(held.as_ref()));
+        self.sessions.settled(parting).await
+    }
+
+    /// The request has destroyed `held`: from now on it has no session.
+    fn let_go_of(&self, held: Option<&Arc<Held>>) -> Option<Hold> {
         let mut state = self.state.lock();
-        let let_go = match (&state.hold, &held) {
+        state.flushed = true;
+        match (&state.hold, held) {
             (Hold::Holding(guard), Some(held)) if Arc::ptr_eq(guard.session(), held) => {
                 state.fresh = false;
                 Some(std::mem::replace(&mut state.hold, Hold::Nothing))
             }
             _ => None,
-        };
-        state.flushed = true;
-        drop(state);
-        drop(let_go);
-        self.sessions.settled(parting).await
+        }
     }
 
     /// Gives the session a new id, and with it a new cookie. When this returns the old id is dead,

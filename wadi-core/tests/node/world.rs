@@ -50,7 +50,7 @@ impl Clock for RuntimeClock {
     }
 
     fn unix_seconds(&self) -> u32 {
-        1_780_000_000 + u32::try_from(self.0.elapsed().as_secs()).unwrap()
+        1_780_000_000 + u32::try_from(self.0.elapsed().as_secs()).expect("a test is short")
     }
 }
 
@@ -123,7 +123,7 @@ impl World {
     pub(crate) async fn with_buckets(buckets: u16, names: &[&'static str]) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
         let charter = Charter {
-            buckets: BucketCount::new(buckets).unwrap(),
+            buckets: BucketCount::new(buckets).expect("above zero"),
             deputies: 1,
             lease: secs(4),
         };
@@ -165,9 +165,9 @@ impl World {
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
         };
-        let key = ClusterKey::from_secret(&[7; 32]).unwrap();
+        let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
         let node = Node::start(settings, surroundings, Sessions::builder(Keyring::new(key)));
-        node.ready(secs(10)).await.unwrap();
+        node.ready(secs(10)).await.expect("it gets ready");
         let stage = Stage {
             node,
             notes,
@@ -194,7 +194,8 @@ impl World {
 
     /// The node is gone from one moment to the next.
     pub(crate) fn kill(&mut self, name: &str) {
-        self.nodes.remove(name).unwrap().node.stop();
+        let killed = self.nodes.remove(name).expect("there is such a node");
+        killed.node.stop();
     }
 
     pub(crate) async fn leave(&mut self, name: &str) -> Left {
@@ -255,9 +256,11 @@ impl World {
     pub(crate) async fn create(&self, name: &str) -> SessionId {
         let sessions = self.node(name).sessions();
         let visit = Visit::without(Arc::clone(sessions), Origin::New);
-        visit.insert("owner", name.to_owned()).unwrap();
-        let id = visit.id().unwrap();
-        visit.commit().unwrap();
+        visit
+            .insert("owner", name.to_owned())
+            .expect("it may create");
+        let id = visit.id().expect("it was created");
+        visit.commit().expect("it has its lease");
         id
     }
 
@@ -291,7 +294,7 @@ impl World {
     async fn visit(&self, want: Want, name: &str, id: &SessionId) -> Result<Visit, Refused> {
         let mut at = self.node(name);
         let text = at.sessions().text(id);
-        let presented = PresentedId::parse(text.expose().as_bytes()).unwrap();
+        let presented = PresentedId::parse(text.expose().as_bytes()).expect("it is ours");
         for _ in 0..8 {
             let sessions = at.sessions();
             if !sessions.may_act() {
