@@ -7,7 +7,7 @@ use crate::world::{Refused, World, secs};
 
 #[tokio::test(start_paused = true)]
 async fn the_sessions_of_a_dead_node_are_told_lost_and_the_others_are_served() {
-    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let world = World::of(&["n1", "n2", "n3"]).await;
     let dead = world.create("n1").await;
     let away = world.create("n1").await;
     world.owner("n2", &away).await.unwrap();

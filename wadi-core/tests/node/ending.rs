@@ -9,7 +9,7 @@ use crate::world::{Refused, World, millis, secs};
 
 #[tokio::test(start_paused = true)]
 async fn a_destroyed_session_does_not_come_back() {
-    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let world = World::of(&["n1", "n2", "n3"]).await;
     let id = world.create("n1").await;
     world.owner("n2", &id).await.unwrap();
     world

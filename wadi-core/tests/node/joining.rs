@@ -4,7 +4,7 @@ use crate::world::{World, millis, secs};
 
 #[tokio::test(start_paused = true)]
 async fn buckets_are_handed_over_to_a_newcomer_while_sessions_are_made_and_used() {
-    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let world = World::of(&["n1", "n2", "n3"]).await;
     let mut ids = Vec::new();
     for name in ["n1", "n2", "n3"] {
         for _ in 0..100 {

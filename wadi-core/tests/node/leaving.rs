@@ -6,7 +6,7 @@ use crate::world::{World, secs};
 
 #[tokio::test(start_paused = true)]
 async fn every_session_of_a_leaving_node_is_on_the_others() {
-    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let world = World::of(&["n1", "n2", "n3"]).await;
     let mut ids = Vec::new();
     for _ in 0..500 {
         ids.push(world.create("n1").await);
@@ -41,7 +41,7 @@ async fn every_session_of_a_leaving_node_is_on_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_go_on_while_a_node_leaves() {
-    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let world = World::of(&["n1", "n2", "n3"]).await;
     let id = world.create("n1").await;
     let node = world.node("n1").clone();
     let mut counted = 0;
@@ -65,7 +65,7 @@ async fn requests_go_on_while_a_node_leaves() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_node_leaves_at_its_deadline_and_says_what_it_leaves_behind() {
-    let mut world = World::of(&["n1"]).await;
+    let world = World::of(&["n1"]).await;
     world.create("n1").await;
     let left = world.leave("n1").await;
     assert_eq!(

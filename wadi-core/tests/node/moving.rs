@@ -31,10 +31,8 @@ async fn a_session_moves_with_its_attributes_to_who_asks() {
     assert_eq!(world.owner("n3", &id).await, Ok("n1".to_owned()));
     assert_eq!(world.serving(&id), ["n3"]);
     tokio::time::sleep(secs(99)).await;
-    world
-        .node("n3")
-        .sessions()
-        .sweep(world.node("n3").sessions().now(), 1000);
+    let n3 = world.node("n3");
+    n3.sessions().sweep(n3.sessions().now(), 1000);
     assert_eq!(
         world.serving(&id),
         ["n3"],

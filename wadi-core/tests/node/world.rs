@@ -102,7 +102,7 @@ pub(crate) struct World {
     authority: Arc<InProcess>,
     pub(crate) network: Network,
     charter: Charter,
-    nodes: BTreeMap<&'static str, Stage>,
+    nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
 }
 
 /// What a client was told.
@@ -127,12 +127,12 @@ impl World {
             deputies: 1,
             lease: secs(4),
         };
-        let mut world = Self {
+        let world = Self {
             authority: Arc::new(InProcess::new(charter, 0, Arc::clone(&clock))),
             clock,
             network: Network::new(),
             charter,
-            nodes: BTreeMap::new(),
+            nodes: Mutex::default(),
         };
         for name in names {
             world.start(name).await;
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Starts a node, and waits until it is ready.
-    pub(crate) async fn start(&mut self, name: &'static str) {
+    pub(crate) async fn start(&self, name: &'static str) {
         let settings = NodeSettings {
             pace: Pace {
                 between_steps: millis(200),
@@ -173,7 +173,7 @@ impl World {
             notes,
             to_authority,
         };
-        self.nodes.insert(name, stage);
+        self.nodes.lock().insert(name, Arc::new(stage));
     }
 
     /// Waits until buckets have found their places and nothing is on its way.
@@ -181,32 +181,42 @@ impl World {
         tokio::time::sleep(secs(3)).await;
     }
 
-    pub(crate) fn node(&self, name: &str) -> &Node {
-        &self.nodes[name].node
+    fn stage(&self, name: &str) -> Arc<Stage> {
+        Arc::clone(&self.nodes.lock()[name])
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Node {
+        self.stage(name).node.clone()
+    }
+
+    /// The names of the nodes that were started and have not left.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.nodes.lock().keys().copied().collect()
     }
 
     fn name_of(&self, incarnation: Incarnation) -> Option<&'static str> {
-        let mut nodes = self.nodes.iter();
+        let nodes = self.nodes.lock();
         nodes
+            .iter()
             .find(|(_, stage)| stage.node.status().incarnation == Some(incarnation))
             .map(|(name, _)| *name)
     }
 
     /// The node is gone from one moment to the next.
-    pub(crate) fn kill(&mut self, name: &str) {
-        let killed = self.nodes.remove(name).expect("there is such a node");
-        killed.node.stop();
+    pub(crate) fn kill(&self, name: &str) {
+        let killed = self.nodes.lock().remove(name);
+        killed.expect("there is such a node").node.stop();
     }
 
-    pub(crate) async fn leave(&mut self, name: &str) -> Left {
-        let left = self.nodes[name].node.leave(secs(20)).await;
-        self.nodes.remove(name);
+    pub(crate) async fn leave(&self, name: &str) -> Left {
+        let left = self.node(name).leave(secs(20)).await;
+        self.nodes.lock().remove(name);
         left
     }
 
     /// Whether the node hears nothing of the authority, nor it of the node.
     pub(crate) fn cut_off(&self, name: &str, cut: bool) {
-        self.nodes[name].to_authority.store(cut, Ordering::Relaxed);
+        self.stage(name).to_authority.store(cut, Ordering::Relaxed);
     }
 
     pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {
@@ -216,8 +226,8 @@ impl World {
 
     /// Every link between these nodes has this condition.
     pub(crate) fn every_link(&self, condition: Condition) {
-        for from in self.nodes.keys() {
-            for to in self.nodes.keys() {
+        for from in self.names() {
+            for to in self.names() {
                 self.condition(from, to, condition);
             }
         }
@@ -225,7 +235,8 @@ impl World {
 
     /// What the node's listener was told of sessions.
     pub(crate) fn events(&self, name: &str) -> Vec<Event> {
-        let notes = self.nodes[name].notes.0.lock();
+        let stage = self.stage(name);
+        let notes = stage.notes.0.lock();
         notes
             .iter()
             .filter_map(|told| match told {
@@ -236,7 +247,7 @@ impl World {
     }
 
     pub(crate) fn was_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> bool {
-        self.nodes[name].notes.0.lock().iter().any(what)
+        self.stage(name).notes.0.lock().iter().any(what)
     }
 
     /// The names of the nodes that serve this session.
@@ -245,8 +256,9 @@ impl World {
             let held = node.sessions().map().get(id);
             held.is_some_and(|held| held.is_serving()) && node.sessions().may_act()
         };
-        let nodes = self.nodes.iter();
+        let nodes = self.nodes.lock();
         nodes
+            .iter()
             .filter(|(_, stage)| serves(&stage.node))
             .map(|(name, _)| *name)
             .collect()
@@ -254,14 +266,15 @@ impl World {
 
     /// A request without a cookie creates a session, whose `owner` attribute is the node's name.
     pub(crate) async fn create(&self, name: &str) -> SessionId {
-        let sessions = self.node(name).sessions();
-        let visit = Visit::without(Arc::clone(sessions), Origin::New);
-        visit
-            .insert("owner", name.to_owned())
-            .expect("it may create");
+        self.try_create(name).expect("it may create")
+    }
+
+    pub(crate) fn try_create(&self, name: &str) -> Result<SessionId, SessionError> {
+        let visit = Visit::without(Arc::clone(self.node(name).sessions()), Origin::New);
+        visit.insert("owner", name.to_owned())?;
         let id = visit.id().expect("it was created");
-        visit.commit().expect("it has its lease");
-        id
+        visit.commit()?;
+        Ok(id)
     }
 
     /// A request with this session's cookie reaches the node `name`, which migrates the session to
