@@ -64,3 +64,49 @@ impl Holdings for Here<'_> {
         some
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bucket::BucketCount;
+    use crate::session::{ClusterKey, Keyring, ManagesAll, Origin, Visit};
+
+    #[test]
+    fn a_session_that_ended_is_here_until_the_protocol_is_told() {
+        let departures = Arc::new(Departures::new(|| ()));
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let buckets = BucketCount::new(4).unwrap();
+        let sessions = Sessions::builder(Keyring::new(key))
+            .managed(buckets, Arc::new(ManagesAll))
+            .departures(Arc::clone(&departures))
+            .build();
+        let sessions = Arc::new(sessions);
+        let visit = Visit::without(Arc::clone(&sessions), Origin::New);
+        visit.insert("n", 1_u8).unwrap();
+        let id = visit.id().unwrap();
+        let here = Here {
+            sessions: &sessions,
+            departures: &departures,
+        };
+        let everything = || {
+            let mut copies = Vec::new();
+            here.for_each_in(id.bucket(buckets), &mut |id, copy| copies.push((id, copy)));
+            (here.get(&id), copies, here.some(9, &|_| false))
+        };
+        let before = here.get(&id).unwrap();
+        assert_eq!(everything(), (Some(before), vec![(id, before)], vec![id]));
+
+        let held = sessions.map().get(&id).unwrap();
+        sessions.end(&held, crate::session::Ending::Destroyed);
+        assert!(sessions.map().is_empty());
+        let (after, copies, some) = everything();
+        assert_eq!(after.map(|copy| copy.tenure), Some(before.tenure));
+        assert_eq!((copies.len(), some), (1, vec![id]));
+
+        let departed = departures.take().unwrap();
+        assert_eq!((departed.id, departed.tenure), (id, before.tenure));
+        assert_eq!(everything(), (None, vec![], vec![]));
+    }
+}

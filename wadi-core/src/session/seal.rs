@@ -366,6 +366,57 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_taken_from_under_a_request_is_not_acknowledged() {
+        let node = node();
+        let id = node.create();
+        let Look::Here(guard) = node.look(&id) else {
+            panic!("it is here")
+        };
+        let visit = Visit::holding(Arc::clone(&node.sessions), guard, id);
+        visit.insert("n", 8_u64).unwrap();
+        let drained = node.sessions.drain(node.clock.now());
+        let [(drained_id, _, revision, state)] = &drained[..] else {
+            panic!("there was one session")
+        };
+        assert_eq!((*drained_id, *revision), (id, Revision::new(2)));
+        assert_eq!(check_sealed(state), Ok(()));
+        assert!(node.sessions.map().is_empty());
+        assert_eq!(visit.insert("n", 9_u64), Err(SessionError::Moved));
+        assert_eq!(visit.commit(), Err(SessionError::Moved));
+    }
+
+    #[tokio::test]
+    async fn an_arrival_is_waited_for_and_not_for_ever() {
+        let (one, other) = (node(), node());
+        let id = one.create();
+        let sealed = one.seal(&id).await.unwrap();
+        let (tenure, revision) = (sealed.tenure, sealed.revision);
+        let now = other.clock.now();
+        let arrived = other
+            .sessions
+            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .unwrap();
+        assert!(matches!(other.look(&id), Look::Busy(_)));
+        let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
+            tokio::task::yield_now().await;
+            assert!(other.sessions.confirm(&id, tenure));
+        });
+        assert!(shared.is_ok());
+        drop(shared);
+        other
+            .sessions
+            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .unwrap();
+        assert!(!arrived.is_serving(), "another copy is in its place");
+        let arrived = other.sessions.map().get(&id).unwrap();
+        let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
+            tokio::task::yield_now().await;
+            other.sessions.discard(&id);
+        });
+        assert_eq!(shared.map(drop), Err(SessionError::Moved));
+    }
+
+    #[tokio::test]
     async fn damaged_states_are_refused() {
         let node = node();
         let id = node.create();

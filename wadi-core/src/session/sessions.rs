@@ -424,3 +424,35 @@ impl Sessions {
         parting
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::bucket::{BucketId, LayoutVersion};
+    use crate::session::ClusterKey;
+
+    /// Every bucket is open until it was asked about once.
+    #[derive(Debug, Default)]
+    struct ClosesMeanwhile(AtomicBool);
+
+    impl Managed for ClosesMeanwhile {
+        fn epoch(&self, _: BucketId) -> Option<LayoutVersion> {
+            use std::sync::atomic::Ordering::Relaxed;
+            (!self.0.swap(true, Relaxed)).then(|| LayoutVersion::founding(1))
+        }
+    }
+
+    #[test]
+    fn a_session_is_not_created_in_a_bucket_that_was_closed_since_its_id_was_minted() {
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let buckets = BucketCount::new(4).unwrap();
+        let sessions = Sessions::builder(Keyring::new(key))
+            .managed(buckets, Arc::new(ClosesMeanwhile::default()))
+            .build();
+        let created = sessions.create(sessions.now());
+        assert_eq!(created.map(drop), Err(SessionError::NoBucket));
+        assert!(sessions.map().is_empty());
+    }
+}

@@ -204,6 +204,10 @@ impl Run {
     async fn settles(&self) {
         self.world.network.heal();
         tokio::time::sleep(secs(30)).await;
+        self.everything_is_served().await;
+    }
+
+    async fn everything_is_served(&self) {
         for id in self.oracle.ids() {
             let name = self.world.names()[0];
             let read = self.read(name, id).await;
@@ -266,6 +270,35 @@ fn seeds(faults: Faults) {
         println!("seed {seed}");
         runtime.block_on(chaos(seed, secs(15), faults));
     }
+}
+
+/// Requests on threads of their own, in real time, between the driver's steps and in the middle of
+/// them.
+#[test]
+fn many_threads_at_once() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let run = runtime.block_on(Run::start());
+    let mut rng = fastrand::Rng::new();
+    std::thread::scope(|scope| {
+        for rng in (0..6).map(|_| rng.fork()).collect::<Vec<_>>() {
+            scope.spawn(|| runtime.block_on(run.client(rng)));
+        }
+        runtime.block_on(async {
+            // Twice a node leaves and comes, so that buckets change hands all the time.
+            for name in ["n4", "n1"] {
+                let left = run.world.leave(name).await;
+                assert!(left.in_good_order, "{left:?}");
+                run.world.start(name).await;
+                tokio::time::sleep(millis(500)).await;
+            }
+            run.over.store(true, Ordering::Relaxed);
+        });
+    });
+    runtime.block_on(run.everything_is_served());
 }
 
 #[test]

@@ -65,6 +65,35 @@ async fn a_session_that_is_used_for_long_stays_and_is_asked_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_served_before_the_manager_confirms_the_arrival() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let id = world.create("n1").await;
+    world.condition(
+        "n1",
+        "n2",
+        Condition {
+            delay: millis(100),
+            ..Condition::default()
+        },
+    );
+    let (asked, ()) = tokio::join!(world.owner("n2", &id), async {
+        // The question is under way, and the word of the arrival will not be.
+        tokio::time::sleep(millis(50)).await;
+        let cut = Condition {
+            cut: true,
+            ..Condition::default()
+        };
+        world.condition("n2", "n1", cut);
+        tokio::time::sleep(millis(500)).await;
+        assert!(world.node("n2").sessions().map().get(&id).is_some());
+        assert_eq!(world.serving(&id), [""; 0]);
+        world.network.heal();
+    });
+    assert_eq!(asked, Ok("n1".to_owned()));
+    assert_eq!(world.serving(&id), ["n2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn overlapping_updates_lose_nothing_while_the_session_is_forced_to_move() {
     let world = World::of(&["n1", "n2", "n3"]).await;
     count_over_moves(&world, 200).await;

@@ -189,6 +189,11 @@ impl World {
         self.stage(name).node.clone()
     }
 
+    fn find_node(&self, name: &str) -> Option<Node> {
+        let nodes = self.nodes.lock();
+        nodes.get(name).map(|stage| stage.node.clone())
+    }
+
     /// The names of the nodes that were started and have not left.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         self.nodes.lock().keys().copied().collect()
@@ -270,7 +275,8 @@ impl World {
     }
 
     pub(crate) fn try_create(&self, name: &str) -> Result<SessionId, SessionError> {
-        let visit = Visit::without(Arc::clone(self.node(name).sessions()), Origin::New);
+        let node = self.find_node(name).ok_or(SessionError::Lapsed)?;
+        let visit = Visit::without(Arc::clone(node.sessions()), Origin::New);
         visit.insert("owner", name.to_owned())?;
         let id = visit.id().expect("it was created");
         visit.commit()?;
@@ -305,7 +311,7 @@ impl World {
     }
 
     async fn visit(&self, want: Want, name: &str, id: &SessionId) -> Result<Visit, Refused> {
-        let mut at = self.node(name);
+        let mut at = self.find_node(name).ok_or(Refused::Unavailable)?;
         let text = at.sessions().text(id);
         let presented = PresentedId::parse(text.expose().as_bytes()).expect("it is ours");
         for _ in 0..8 {
@@ -328,10 +334,12 @@ impl World {
             }
             match at.locate(*id, want).await {
                 Located::Here => {}
-                Located::At(holder) => match self.name_of(holder) {
-                    Some(name) => at = self.node(name),
-                    None => return Err(Refused::Unavailable),
-                },
+                Located::At(holder) => {
+                    match self.name_of(holder).and_then(|name| self.find_node(name)) {
+                        Some(holder) => at = holder,
+                        None => return Err(Refused::Unavailable),
+                    }
+                }
                 Located::Absent { lost } => return Err(Refused::Absent { lost }),
                 Located::Unavailable => return Err(Refused::Unavailable),
             }
