@@ -126,11 +126,15 @@ pub enum Body {
         id: SessionId,
         /// The tenure of the copy that ended.
         tenure: Tenure,
+        /// For how long its markers are to be kept; an end told again is kept no longer for that.
+        keep_for: Duration,
     },
     /// Manager to holder: the markers that keep it from coming back are in place.
     Ended {
         /// The session.
         id: SessionId,
+        /// The tenure that the markers name.
+        tenure: Tenure,
     },
     /// Manager to deputy and to whoever may have a copy: it has ended; keep a marker.
     Mark {
@@ -145,6 +149,8 @@ pub enum Body {
     Marked {
         /// The session.
         id: SessionId,
+        /// The tenure that was named.
+        tenure: Tenure,
     },
     /// A node that came back to a manager: I still have a copy.
     Offer {
@@ -335,9 +341,9 @@ impl Body {
             | Self::Register { id }
             | Self::Registered { id, .. }
             | Self::End { id, .. }
-            | Self::Ended { id }
+            | Self::Ended { id, .. }
             | Self::Mark { id, .. }
-            | Self::Marked { id }
+            | Self::Marked { id, .. }
             | Self::Offer { id, .. }
             | Self::Inquire {
                 scope: Scope::Session(id, _),

@@ -146,6 +146,10 @@ impl World {
             self.fail("the register", format!("{fault}"));
         }
         let layout = Arc::new(self.register.layout().clone());
+        self.oracle.managers_changed(|id| {
+            let placement = layout.placement(id.bucket(layout.buckets()));
+            placement.since > before
+        });
         self.note(|| {
             let managers: Vec<_> = layout
                 .placements

@@ -72,7 +72,7 @@ impl World {
             self.oracle.held(id, *to, self.now);
         }
         if let Output::Send { message, .. } = &output
-            && let Body::Ended { id } = &message.body
+            && let Body::Ended { id, .. } = &message.body
         {
             self.oracle.marked(id);
         }

@@ -5,7 +5,7 @@ use wadi_core::protocol::Timer;
 
 use crate::coverage::{Fault, Phase};
 use crate::host::Process;
-use crate::world::{Happening, MILLI, World};
+use crate::world::{Happening, MILLI, World, name};
 
 /// The authority's place in [`Cuts`].
 pub(crate) const AUTHORITY: usize = usize::MAX;
@@ -99,6 +99,8 @@ pub(crate) struct Temper {
     pub(crate) seal_limit: u64,
     /// How long a handler may hold a session.
     pub(crate) longest_handler: u64,
+    /// After what time a move is resolved. In most runs never, so that nothing leans on it.
+    pub(crate) resolve_after: u64,
     longest_calm: u64,
     /// With few sessions, each is moved back and forth the more often.
     pub(crate) most_sessions: usize,
@@ -114,6 +116,7 @@ impl Temper {
         Self {
             seal_limit: if patient { 2_500 } else { 150 } * MILLI,
             longest_handler: if patient { 3_000 } else { 400 } * MILLI,
+            resolve_after: if rng.u32(0..4) == 0 { 1_000 } else { 1_000_000 } * MILLI,
             longest_calm: [600, 600, 1_500][rng.usize(0..3)] * MILLI,
             most_sessions: [2, 5, 14][rng.usize(0..3)],
             ends: if rng.u32(0..3) == 0 { 15 } else { 3 },
@@ -243,6 +246,8 @@ impl World {
                 let wait = self.rng.u64(50..most) * MILLI;
                 self.hosts[host].paused_until = Some(self.now + wait);
             }
+            // Now and then a process loses a session and not its life.
+            Fault::Crash if self.rng.u32(0..6) == 0 => self.forget_a_session(host),
             Fault::Crash => {
                 if let Some(me) = self.hosts[host].incarnation() {
                     self.oracle.died(me);
@@ -260,6 +265,35 @@ impl World {
             Fault::Authority => self.authority_fails_over(),
             Fault::Loss | Fault::Duplicate | Fault::Delay => {}
         }
+    }
+
+    /// A node that runs on loses a session of a bucket that it neither manages nor managed last. What
+    /// matters is that the loss is told as one.
+    fn forget_a_session(&mut self, host: usize) {
+        let Some(layout) = self.hosts[host]
+            .participant()
+            .and_then(|participant| participant.layout().cloned())
+        else {
+            return;
+        };
+        let me = self.hosts[host].incarnation();
+        let buckets = layout.buckets();
+        let sessions = &self.hosts[host].map.sessions;
+        let mut away = sessions.iter().filter(|(id, resident)| {
+            let idle = resident.readers == 0 && resident.seal_until.is_none();
+            let managers = [&layout, self.register.layout()].map(|layout| {
+                let placement = layout.placement(id.bucket(buckets));
+                [Some(placement.manager), placement.previous]
+            });
+            resident.confirmed && idle && managers.iter().flatten().all(|manager| *manager != me)
+        });
+        let Some(id) = away.next().map(|(id, _)| *id) else {
+            return;
+        };
+        self.note(|| format!("h{host} forgets {}", name(&id)));
+        self.hosts[host].map.sessions.remove(&id);
+        self.touched.insert(id);
+        self.oracle.forgotten(&id);
     }
 
     fn cut_for_a_while(&mut self, links: impl IntoIterator<Item = (usize, usize)>) {

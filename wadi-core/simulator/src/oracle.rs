@@ -25,6 +25,10 @@ pub(crate) struct Known {
     holder: Option<Incarnation>,
     /// An event told that it is lost, or that an older copy serves.
     told: bool,
+    /// A holder lost it, and runs on.
+    forgotten: bool,
+    /// And its bucket has changed its manager since.
+    unnoticed: bool,
     /// Its last holder's incarnation is dead.
     holder_died: bool,
     /// Somebody asked for its end; whether that was acknowledged.
@@ -111,6 +115,28 @@ impl Oracle {
         }
     }
 
+    /// Its holder, which is not its bucket's manager, has lost it and runs on.
+    pub(crate) fn forgotten(&mut self, id: &SessionId) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.holder_died = true;
+            known.forgotten = true;
+            // A late echo may bring back what the loser once received; that is no fault of the protocol.
+            known.excuse();
+        }
+    }
+
+    pub(crate) fn was_forgotten(&self, id: &SessionId) -> bool {
+        self.known.get(id).is_some_and(|known| known.forgotten)
+    }
+
+    /// Buckets changed managers. Where that makes a session's loser its manager, nobody else is left
+    /// to notice the loss.
+    pub(crate) fn managers_changed(&mut self, changed: impl Fn(&SessionId) -> bool) {
+        for (id, known) in &mut self.known {
+            known.unnoticed |= known.forgotten && changed(id);
+        }
+    }
+
     /// The authority declared an incarnation dead because its lease ran out.
     pub(crate) fn declared_dead(&mut self, incarnation: Incarnation, now: Instant) {
         self.declared_dead.insert(incarnation, now);
@@ -187,11 +213,12 @@ impl Oracle {
             declared.is_some_and(|at| now - at < IN_DOUBT)
         };
         match self.known.get(id) {
-            Some(known) if known.end.is_none() && !lost => {
+            Some(known) if known.end.is_none() && !lost && !known.unnoticed => {
                 Err("a session was said to have ended that nobody ended".into())
             }
             Some(known)
                 if known.end.is_none()
+                    && !known.forgotten
                     && known.holder.is_some_and(in_doubt)
                     && !recently(known.found_again) =>
             {

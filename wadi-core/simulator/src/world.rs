@@ -200,6 +200,7 @@ impl World {
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),
             ask_for: Duration::from_secs(1),
+            resolve_after: Duration::from_nanos(temper.resolve_after),
             absent_after: ABSENT_AFTER,
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),

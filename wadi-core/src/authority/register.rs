@@ -516,8 +516,8 @@ impl Register {
             );
         }
         while self.tombstones.len() > Self::TOMBSTONES_KEPT {
-            let latest = self.tombstones.iter();
-            let oldest = latest.min_by_key(|(who, tombstone)| (tombstone.version, **who));
+            let oldest = self.tombstones.iter();
+            let oldest = oldest.min_by_key(|(who, tombstone)| (tombstone.version, **who));
             let Some(oldest) = oldest.map(|(who, _)| *who) else {
                 break;
             };

@@ -84,9 +84,7 @@ impl Participant {
         let mut returned = in_map;
         returned.extend(self.copies.into_returned());
         returned.extend(self.returned);
-        // Of several copies of one session the newest is offered.
-        returned.sort_by(|a, b| (a.id, b.tenure, b.revision).cmp(&(b.id, a.tenure, a.revision)));
-        returned.dedup_by_key(|copy| copy.id);
+        ReturnedCopy::keep_newest(&mut returned);
         Self {
             markers: self.markers,
             returned,
@@ -257,7 +255,7 @@ impl Participant {
                 if sabotage::is_off(Rule::TakeUp) {
                     turn.answered(Timer::End(id));
                 } else {
-                    this.copies.end_again(turn, id);
+                    this.copies.end_again(turn, &this.markers, id);
                 }
             }
             this.push_evacuation(turn, true);
@@ -329,11 +327,15 @@ impl Participant {
             Body::Dropped { id, tenure } => {
                 self.directory.dropped(turn, from, id, tenure);
             }
-            Body::End { id, tenure } => {
+            Body::End {
+                id,
+                tenure,
+                keep_for,
+            } => {
                 self.directory
-                    .end(turn, &mut self.markers, from, id, tenure);
+                    .end(turn, &mut self.markers, from, id, tenure, keep_for);
             }
-            Body::Marked { id } => self.directory.marked(turn, from, id),
+            Body::Marked { id, tenure } => self.directory.marked(turn, from, id, tenure),
             Body::Offer { id, tenure, .. } => {
                 self.directory.offer(turn, &self.markers, from, id, tenure);
             }
@@ -387,7 +389,7 @@ impl Participant {
             Body::Registered { id, tenure } if from_manager => {
                 self.asks.registered(turn, id, tenure);
             }
-            Body::Ended { id } if from_manager => self.copies.ended(turn, id),
+            Body::Ended { id, tenure } if from_manager => self.copies.ended(turn, id, tenure),
             Body::Mark {
                 id,
                 tenure,
@@ -460,7 +462,7 @@ impl Participant {
                 Timer::Release(id) => this.directory.release_again(turn, id),
                 Timer::Arrived(id) => this.copies.arrived_again(turn, id),
                 Timer::Drop(id) => this.directory.drop_again(turn, id),
-                Timer::End(id) => this.copies.end_again(turn, id),
+                Timer::End(id) => this.copies.end_again(turn, &this.markers, id),
                 Timer::Mark(id) => this.directory.mark_again(turn, &this.markers, id),
                 Timer::Offer(id) => this.copies.offer(turn, id),
                 Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
@@ -494,9 +496,27 @@ impl Participant {
     fn local(&mut self, now: Moment, input: Input, holdings: &dyn Holdings, out: &mut Vec<Output>) {
         let has_lease = self.has_lease(now);
         if self.layout.is_none() {
-            if let Input::Find { id, .. } | Input::Register(id) = input {
-                let found = Found::Unavailable;
-                out.push(Output::Found { id, found });
+            match input {
+                Input::Find { id, .. } | Input::Register(id) => {
+                    let found = Found::Unavailable;
+                    out.push(Output::Found { id, found });
+                }
+                // Asked of the incarnation before: offered with the rest of what it had.
+                Input::Sealed {
+                    id,
+                    tenure,
+                    revision,
+                    state,
+                } => {
+                    self.returned.push(ReturnedCopy {
+                        id,
+                        tenure,
+                        revision,
+                        state,
+                    });
+                    ReturnedCopy::keep_newest(&mut self.returned);
+                }
+                _ => {}
             }
             return;
         }
@@ -519,8 +539,9 @@ impl Participant {
                 revision,
                 state,
             } => {
-                if has_lease {
-                    this.copies.sealed(turn, id, tenure, revision, state);
+                if has_lease || !this.copies.is_sealing(&id) {
+                    this.copies
+                        .sealed(turn, &this.markers, id, tenure, revision, state);
                 } else {
                     this.copies.not_sealed(id);
                     turn.out.push(Output::Restore {

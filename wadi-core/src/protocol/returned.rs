@@ -18,3 +18,11 @@ pub struct ReturnedCopy {
     /// The encoded session.
     pub state: Bytes,
 }
+
+impl ReturnedCopy {
+    /// Of several copies of one session only the newest is offered.
+    pub(super) fn keep_newest(copies: &mut Vec<Self>) {
+        copies.sort_by(|a, b| (a.id, b.tenure, b.revision).cmp(&(b.id, a.tenure, a.revision)));
+        copies.dedup_by_key(|copy| copy.id);
+    }
+}

@@ -16,6 +16,9 @@ pub struct Settings {
     /// How long a request's question is pursued before it is answered "unavailable". Default 2 s;
     /// several times `retry`, and below the time after which clients give up.
     pub ask_for: Duration,
+    /// How long a session may be on its way before everybody is asked for it: a cut link between its
+    /// two holders may be why. Default 2 s; longer than a mover waits for a session's lock.
+    pub resolve_after: Duration,
     /// After a death, how long an id that nobody holds is answered "nobody can say" before it
     /// counts as lost: the time in which the dead node may come back with it. Default 30 s.
     pub absent_after: Duration,
@@ -48,6 +51,7 @@ impl Default for Settings {
             retry: Duration::from_millis(50),
             retry_most: Duration::from_secs(1),
             ask_for: Duration::from_secs(2),
+            resolve_after: Duration::from_secs(2),
             absent_after: Duration::from_secs(30),
             remember_for: Duration::from_secs(16),
             mark_for: Duration::from_secs(2 * 3600),

@@ -1,6 +1,7 @@
 //! What has ended stays away: markers reach everybody who may have an older copy before the end is
 //! answered, and are forgotten in their time.
 
+use wadi_core::member::Incarnation;
 use wadi_core::message::Body;
 use wadi_core::protocol::{Event, Found, Output};
 
@@ -130,6 +131,63 @@ fn markers_are_forgotten_in_time_however_often_the_bucket_moves() {
         world.pass(hours(1) + secs(1800));
         world.agree(manager, &[]);
         world.pass(secs(10));
+    }
+    assert_eq!(world.markers(), 0);
+}
+
+/// n2's copy is out of its map, and not given back as sealed, when the session ends elsewhere.
+fn ended_while_n2_seals() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[]);
+    world.create(N2);
+    world.let_seals_wait(N2, true);
+    world.ask(N3);
+    let copy = world.node(N2).take_out();
+    let end = Body::End {
+        id: S,
+        tenure: copy.tenure,
+        keep_for: hours(2),
+    };
+    world.tell(N4, N1, end);
+    world.deliver();
+    assert!(world.participant(N2).keeps_marker(&S));
+    world.give(N2, copy.sealed(S));
+    world
+}
+
+#[test]
+fn a_marker_that_comes_while_a_copy_is_sealed_ends_that_copy_too() {
+    let mut world = ended_while_n2_seals();
+    world.pass(secs(600));
+    assert_eq!(world.serving(), []);
+    assert_eq!(world.sealed(N2), 0);
+}
+
+#[test]
+fn what_ended_while_it_was_sealed_does_not_come_back_after_its_markers() {
+    let mut world = ended_while_n2_seals();
+    world.pass(hours(3));
+    world.stop(N1);
+    world.agree(N3, &[]);
+    world.pass(secs(100));
+    assert_eq!(world.serving(), []);
+}
+
+#[test]
+fn markers_are_forgotten_in_time_however_often_managers_come_back() {
+    let mut world = World::founded(&[N1, N2], &[N2]);
+    world.create(N2);
+    world.end(N2);
+    world.pass(secs(1));
+    let (mut manager, mut other) = (N1, N2);
+    for again in 10..26 {
+        world.pass(hours(1) + secs(1800));
+        let fenced = world.stop(manager);
+        world.agree(other, &[]);
+        let new = Incarnation::new(again);
+        world.start(fenced.come_back(new));
+        world.agree(other, &[new]);
+        world.pass(secs(10));
+        (manager, other) = (other, new);
     }
     assert_eq!(world.markers(), 0);
 }

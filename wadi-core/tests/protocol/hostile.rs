@@ -9,11 +9,11 @@ use bytes::Bytes;
 use wadi_core::bucket::{BucketId, LayoutVersion};
 use wadi_core::member::Incarnation;
 use wadi_core::message::{Answer, Body, CopyKind, Place, Record, Scope, Sighting, Want};
-use wadi_core::protocol::{Event, Found, Output};
+use wadi_core::protocol::{Event, Found, Input, Output};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 
-use crate::world::{BUCKET, InMap, N1, N2, N3, N4, Node, S, World, secs, stranger};
+use crate::world::{BUCKET, InMap, N1, N2, N3, N4, Node, S, World, hours, secs, stranger};
 
 const LAST: LayoutVersion = LayoutVersion::from_u64(u64::MAX);
 /// A tenure of an epoch that will never be.
@@ -158,13 +158,13 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
         Body::Dropped { id: S, tenure },
         Body::Register { id: S },
         Body::Registered { id: S, tenure },
-        Body::Ended { id: S },
+        Body::Ended { id: S, tenure },
         Body::Mark {
             id: S,
             tenure: next,
             keep_for: Duration::MAX,
         },
-        Body::Marked { id: S },
+        Body::Marked { id: S, tenure },
         Body::Offer {
             id: S,
             tenure,
@@ -277,7 +277,7 @@ fn who_is_no_member_is_not_heard() {
     let mut bodies = spoken_out_of_role(tenure);
     // What any member may say.
     bodies.extend([
-        Body::End { id: S, tenure },
+        end(tenure),
         Body::Register { id: stranger(1) },
         Body::State {
             id: S,
@@ -546,6 +546,14 @@ fn a_manager_that_speaks_nonsense_makes_no_second_owner() {
     }
 }
 
+fn end(tenure: Tenure) -> Body {
+    Body::End {
+        id: S,
+        tenure,
+        keep_for: Duration::MAX,
+    }
+}
+
 /// A state that nobody was granted.
 fn forged(tenure: Tenure) -> Body {
     Body::State {
@@ -591,7 +599,7 @@ fn a_forged_state_does_not_block_later_moves() {
 fn an_end_under_a_tenure_never_allotted_ends_nothing() {
     let (mut world, _) = settled();
     let before = world.copies();
-    world.tell(N4, N1, Body::End { id: S, tenure: FAR });
+    world.tell(N4, N1, end(FAR));
     world.pass(secs(60));
     assert_eq!(world.copies(), before);
 }
@@ -604,4 +612,27 @@ fn a_directory_that_names_a_far_held_tenure_is_left_out() {
     world.tell(N1, N2, directory(BUCKET, places));
     world.tell(N4, N2, Body::Busy { id: S, tenure });
     assert!(world.serving().len() <= 1);
+}
+
+#[test]
+fn doubt_that_a_directory_claims_is_bounded() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N2]);
+    world.create(N3);
+    world.lose(|_, _, body| matches!(body, Body::Directory { .. }));
+    world.agree(N2, &[N1]);
+    world.deliver();
+    let directory = Body::Directory {
+        bucket: BUCKET,
+        records: Vec::new(),
+        doubt_for: Duration::MAX,
+        lost_for: Duration::MAX,
+    };
+    world.tell(N1, N2, directory);
+    world.heal();
+    world.pass(hours(24));
+    let id = stranger(3);
+    let want = Want::Locate;
+    world.give(N4, Input::Find { id, want });
+    world.pass(secs(10));
+    assert_eq!(world.found(N4), [Found::Absent { lost: false }]);
 }

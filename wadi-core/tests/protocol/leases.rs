@@ -116,3 +116,37 @@ fn an_end_without_a_lease_counts_under_the_next_one() {
     assert!(world.said(N2, &Output::Ended(S)));
     assert_eq!(world.locate(N1), [Found::Absent { lost: false }]);
 }
+
+#[test]
+fn a_copy_sealed_for_the_incarnation_before_is_offered_also_before_a_layout_is_known() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    world.let_seals_wait(N2, true);
+    world.ask(N3);
+    let mut fenced = world.stop(N2);
+    let copy = fenced.take_out();
+    world.agree(N1, &[]);
+    world.start(fenced.come_back(N4));
+    world.give(N4, copy.sealed(S));
+    world.agree(N1, &[]);
+    world.pass(secs(60));
+    assert_eq!(world.serving().len(), 1);
+}
+
+#[test]
+fn a_copy_sealed_for_the_incarnation_before_is_not_held_without_a_lease() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    world.let_seals_wait(N2, true);
+    world.ask(N3);
+    let mut fenced = world.stop(N2);
+    let copy = fenced.take_out();
+    world.agree(N1, &[]);
+    let n4 = world.start_unleased(fenced.come_back(N4));
+    world.lease(n4, secs(4));
+    world.agree(N1, &[]);
+    world.deliver();
+    world.sleep(secs(5));
+    world.give(N4, copy.sealed(S));
+    assert!(!world.has(N4));
+}

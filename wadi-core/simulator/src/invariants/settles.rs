@@ -84,6 +84,10 @@ fn markers_are_kept(world: &mut World) {
 fn everything_can_be_reached(world: &mut World) {
     let ids: Vec<_> = world.oracle.ids().collect();
     for id in ids {
+        if world.oracle.was_forgotten(&id) {
+            // The loss may be noticed only now, and is waited for like any other.
+            continue;
+        }
         for host in 0..world.hosts.len() {
             let (served, refused) = (world.acknowledged, world.unavailable);
             world.request(Wish::Read, id, host);

@@ -30,8 +30,24 @@ impl Copies {
             turn.out.push(Output::Ended(id));
         }
         self.ending.insert(id, tenure);
-        turn.send_to_manager(&id, Body::End { id, tenure });
+        self.tell_end(turn, markers, id);
         turn.await_answer(Timer::End(id));
+    }
+
+    /// Tells the manager of an end that this node keeps a marker of.
+    pub(super) fn tell_end(&self, turn: &mut Turn<'_>, markers: &Markers, id: SessionId) {
+        let bucket = turn.bucket(&id);
+        if let Some(tenure) = markers.get(bucket, &id) {
+            let keep_for = markers.keep_for(bucket, &id, turn.now);
+            turn.send_to_manager(
+                &id,
+                Body::End {
+                    id,
+                    tenure,
+                    keep_for,
+                },
+            );
+        }
     }
 
     /// A node that came back tells the managers of every end that it knows: its markers may be the
@@ -44,12 +60,21 @@ impl Copies {
     }
 
     /// Tells the manager again; whether it has not answered yet.
-    pub(in crate::protocol) fn end_again(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
-        let Some(&tenure) = self.ending.get(&id) else {
-            return false;
-        };
-        turn.send_to_manager(&id, Body::End { id, tenure });
-        true
+    pub(in crate::protocol) fn end_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        id: SessionId,
+    ) -> bool {
+        if markers.get(turn.bucket(&id), &id).is_none() {
+            // Its time is over, and whoever waited for the answer has long given up.
+            self.ending.remove(&id);
+        }
+        let waits = self.ending.contains_key(&id);
+        if waits {
+            self.tell_end(turn, markers, id);
+        }
+        waits
     }
 
     /// Every session that ended here and whose manager has not answered.
@@ -58,8 +83,14 @@ impl Copies {
     }
 
     /// Manager: the markers are in place.
-    pub(in crate::protocol) fn ended(&mut self, turn: &mut Turn<'_>, id: SessionId) {
-        if self.ending.remove(&id).is_some() {
+    pub(in crate::protocol) fn ended(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        if self.ending.get(&id).is_some_and(|ours| tenure >= *ours) {
+            self.ending.remove(&id);
             turn.answered(Timer::End(id));
             turn.out.push(Output::Ended(id));
         }
@@ -79,7 +110,7 @@ impl Copies {
         let keep_for = keep_for.min(turn.settings.mark_for);
         markers.set(bucket, id, tenure, turn.now, keep_for);
         self.forget_copies(turn, id);
-        turn.send(from, Body::Marked { id });
+        turn.send(from, Body::Marked { id, tenure });
     }
 
     /// Drops every copy of a session that has ended.

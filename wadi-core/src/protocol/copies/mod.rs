@@ -95,6 +95,11 @@ impl Copies {
         })
     }
 
+    /// Whether a session is on its way out of the map.
+    pub(super) fn is_sealing(&self, id: &SessionId) -> bool {
+        self.sealing.contains_key(id)
+    }
+
     /// The driver sealed a session that cannot be sent now.
     pub(super) fn not_sealed(&mut self, id: SessionId) {
         self.sealing.remove(&id);

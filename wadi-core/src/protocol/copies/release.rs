@@ -31,8 +31,8 @@ impl Copies {
         tenure: Tenure,
     ) {
         let bucket = turn.bucket(&id);
-        if let Some(ended) = markers.get(bucket, &id) {
-            turn.send(manager, Body::End { id, tenure: ended });
+        if markers.get(bucket, &id).is_some() {
+            self.tell_end(turn, markers, id);
             return;
         }
         if self.is_below_floor(&id, tenure) {
@@ -91,12 +91,19 @@ impl Copies {
     pub(in crate::protocol) fn sealed(
         &mut self,
         turn: &mut Turn<'_>,
+        markers: &Markers,
         id: SessionId,
         tenure: Tenure,
         revision: Revision,
         state: Bytes,
     ) {
         let bucket = turn.bucket(&id);
+        if markers.get(bucket, &id).is_some() && !sabotage::is_off(Rule::MarkerBeats) {
+            // It ended while it was taken out of the map.
+            self.sealing.remove(&id);
+            self.tell_end(turn, markers, id);
+            return;
+        }
         if !self.sealing.contains_key(&id) {
             // Asked of an earlier incarnation: what this one has it offers.
             self.take_back(turn, id, tenure, revision, state);
@@ -161,8 +168,8 @@ impl Copies {
             return;
         };
         let manager = turn.manager(&id);
-        if let Some(ended) = markers.get(turn.bucket(&id), &id) {
-            turn.send(manager, Body::End { id, tenure: ended });
+        if markers.get(turn.bucket(&id), &id).is_some() {
+            self.tell_end(turn, markers, id);
         } else {
             self.raise_floor(turn, id, grant.tenure, Some(Refusal::NotHere));
             refuse(turn, manager, id, grant.tenure, Refusal::NotHere);
@@ -180,10 +187,8 @@ impl Copies {
         state: Bytes,
     ) -> bool {
         let bucket = turn.bucket(&id);
-        if let Some(ended) = markers.get(bucket, &id)
-            && !sabotage::is_off(Rule::MarkerBeats)
-        {
-            turn.send_to_manager(&id, Body::End { id, tenure: ended });
+        if markers.get(bucket, &id).is_some() && !sabotage::is_off(Rule::MarkerBeats) {
+            self.tell_end(turn, markers, id);
             return false;
         }
         // Its epoch is adopted here, so no manager has allotted in a later one yet.

@@ -24,6 +24,7 @@ impl Directory {
         destroyer: Incarnation,
         id: SessionId,
         tenure: Tenure,
+        keep_for: Duration,
     ) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
@@ -60,7 +61,7 @@ impl Directory {
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
-        let keep_for = turn.settings.mark_for(tenure);
+        let keep_for = keep_for.min(turn.settings.mark_for(tenure));
         let destroyer = Some(destroyer);
         self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, destroyer);
     }
@@ -79,6 +80,7 @@ impl Directory {
     ) {
         let bucket = turn.bucket(&id);
         markers.set(bucket, id, tenure, turn.now, keep_for);
+        let tenure = markers.get(bucket, &id).unwrap_or(tenure);
         if sabotage::is_off(Rule::MarkCopies) {
             with_copies.clear();
         }
@@ -114,9 +116,12 @@ impl Directory {
             return;
         }
         turn.answered(Timer::Mark(id));
-        let ending = self.endings.remove(bucket, &id);
-        if let Some(destroyer) = ending.and_then(|ending| ending.destroyer) {
-            turn.send(destroyer, Body::Ended { id });
+        let Some(ending) = self.endings.remove(bucket, &id) else {
+            return;
+        };
+        if let Some(destroyer) = ending.destroyer {
+            let tenure = ending.tenure;
+            turn.send(destroyer, Body::Ended { id, tenure });
         }
     }
 
@@ -143,8 +148,10 @@ impl Directory {
         turn: &mut Turn<'_>,
         from: Incarnation,
         id: SessionId,
+        tenure: Tenure,
     ) {
-        if let Some(ending) = self.endings.get_mut(turn.bucket(&id), &id) {
+        let ending = self.endings.get_mut(turn.bucket(&id), &id);
+        if let Some(ending) = ending.filter(|ending| tenure >= ending.tenure) {
             ending.waiting.remove(&from);
             self.finish_ending(turn, id);
         }

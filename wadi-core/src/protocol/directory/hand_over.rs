@@ -209,8 +209,8 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        managed.doubt_until = turn.now + doubt_for;
-        managed.lost_until = turn.now + lost_for;
+        managed.doubt_until = turn.now + doubt_for.min(turn.settings.absent_after);
+        managed.lost_until = turn.now + lost_for.min(turn.settings.mark_for);
         for record in records {
             let id = record.id;
             if turn.bucket(&id) != bucket {
@@ -238,7 +238,7 @@ impl Directory {
                         held,
                         to,
                         tenure,
-                        until: turn.now + turn.settings.ask_for,
+                        until: turn.now + turn.settings.resolve_after,
                     }
                 }
                 Place::Unsettled(latest) => {

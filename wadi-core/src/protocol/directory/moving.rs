@@ -44,7 +44,7 @@ impl Directory {
             held,
             to,
             tenure,
-            until: turn.now + turn.settings.ask_for,
+            until: turn.now + turn.settings.resolve_after,
         };
         turn.answered(Timer::Drop(id));
         turn.send(
