@@ -26,6 +26,13 @@ pub enum Told {
         /// Who sent it.
         from: Incarnation,
     },
+    /// A session cannot leave this node, because a value in it has no encoding.
+    Unencodable {
+        /// The value's Rust type.
+        type_name: &'static str,
+        /// What the encoder says, without the value.
+        reason: &'static str,
+    },
     /// The cluster has another number of buckets than this node was set up with: it is another
     /// cluster, or another configuration, and this node takes no part in it.
     OtherCluster,

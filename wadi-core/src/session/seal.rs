@@ -2,6 +2,7 @@
 //!
 //! A sealed session serves nobody. Times travel as durations, since no two machines share a clock.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,10 +102,12 @@ impl Sessions {
         }
     }
 
-    /// Takes a sealed session out of the map; whether it was there.
-    pub fn drop_sealed(&self, sealed: &Sealed) -> bool {
+    /// Takes a sealed session out of the map; whether it was there. Its live values are let go of.
+    pub fn drop_sealed(&self, sealed: Sealed) -> bool {
         let id = sealed.held.id();
-        self.map.remove_exactly(&id, &sealed.held)
+        let was_there = self.map.remove_exactly(&id, &sealed.held);
+        let_go(sealed.held);
+        was_there
     }
 
     /// Takes every session out of the map, whoever uses it, and gives those that have an encoding:
@@ -117,17 +120,19 @@ impl Sessions {
         for bucket in self.map.buckets().iter() {
             for (id, held) in self.map.bucket(bucket) {
                 let mut body = held.body();
-                let has_ended = body.phase == Phase::Ended;
-                if let (false, Ok(state)) = (has_ended, encode(&body, now)) {
-                    drained.push((id, body.tenure, body.revision, state));
-                }
-                if !has_ended {
+                if body.phase != Phase::Ended {
                     body.phase = Phase::Sealed;
                     held.set_deadline(&body, &self.limits);
+                    // The values' own code runs in here, and a panic in one must not keep the others.
+                    let state = catch_unwind(AssertUnwindSafe(|| encode(&body, now)));
+                    if let Ok(Ok(state)) = state {
+                        drained.push((id, body.tenure, body.revision, state));
+                    }
                 }
                 drop(body);
                 self.map.remove_exactly(&id, &held);
                 self.arrivals.settled(&id);
+                let_go(held);
             }
         }
         drained
@@ -137,17 +142,19 @@ impl Sessions {
     /// and whoever uses it can neither read nor write it.
     pub fn discard(&self, id: &SessionId) {
         if let Some(held) = self.map.remove(id) {
-            self.supersede(&held);
+            self.supersede(held);
         }
         self.arrivals.settled(id);
     }
 
-    fn supersede(&self, held: &Held) {
+    fn supersede(&self, held: Arc<Held>) {
         let mut body = held.body();
         if body.phase != Phase::Ended {
             body.phase = Phase::Sealed;
             held.set_deadline(&body, &self.limits);
         }
+        drop(body);
+        let_go(held);
     }
 
     /// Installs a session that arrived, and serves it; it stays frozen until somebody reads an
@@ -234,10 +241,16 @@ impl Sessions {
             self.arrivals.expect(id);
         }
         if let Some(older) = self.map.insert(id, Arc::clone(&held)) {
-            self.supersede(&older);
+            self.supersede(older);
         }
         Ok(held)
     }
+}
+
+/// The values' own code may run, on the task of whoever serves everybody: a panic in it ends here.
+fn let_go(held: Arc<Held>) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(held)));
+    drop(dropped);
 }
 
 fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
@@ -329,7 +342,7 @@ mod tests {
             .sessions
             .install(id, tenure, revision, &sealed.state, now)
             .unwrap();
-        one.sessions.drop_sealed(&sealed);
+        assert!(one.sessions.drop_sealed(sealed));
         assert!(matches!(one.look(&id), Look::NotHere(Origin::Lost)));
 
         let Look::Here(guard) = other.look(&id) else {

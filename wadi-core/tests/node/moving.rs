@@ -1,5 +1,9 @@
 //! A session goes to where its requests are, whole, and never twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wadi_core::message::Want;
 use wadi_core::node::Located;
 use wadi_core::session::Expiry;
@@ -91,6 +95,44 @@ async fn nobody_is_served_before_the_manager_confirms_the_arrival() {
     });
     assert_eq!(asked, Ok("n1".to_owned()));
     assert_eq!(world.serving(&id), ["n2"]);
+}
+
+/// A value whose own code panics when it is encoded, once it is armed.
+#[derive(Clone, Debug)]
+struct Trap(Arc<AtomicBool>);
+
+impl Serialize for Trap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let armed = self.0.load(Ordering::Relaxed);
+        assert!(!armed, "this value panics, as the test wants it");
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Trap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(Self(Arc::default()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_panics_when_it_is_encoded_stays_and_the_node_lives_on() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let (trapped, other) = (world.create("n1").await, world.create("n1").await);
+    world
+        .request("n1", &trapped, async |visit| {
+            let trap = Trap(Arc::default());
+            visit.insert("trap", trap.clone())?;
+            trap.0.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(world.owner("n2", &trapped).await, Ok("n1".to_owned()));
+    assert_eq!(world.serving(&trapped), ["n1"]);
+    assert_eq!(world.owner("n2", &other).await, Ok("n1".to_owned()));
+    assert_eq!(world.serving(&other), ["n2"]);
 }
 
 #[tokio::test(start_paused = true)]

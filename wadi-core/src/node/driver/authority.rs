@@ -29,17 +29,21 @@ impl Driver {
     pub(super) fn watch_layouts(&mut self) {
         let authority = Arc::clone(&self.surroundings.authority);
         let (wait, back) = (self.settings.authority_wait, self.back.clone());
+        let wait = wait.max(SHORTEST_PAUSE);
         self.tasks.spawn(async move {
             let mut known = None;
             loop {
-                match authority.layout_after(known).await {
-                    Ok(layout) => {
+                // Given up and asked again, so that a question that got lost holds nothing up.
+                let asked = tokio::time::timeout(wait, authority.layout_after(known)).await;
+                match asked {
+                    Err(_) => {}
+                    Ok(Ok(layout)) => {
                         known = Some(layout.version);
                         if back.send(Given::Layout(layout)).await.is_err() {
                             return;
                         }
                     }
-                    Err(Unreachable) => tokio::time::sleep(wait.max(SHORTEST_PAUSE)).await,
+                    Ok(Err(Unreachable)) => tokio::time::sleep(wait).await,
                 }
             }
         });

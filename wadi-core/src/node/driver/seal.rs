@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Driver;
 use crate::node::given::Given;
+use crate::node::listen::Told;
 use crate::protocol::Input;
 use crate::session::{Sealed, SessionError, SessionId};
 
@@ -23,8 +24,10 @@ impl Driver {
         let sessions = Arc::clone(&self.sessions);
         let clock = Arc::clone(&self.surroundings.clock);
         let (wait, back) = (self.settings.seal_wait, self.back.clone());
+        // The values' own code runs in there; should it panic, the session stays as it is.
+        let sealing = tokio::spawn(async move { sessions.seal(&id, &held, wait, &*clock).await });
         self.tasks.spawn(async move {
-            let outcome = sessions.seal(&id, &held, wait, &*clock).await;
+            let outcome = sealing.await.unwrap_or(Err(SessionError::Busy));
             // A driver that is gone has no use for it.
             let _ = back.send(Given::Sealed { id, outcome }).await;
         });
@@ -36,14 +39,28 @@ impl Driver {
         self.sealing -= 1;
         self.bury_departed();
         let input = match outcome {
-            Ok(sealed) if self.sessions.drop_sealed(&sealed) => Input::Sealed {
-                id,
-                tenure: sealed.tenure,
-                revision: sealed.revision,
-                state: sealed.state,
-            },
-            Ok(_) | Err(SessionError::Ended | SessionError::Moved) => Input::Gone(id),
-            // In use for too long, or something in it has no encoding: it is served here as before.
+            Ok(sealed) => {
+                let (tenure, revision) = (sealed.tenure, sealed.revision);
+                let state = sealed.state.clone();
+                if self.sessions.drop_sealed(sealed) {
+                    Input::Sealed {
+                        id,
+                        tenure,
+                        revision,
+                        state,
+                    }
+                } else {
+                    Input::Gone(id)
+                }
+            }
+            Err(SessionError::Ended | SessionError::Moved) => Input::Gone(id),
+            Err(SessionError::Unencodable {
+                type_name, reason, ..
+            }) => {
+                self.tell(Told::Unencodable { type_name, reason });
+                Input::Busy(id)
+            }
+            // In use for too long: it is served here as before.
             Err(_) => Input::Busy(id),
         };
         self.step(input);
