@@ -266,7 +266,7 @@ fn seeds(faults: Faults) {
             .enable_time()
             .start_paused(true)
             .build()
-            .unwrap();
+            .expect("a runtime");
         println!("seed {seed}");
         runtime.block_on(chaos(seed, secs(15), faults));
     }
