@@ -56,7 +56,16 @@ impl LeaseGate {
             .is_ok()
     }
 
-    /// Closes the gate for good: this incarnation was fenced, or has left.
+    /// Closes the gate until it is extended again: this incarnation was fenced, and whoever extends
+    /// it next is its successor. A revoked gate stays revoked.
+    pub fn close(&self) {
+        // A moment that is over for every clock, and is no revocation.
+        let closed = |now| (now != REVOKED).then_some(1);
+        // The closure gives no value only where the gate is closed for good already.
+        let _ = (self.until).fetch_update(Ordering::Relaxed, Ordering::Relaxed, closed);
+    }
+
+    /// Closes the gate for good: this node has left.
     pub fn revoke(&self) {
         self.until.store(REVOKED, Ordering::Relaxed);
     }
@@ -88,6 +97,19 @@ mod tests {
         assert!(!gate.is_open(&clock));
         assert!(gate.extend(clock.now() + Duration::from_secs(1)));
         assert!(gate.is_open(&clock));
+    }
+
+    #[test]
+    fn a_closed_gate_opens_for_the_next_incarnation() {
+        let clock = ManualClock::new();
+        let gate = LeaseGate::leased(clock.now() + Duration::from_secs(3));
+        gate.close();
+        assert!(!gate.is_open(&clock));
+        assert!(gate.extend(clock.now() + Duration::from_secs(1)));
+        assert!(gate.is_open(&clock));
+        gate.revoke();
+        gate.close();
+        assert!(!gate.extend(clock.now() + Duration::from_secs(1)));
     }
 
     #[test]

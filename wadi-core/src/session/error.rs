@@ -4,7 +4,8 @@
 
 use super::limits::Expiry;
 
-/// Why an operation on a session failed. Whatever the variant, the operation changed nothing.
+/// Why an operation on a session failed. Whatever the variant but [`SessionError::Unsettled`], the
+/// operation changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -40,6 +41,13 @@ pub enum SessionError {
     /// This node's right to act ran out; another node may own the session.
     #[error("this node's lease has run out, so it may not use the session; try the request again")]
     Lapsed,
+    /// The session ended here, or got its new id, and nobody could say in time that the old one can
+    /// never come back. Here, what was asked for has happened; elsewhere it may still be under way.
+    #[error(
+        "the session has ended here, but it is not yet certain that no other node brings it back; \
+         answer the client with 503"
+    )]
+    Unsettled,
     /// The session would grow over its budget.
     #[error(
         "the session would take {wanted} bytes, over its budget of {limit}; store less, or raise \
@@ -106,6 +114,7 @@ impl SessionError {
                 | Self::Moved
                 | Self::Busy
                 | Self::Lapsed
+                | Self::Unsettled
                 | Self::TooManySessions { .. }
                 | Self::NoBucket
         )

@@ -80,6 +80,8 @@ impl DerefMut for Serving<'_> {
 /// own code runs then.
 pub(super) struct Remains {
     pub(super) id: SessionId,
+    pub(super) tenure: Tenure,
+    pub(super) revision: Revision,
     _attributes: Emptied,
 }
 
@@ -87,6 +89,10 @@ pub(super) struct Remains {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
+    /// It came from another node, and no manager has confirmed that it is here: whoever wants it
+    /// waits.
+    Arriving,
+    /// Its present state is, or will be, another copy's.
     Sealed,
     Ended,
 }
@@ -214,13 +220,20 @@ impl Held {
         (body.tenure, body.revision)
     }
 
+    /// Its tenure and revision, if this is its present id.
+    #[must_use]
+    pub fn version_as(&self, id: &SessionId) -> Option<(Tenure, Revision)> {
+        let body = self.body();
+        (body.id == *id).then_some((body.tenure, body.revision))
+    }
+
     pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {
         let deadline = match body.phase {
             Phase::Serving => {
                 let idle = body.touched + body.lifetime.idle(limits, body.returned);
                 idle.min(body.lifetime.ends).as_nanos().max(1)
             }
-            Phase::Sealed | Phase::Ended => 0,
+            Phase::Arriving | Phase::Sealed | Phase::Ended => 0,
         };
         self.deadline.store(deadline, Relaxed);
     }
@@ -249,6 +262,8 @@ impl Held {
         self.deadline.store(0, Relaxed);
         Some(Remains {
             id: body.id,
+            tenure: body.tenure,
+            revision: body.revision,
             _attributes: body.attributes.clear(),
         })
     }
@@ -261,7 +276,7 @@ impl Held {
         match body.phase {
             Phase::Serving if known.is(&body.id) => Ok(Serving { body, _mark }),
             Phase::Serving | Phase::Ended => Err(SessionError::Ended),
-            Phase::Sealed => Err(SessionError::Moved),
+            Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
         }
     }
 

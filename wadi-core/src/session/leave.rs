@@ -41,7 +41,8 @@ impl Visit {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile: the response must
+    /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile, and
+    /// [`SessionError::Moved`] when the session was taken from under the request: the response must
     /// not go out, since another node may own the session.
     pub fn commit(&self) -> Result<CookieChange, SessionError> {
         self.commit_where(|| true)
@@ -77,7 +78,7 @@ impl Visit {
             _ if flushed => return Ok(CookieChange::Clear),
             _ => return Ok(CookieChange::Keep),
         };
-        let change = self.leave(held, fresh, may_prolong);
+        let change = self.leave(held, fresh, may_prolong)?;
         Ok(match change {
             CookieChange::Keep if flushed => CookieChange::Clear,
             change => change,
@@ -90,22 +91,22 @@ impl Visit {
         held: &Arc<Held>,
         fresh: bool,
         may_prolong: impl FnOnce() -> bool,
-    ) -> CookieChange {
+    ) -> Result<CookieChange, SessionError> {
         let now = self.sessions().now();
         let limits = self.sessions().limits();
         let mut body = held.body();
         if body.phase != Phase::Serving {
-            return CookieChange::Keep;
+            return taken(body.phase);
         }
         if fresh && body.revision == Revision::ZERO {
             // Its first write failed, so it never came to be.
             drop(body);
             self.sessions().unmake(held);
-            return CookieChange::Keep;
+            return Ok(CookieChange::Keep);
         }
         // Whoever knows it by an older id neither uses it nor learns the new one.
         let Some(came_back) = self.known().came_back(&body.id) else {
-            return CookieChange::Keep;
+            return Ok(CookieChange::Keep);
         };
         body.used(now, came_back);
         held.set_deadline(&body, limits);
@@ -113,29 +114,32 @@ impl Visit {
         let age = now.as_nanos().saturating_sub(body.cookie_sent.as_nanos());
         if body.cookie_sent != Moment::ZERO {
             if age.saturating_mul(10) < nanos(idle) {
-                return CookieChange::Keep;
+                return Ok(CookieChange::Keep);
             }
             // The caller's own code runs with no lock held.
             drop(body);
             if !may_prolong() {
-                return CookieChange::Keep;
+                return Ok(CookieChange::Keep);
             }
             body = held.body();
-            if body.phase != Phase::Serving || !self.known().is(&body.id) {
-                return CookieChange::Keep;
+            if body.phase != Phase::Serving {
+                return taken(body.phase);
+            }
+            if !self.known().is(&body.id) {
+                return Ok(CookieChange::Keep);
             }
         }
         body.cookie_sent = now;
         let (id, left) = (body.id, body.lifetime.ends.since(now));
         drop(body);
-        CookieChange::Set {
+        Ok(CookieChange::Set {
             text: self.sessions().text(&id),
             max_age: idle
                 .saturating_add(idle / 10)
                 .saturating_add(COOKIE_GRACE)
                 .min(left),
             created: fresh,
-        }
+        })
     }
 
     /// The request ends without a response head: what it wrote stands, and it counts as a request
@@ -165,6 +169,15 @@ impl Visit {
             Hold::Changing(held) if fresh => self.sessions().unmake(held),
             _ => {}
         }
+    }
+}
+
+/// What becomes of the cookie of a session that does not serve any more.
+fn taken(phase: Phase) -> Result<CookieChange, SessionError> {
+    match phase {
+        Phase::Serving | Phase::Ended => Ok(CookieChange::Keep),
+        // It was taken from under this request, and what it wrote may not be what counts.
+        Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
     }
 }
 

@@ -90,6 +90,28 @@ impl SessionMap {
         }
     }
 
+    /// Puts a new session in where `may` still says so under the bucket's lock, so that whoever walks
+    /// the bucket afterwards has seen either the session or what made `may` say no. Whether it is in.
+    pub(super) fn insert_new(
+        &self,
+        id: SessionId,
+        held: &Arc<Held>,
+        may: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut shard = self.shard(&id).write();
+        if !may() {
+            return false;
+        }
+        debug_assert!(
+            shard.find(hash(&id), |entry| entry.id == id).is_none(),
+            "128 random bits came twice"
+        );
+        let held = Arc::clone(held);
+        shard.insert_unique(hash(&id), Entry { id, held }, |entry| hash(&entry.id));
+        self.len.fetch_add(1, Relaxed);
+        true
+    }
+
     /// Takes a session out.
     pub fn remove(&self, id: &SessionId) -> Option<Arc<Held>> {
         self.remove_where(id, |_| true)

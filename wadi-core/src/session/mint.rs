@@ -63,9 +63,14 @@ impl Mint {
         managed: &dyn Managed,
     ) -> Option<(SessionId, LayoutVersion)> {
         (0..DRAWS).find_map(|_| {
-            let id = SessionId::from_parts(self.draw(), unix_seconds);
+            let id = self.draw_id(unix_seconds);
             managed.epoch(id.bucket(buckets)).map(|epoch| (id, epoch))
         })
+    }
+
+    /// An id issued at `unix_seconds`, in any bucket.
+    pub(super) fn draw_id(&self, unix_seconds: u32) -> SessionId {
+        SessionId::from_parts(self.draw(), unix_seconds)
     }
 
     fn draw(&self) -> [u8; 16] {

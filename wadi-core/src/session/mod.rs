@@ -1,7 +1,9 @@
 //! Sessions: ids, attributes, the lock, and a node's map of the sessions it holds.
 
+mod arrivals;
 mod attributes;
 mod census;
+mod departures;
 mod detached;
 mod endings;
 mod error;
@@ -27,6 +29,7 @@ mod visit;
 mod waiting;
 
 pub use census::Census;
+pub use departures::{Departed, Departures, Parting};
 pub use detached::{Attachment, DetachedSession};
 pub use endings::Ending;
 pub use error::{DecodeFault, SessionError};

@@ -2,6 +2,7 @@
 //!
 //! A sealed session serves nobody. Times travel as durations, since no two machines share a clock.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::SessionId;
 use super::attributes::Attributes;
 use super::error::{DecodeFault, SessionError};
-use super::held::{Body, Guard, Held, Phase};
+use super::held::{Body, Held, Phase};
 use super::limits::{IdleLimit, Lifetime, nanos};
 use super::sessions::Sessions;
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::tenure::{Revision, Tenure};
 
 /// A session that serves nobody until it is unsealed or dropped, with its state as it was sealed.
@@ -61,34 +62,23 @@ impl Sessions {
     /// Leaves the session unsealed.
     pub async fn seal(
         &self,
+        id: &SessionId,
         held: &Arc<Held>,
         wait: Duration,
-        now: Moment,
+        clock: &dyn Clock,
     ) -> Result<Sealed, SessionError> {
         let alone = held.alone(wait).await.ok_or(SessionError::Busy)?;
-        self.seal_held(alone, now)
-    }
-
-    fn seal_held(&self, alone: Guard, now: Moment) -> Result<Sealed, SessionError> {
         let held = Arc::clone(alone.session());
         let mut body = held.body();
         match body.phase {
-            Phase::Serving => {}
-            Phase::Sealed => return Err(SessionError::Moved),
+            Phase::Serving if body.id == *id => {}
+            // Under its former id it has ended.
+            Phase::Serving => return Err(SessionError::Ended),
+            Phase::Arriving | Phase::Sealed => return Err(SessionError::Moved),
             Phase::Ended => return Err(SessionError::Ended),
         }
-        let portable = Portable {
-            idle_for: nanos(now.since(body.touched)),
-            idle: body.lifetime.idle,
-            left: nanos(body.lifetime.ends.since(now)),
-            node_left: (body.lifetime.node_ends != body.lifetime.ends)
-                .then(|| nanos(body.lifetime.node_ends.since(now))),
-            cookie_age: (body.cookie_sent != Moment::ZERO)
-                .then(|| nanos(now.since(body.cookie_sent))),
-            returned: body.returned,
-            attributes: Bytes::from_owner(body.attributes.encode()?),
-        };
-        let state = rmp_serde::to_vec_named(&portable).expect("plain numbers and bytes encode");
+        // Read now that the lock is had: what was waited counts as time, too.
+        let state = encode(&body, clock.now())?;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
         let (tenure, revision) = (body.tenure, body.revision);
@@ -98,7 +88,7 @@ impl Sessions {
             held,
             tenure,
             revision,
-            state: state.into(),
+            state,
         })
     }
 
@@ -112,19 +102,114 @@ impl Sessions {
         }
     }
 
-    /// Drops a sealed session: another node has it.
-    pub fn drop_sealed(&self, sealed: &Sealed) {
+    /// Takes a sealed session out of the map; whether it was there. Its live values are let go of.
+    pub fn drop_sealed(&self, sealed: Sealed) -> bool {
         let id = sealed.held.id();
-        self.map.remove_exactly(&id, &sealed.held);
+        let was_there = self.map.remove_exactly(&id, &sealed.held);
+        let_go(sealed.held);
+        was_there
     }
 
-    /// Installs a session that arrived; it stays frozen until somebody reads an attribute.
+    /// Takes every session out of the map, whoever uses it, and gives those that have an encoding:
+    /// what this node may still offer after it lost its right to act. Whoever uses one can neither
+    /// read nor write it any more.
+    ///
+    /// The caller has seen to it that no session comes into the map meanwhile.
+    pub fn drain(&self, now: Moment) -> Vec<(SessionId, Tenure, Revision, Bytes)> {
+        let mut drained = Vec::with_capacity(self.map.len());
+        for bucket in self.map.buckets().iter() {
+            for (id, held) in self.map.bucket(bucket) {
+                let mut body = held.body();
+                if body.phase != Phase::Ended {
+                    body.phase = Phase::Sealed;
+                    held.set_deadline(&body, &self.limits);
+                    // The values' own code runs in here, and a panic in one must not keep the others.
+                    let state = catch_unwind(AssertUnwindSafe(|| encode(&body, now)));
+                    if let Ok(Ok(state)) = state {
+                        drained.push((id, body.tenure, body.revision, state));
+                    }
+                }
+                drop(body);
+                self.map.remove_exactly(&id, &held);
+                self.arrivals.settled(&id);
+                let_go(held);
+            }
+        }
+        drained
+    }
+
+    /// Takes a copy out of the map that is not current any more; whoever waits for it looks again,
+    /// and whoever uses it can neither read nor write it.
+    pub fn discard(&self, id: &SessionId) {
+        if let Some(held) = self.map.remove(id) {
+            self.supersede(held);
+        }
+        self.arrivals.settled(id);
+    }
+
+    fn supersede(&self, held: Arc<Held>) {
+        let mut body = held.body();
+        if body.phase != Phase::Ended {
+            body.phase = Phase::Sealed;
+            held.set_deadline(&body, &self.limits);
+        }
+        drop(body);
+        let_go(held);
+    }
+
+    /// Installs a session that arrived, and serves it; it stays frozen until somebody reads an
+    /// attribute. Another copy that is here goes.
     ///
     /// # Errors
     ///
     /// What is wrong with `state`; nothing was installed then.
     pub fn install(
         &self,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: &[u8],
+        now: Moment,
+    ) -> Result<Arc<Held>, DecodeFault> {
+        self.install_in(Phase::Serving, id, tenure, revision, state, now)
+    }
+
+    /// Installs a session that arrived and serves nobody before [`Sessions::confirm`]; whoever wants
+    /// it waits. Another copy that is here goes.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `state`; nothing was installed then.
+    pub fn install_unconfirmed(
+        &self,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        state: &[u8],
+        now: Moment,
+    ) -> Result<Arc<Held>, DecodeFault> {
+        self.install_in(Phase::Arriving, id, tenure, revision, state, now)
+    }
+
+    /// Serves the session that arrived under `tenure`; whether it is here.
+    pub fn confirm(&self, id: &SessionId, tenure: Tenure) -> bool {
+        let Some(held) = self.map.get(id) else {
+            return false;
+        };
+        let mut body = held.body();
+        if body.tenure != tenure || body.phase != Phase::Arriving {
+            return false;
+        }
+        body.phase = Phase::Serving;
+        held.set_deadline(&body, &self.limits);
+        drop(body);
+        self.arrivals.settled(id);
+        true
+    }
+
+    fn install_in(
+        &self,
+        phase: Phase,
         id: SessionId,
         tenure: Tenure,
         revision: Revision,
@@ -147,14 +232,40 @@ impl Sessions {
             touched: ago(portable.idle_for),
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
             attributes: Attributes::from_frozen(Arc::from(&portable.attributes[..]))?,
-            phase: Phase::Serving,
+            phase,
             returned: portable.returned,
             stays_live: false,
         };
         let held = Arc::new(Held::new(body, &self.limits));
-        self.map.insert(id, Arc::clone(&held));
+        if phase == Phase::Arriving {
+            self.arrivals.expect(id);
+        }
+        if let Some(older) = self.map.insert(id, Arc::clone(&held)) {
+            self.supersede(older);
+        }
         Ok(held)
     }
+}
+
+/// The values' own code may run, on the task of whoever serves everybody: a panic in it ends here.
+fn let_go(held: Arc<Held>) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(held)));
+    drop(dropped);
+}
+
+fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
+    let portable = Portable {
+        idle_for: nanos(now.since(body.touched)),
+        idle: body.lifetime.idle,
+        left: nanos(body.lifetime.ends.since(now)),
+        node_left: (body.lifetime.node_ends != body.lifetime.ends)
+            .then(|| nanos(body.lifetime.node_ends.since(now))),
+        cookie_age: (body.cookie_sent != Moment::ZERO).then(|| nanos(now.since(body.cookie_sent))),
+        returned: body.returned,
+        attributes: Bytes::from_owner(body.attributes.encode()?),
+    };
+    let state = rmp_serde::to_vec_named(&portable).expect("plain numbers and bytes encode");
+    Ok(state.into())
 }
 
 /// Whether `state` is what [`Sealed::state`] holds.
@@ -209,7 +320,7 @@ mod tests {
         async fn seal(&self, id: &SessionId) -> Result<Sealed, SessionError> {
             let held = self.sessions.map().get(id).unwrap();
             let wait = Duration::from_millis(20);
-            self.sessions.seal(&held, wait, self.clock.now()).await
+            self.sessions.seal(id, &held, wait, &*self.clock).await
         }
     }
 
@@ -231,7 +342,7 @@ mod tests {
             .sessions
             .install(id, tenure, revision, &sealed.state, now)
             .unwrap();
-        one.sessions.drop_sealed(&sealed);
+        assert!(one.sessions.drop_sealed(sealed));
         assert!(matches!(one.look(&id), Look::NotHere(Origin::Lost)));
 
         let Look::Here(guard) = other.look(&id) else {
@@ -265,6 +376,57 @@ mod tests {
             panic!("it was unsealed")
         };
         assert_eq!(guard.session().version(), (tenure, Revision::new(1)));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_from_under_a_request_is_not_acknowledged() {
+        let node = node();
+        let id = node.create();
+        let Look::Here(guard) = node.look(&id) else {
+            panic!("it is here")
+        };
+        let visit = Visit::holding(Arc::clone(&node.sessions), guard, id);
+        visit.insert("n", 8_u64).unwrap();
+        let drained = node.sessions.drain(node.clock.now());
+        let [(drained_id, _, revision, state)] = &drained[..] else {
+            panic!("there was one session")
+        };
+        assert_eq!((*drained_id, *revision), (id, Revision::new(2)));
+        assert_eq!(check_sealed(state), Ok(()));
+        assert!(node.sessions.map().is_empty());
+        assert_eq!(visit.insert("n", 9_u64), Err(SessionError::Moved));
+        assert_eq!(visit.commit(), Err(SessionError::Moved));
+    }
+
+    #[tokio::test]
+    async fn an_arrival_is_waited_for_and_not_for_ever() {
+        let (one, other) = (node(), node());
+        let id = one.create();
+        let sealed = one.seal(&id).await.unwrap();
+        let (tenure, revision) = (sealed.tenure, sealed.revision);
+        let now = other.clock.now();
+        let arrived = other
+            .sessions
+            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .unwrap();
+        assert!(matches!(other.look(&id), Look::Busy(_)));
+        let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
+            tokio::task::yield_now().await;
+            assert!(other.sessions.confirm(&id, tenure));
+        });
+        assert!(shared.is_ok());
+        drop(shared);
+        other
+            .sessions
+            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .unwrap();
+        assert!(!arrived.is_serving(), "another copy is in its place");
+        let arrived = other.sessions.map().get(&id).unwrap();
+        let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
+            tokio::task::yield_now().await;
+            other.sessions.discard(&id);
+        });
+        assert_eq!(shared.map(drop), Err(SessionError::Moved));
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::SessionId;
+use super::arrivals::Arrivals;
+use super::departures::{Departures, Parting};
 use super::endings::{Ending, Endings};
 use super::error::SessionError;
 use super::held::{Body, Guard, Held, Phase, Remains};
@@ -21,12 +23,18 @@ use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::tenure::Tenure;
 
+/// How often a session is minted anew because its bucket was just handed to another node.
+const MINTINGS: usize = 8;
+
 /// A node's sessions and what they share.
 #[derive(Debug)]
 pub struct Sessions {
     pub(super) map: SessionMap,
     pub(super) limits: Limits,
     pub(super) endings: Endings,
+    pub(super) arrivals: Arrivals,
+    /// Who tells the cluster of sessions that end here; `None` where there is no cluster.
+    departures: Option<Arc<Departures>>,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
     /// The frozen sessions that the present round of sweeping has met, and the last one met in all.
@@ -47,6 +55,7 @@ pub struct SessionsBuilder {
     clock: Arc<dyn Clock>,
     gate: Arc<LeaseGate>,
     managed: Arc<dyn Managed>,
+    departures: Option<Arc<Departures>>,
     buckets: BucketCount,
 }
 
@@ -81,12 +90,21 @@ impl SessionsBuilder {
         self
     }
 
+    /// Who is told of sessions that end here; default nobody.
+    #[must_use]
+    pub fn departures(mut self, departures: Arc<Departures>) -> Self {
+        self.departures = Some(departures);
+        self
+    }
+
     /// The sessions of a node, none yet.
     #[must_use]
     pub fn build(self) -> Sessions {
         Sessions {
             map: SessionMap::new(self.buckets),
             endings: Endings::new(self.limits.remembered_endings),
+            arrivals: Arrivals::default(),
+            departures: self.departures,
             limits: self.limits,
             swept_to: AtomicUsize::new(0),
             frozen_so_far: AtomicUsize::new(0),
@@ -130,6 +148,7 @@ impl Sessions {
             clock: Arc::new(BootClock),
             gate: Arc::new(LeaseGate::solo()),
             managed: Arc::new(ManagesAll),
+            departures: None,
             buckets: BucketCount::DEFAULT,
         }
     }
@@ -204,7 +223,7 @@ impl Sessions {
     }
 
     fn not_serving(&self, held: &Arc<Held>, id: &SessionId) -> Look {
-        if held.body().phase == Phase::Sealed {
+        if matches!(held.body().phase, Phase::Sealed | Phase::Arriving) {
             return Look::Busy(Arc::clone(held));
         }
         Look::NotHere(self.ended(id))
@@ -239,6 +258,7 @@ impl Sessions {
     /// [`SessionError::Busy`] after that time, [`SessionError::Ended`] or [`SessionError::Moved`]
     /// when it is not served any more. Cancelling it gives the place up.
     pub async fn share(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
+        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
         let guard = held.share(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -249,6 +269,7 @@ impl Sessions {
     ///
     /// As of [`Sessions::share`].
     pub async fn alone(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
+        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
         let guard = held.alone(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -258,7 +279,7 @@ impl Sessions {
         let phase = guard.session().body().phase;
         match phase {
             Phase::Serving => Ok(guard),
-            Phase::Sealed => Err(SessionError::Moved),
+            Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
             Phase::Ended => Err(SessionError::Ended),
         }
     }
@@ -273,15 +294,44 @@ impl Sessions {
         if self.map.len() >= limit {
             return Err(SessionError::TooManySessions { limit });
         }
-        let (id, tenure) = self.mint()?;
-        let held = Arc::new(Held::new(
-            Body::new(id, tenure, &self.limits, now),
-            &self.limits,
-        ));
+        for _ in 0..MINTINGS {
+            let (id, tenure) = self.mint()?;
+            let held = Arc::new(Held::new(
+                Body::new(id, tenure, &self.limits, now),
+                &self.limits,
+            ));
+            let guard = held.try_share().expect("nobody else knows it yet");
+            if self.put_new(id, tenure, &held) {
+                return Ok(guard);
+            }
+        }
+        Err(SessionError::NoBucket)
+    }
+
+    /// Puts a session with a minted id into the map, unless its bucket was closed since it was minted:
+    /// then this node's directory of the bucket is on its way to another node, without this session.
+    fn put_new(&self, id: SessionId, tenure: Tenure, held: &Arc<Held>) -> bool {
+        let bucket = id.bucket(self.map.buckets());
+        self.map.insert_new(id, held, || {
+            self.managed.epoch(bucket) == Some(tenure.epoch())
+        })
+    }
+
+    /// Puts a session in that the bucket's manager has registered as held here.
+    ///
+    /// The caller is the node's driver, in the step in which it learns of the tenure.
+    pub fn put_registered(&self, id: SessionId, tenure: Tenure) -> Guard {
+        let body = Body::new(id, tenure, &self.limits, self.now());
+        let held = Arc::new(Held::new(body, &self.limits));
         let guard = held.try_share().expect("nobody else knows it yet");
-        let replaced = self.map.insert(id, held);
-        debug_assert!(replaced.is_none(), "128 random bits came twice");
-        Ok(guard)
+        self.map.insert(id, held);
+        guard
+    }
+
+    /// An id in any bucket, to be registered with that bucket's manager.
+    #[must_use]
+    pub fn mint_anywhere(&self) -> SessionId {
+        self.mint.draw_id(self.clock.unix_seconds())
     }
 
     fn mint(&self) -> Result<(SessionId, Tenure), SessionError> {
@@ -296,21 +346,32 @@ impl Sessions {
         Ok((id, Tenure::new(epoch, 0)))
     }
 
-    /// Gives a session a new id, and tells it to who renewed it; the old one is dead when this
-    /// returns, and whoever knows the session by it is shut out.
-    pub(super) fn renew(&self, held: &Arc<Held>, known: &Known) -> Result<(), SessionError> {
-        let (id, tenure) = self.mint()?;
+    /// Gives a session a new id, and tells it to who renewed it; the old one is dead here when this
+    /// returns, and whoever knows the session by it is shut out. In a cluster it is dead everywhere
+    /// when what it returns is settled.
+    pub(super) fn renew(
+        &self,
+        held: &Arc<Held>,
+        known: &Known,
+    ) -> Result<Option<Parting>, SessionError> {
         // The body's lock is held throughout, so that two renewals come one after the other.
         let mut body = held.serving(known)?;
+        let (id, tenure) = (0..MINTINGS)
+            .map_while(|_| self.mint().ok())
+            .find(|(id, tenure)| self.put_new(*id, *tenure, held))
+            .ok_or(SessionError::NoBucket)?;
+        let parting = self.departures.as_ref().map(|departures| {
+            // Before the session loses the id, so that the node has it in the map or here.
+            departures.depart(body.id, body.tenure, body.revision)
+        });
         let old = std::mem::replace(&mut body.id, id);
         body.tenure = tenure;
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;
-        self.map.insert(id, Arc::clone(held));
         self.map.remove_exactly(&old, held);
         self.endings.remember(old, Ending::Destroyed);
         known.given(id);
-        Ok(())
+        Ok(parting)
     }
 
     /// Ends a session here and now. Whoever shares it can neither read nor write it any more.
@@ -321,26 +382,76 @@ impl Sessions {
     }
 
     /// Destroys a session for somebody who knows it; also where it has ended already.
-    pub(super) fn destroy(&self, held: &Arc<Held>, known: &Known) -> Result<(), SessionError> {
-        if let Some(remains) = held.end_known(known)? {
-            self.bury(held, remains, Some(Ending::Destroyed));
+    pub(super) fn destroy(
+        &self,
+        held: &Arc<Held>,
+        known: &Known,
+    ) -> Result<Option<Parting>, SessionError> {
+        let remains = held.end_known(known)?;
+        Ok(remains.and_then(|remains| self.bury(held, remains, Some(Ending::Destroyed))))
+    }
+
+    /// Waits, at most [`Limits::lock_wait`], until it is certain that nothing brings an ended session
+    /// back. Where there is no cluster that is so at once.
+    pub(super) async fn settled(&self, parting: Option<Parting>) -> Result<(), SessionError> {
+        match parting {
+            Some(parting) => parting.settled(self.limits.lock_wait).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes a session back that no client ever heard of.
-    pub(super) fn unmake(&self, held: &Arc<Held>) {
+    pub fn unmake(&self, held: &Arc<Held>) {
         if let Some(remains) = held.end() {
             self.bury(held, remains, None);
         }
     }
 
     /// The values are dropped last: their own code may panic, and may use a session.
-    fn bury(&self, held: &Arc<Held>, remains: Remains, ending: Option<Ending>) {
+    fn bury(&self, held: &Arc<Held>, remains: Remains, ending: Option<Ending>) -> Option<Parting> {
+        let parting = self.departures.as_ref().map(|departures| {
+            // Nobody ever knew of one that is unmade, so its marker need outlive no copies.
+            let tenure = ending.map_or(Tenure::NONE, |_| remains.tenure);
+            // Before it goes from the map, so that the node has it there or here.
+            departures.depart(remains.id, tenure, remains.revision)
+        });
         self.map.remove_exactly(&remains.id, held);
         if let Some(ending) = ending {
             self.endings.remember(remains.id, ending);
         }
         drop(remains);
+        parting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::bucket::{BucketId, LayoutVersion};
+    use crate::session::ClusterKey;
+
+    /// Every bucket is open until it was asked about once.
+    #[derive(Debug, Default)]
+    struct ClosesMeanwhile(AtomicBool);
+
+    impl Managed for ClosesMeanwhile {
+        fn epoch(&self, _: BucketId) -> Option<LayoutVersion> {
+            use std::sync::atomic::Ordering::Relaxed;
+            (!self.0.swap(true, Relaxed)).then(|| LayoutVersion::founding(1))
+        }
+    }
+
+    #[test]
+    fn a_session_is_not_created_in_a_bucket_that_was_closed_since_its_id_was_minted() {
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let buckets = BucketCount::new(4).unwrap();
+        let sessions = Sessions::builder(Keyring::new(key))
+            .managed(buckets, Arc::new(ClosesMeanwhile::default()))
+            .build();
+        let created = sessions.create(sessions.now());
+        assert_eq!(created.map(drop), Err(SessionError::NoBucket));
+        assert!(sessions.map().is_empty());
     }
 }

@@ -60,6 +60,17 @@ impl Visit {
         Self::new(sessions, Origin::Existing, Hold::Holding(guard), known)
     }
 
+    /// The visit of a request for which a session was registered before it began, because this node
+    /// may create none by itself. It comes to be with the first write.
+    #[must_use]
+    pub fn registered(sessions: Arc<Sessions>, guard: Guard, origin: Origin) -> Self {
+        let known = Known::nothing();
+        known.given(guard.session().id());
+        let visit = Self::new(sessions, origin, Hold::Holding(guard), known);
+        visit.state.lock().fresh = true;
+        visit
+    }
+
     /// The visit of a request that has no session yet.
     #[must_use]
     pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
@@ -324,28 +335,28 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(
-        clippy::unused_async,
-        reason = "in a cluster the manager is told, and answers"
-    )]
     pub async fn flush(&self) -> Result<(), SessionError> {
         let held = self.held_to_write()?;
-        if let Some(held) = &held {
+        let parting = match &held {
             // With no lock held: the values' own code runs, and may use this very session.
-            self.sessions.destroy(held, &self.known)?;
-        }
+            Some(held) => self.sessions.destroy(held, &self.known)?,
+            None => None,
+        };
+        drop(self.let_go_of(held.as_ref()));
+        self.sessions.settled(parting).await
+    }
+
+    /// The request has destroyed `held`: from now on it has no session.
+    fn let_go_of(&self, held: Option<&Arc<Held>>) -> Option<Hold> {
         let mut state = self.state.lock();
-        let let_go = match (&state.hold, &held) {
+        state.flushed = true;
+        match (&state.hold, held) {
             (Hold::Holding(guard), Some(held)) if Arc::ptr_eq(guard.session(), held) => {
                 state.fresh = false;
                 Some(std::mem::replace(&mut state.hold, Hold::Nothing))
             }
             _ => None,
-        };
-        state.flushed = true;
-        drop(state);
-        drop(let_go);
-        Ok(())
+        }
     }
 
     /// Gives the session a new id, and with it a new cookie. When this returns the old id is dead,
@@ -359,13 +370,12 @@ impl Visit {
     /// # Cancellation
     ///
     /// On one node it is done at its first poll.
-    #[allow(
-        clippy::unused_async,
-        reason = "in a cluster the managers are told, and answer"
-    )]
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
-            Some(held) => self.sessions.renew(&held, &self.known),
+            Some(held) => {
+                let parting = self.sessions.renew(&held, &self.known)?;
+                self.sessions.settled(parting).await
+            }
             None => Ok(()),
         }
     }

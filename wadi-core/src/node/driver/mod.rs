@@ -1,0 +1,210 @@
+//! The node's one task: it takes what it is given, in order, and what is due; gives it to the
+//! protocol, and does what comes out before it takes the next.
+//!
+//! It waits for nothing but its queue and its timers. Whatever takes time (a session's lock, the
+//! authority) is done by another task, which gives the outcome back through the queue.
+
+mod authority;
+mod leave;
+mod membership;
+mod perform;
+mod requests;
+mod seal;
+mod timers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::leave::Leaving;
+use super::given::Given;
+use super::holdings::Here;
+use super::open::OpenBuckets;
+use super::settings::NodeSettings;
+use super::status::Status;
+use super::surroundings::Surroundings;
+use super::waiting::Waiting;
+use crate::authority::Lease;
+use crate::bucket::Layout;
+use crate::clock::Moment;
+use crate::lease::LeaseGate;
+use crate::member::Incarnation;
+use crate::protocol::coordinator::Coordinator;
+use crate::protocol::{Input, Participant, ReturnedCopy};
+use crate::session::{Departures, Sessions};
+
+/// The node's driver; see the module.
+pub(super) struct Driver {
+    settings: Arc<NodeSettings>,
+    surroundings: Surroundings,
+    sessions: Arc<Sessions>,
+    departures: Arc<Departures>,
+    gate: Arc<LeaseGate>,
+    open: Arc<OpenBuckets>,
+    queue: mpsc::Receiver<Given>,
+    /// The queue's other end, for the tasks that give outcomes back.
+    back: mpsc::Sender<Given>,
+    tasks: JoinSet<()>,
+    /// How many of the tasks wait for a session's lock.
+    sealing: usize,
+    waiting: Waiting,
+    life: Life,
+    leaving: Option<Leaving>,
+    /// The latest layout that the authority has told of, whoever this node was then.
+    layout: Option<Arc<Layout>>,
+    status: watch::Sender<Status>,
+}
+
+/// What this node is in the cluster.
+enum Life {
+    /// Nobody yet, or nobody any more; asks to join, with what it was and still has.
+    Joining {
+        former: Option<Box<Participant>>,
+        returned: Vec<ReturnedCopy>,
+        /// When to ask again; `None` while an answer is waited for.
+        again_at: Option<Moment>,
+    },
+    Member(Box<Membership>),
+    /// It has left.
+    Over,
+}
+
+/// One incarnation.
+struct Membership {
+    me: Incarnation,
+    participant: Participant,
+    coordinator: Coordinator,
+    lease: Lease,
+    /// When to look again at what was asked of the authority and has not shown in a layout yet.
+    look_at: Option<Moment>,
+}
+
+impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "called in one place")]
+    pub(super) fn new(
+        settings: Arc<NodeSettings>,
+        surroundings: Surroundings,
+        sessions: Arc<Sessions>,
+        departures: Arc<Departures>,
+        gate: Arc<LeaseGate>,
+        open: Arc<OpenBuckets>,
+        (back, queue): (mpsc::Sender<Given>, mpsc::Receiver<Given>),
+        status: watch::Sender<Status>,
+    ) -> Self {
+        Self {
+            settings,
+            surroundings,
+            sessions,
+            departures,
+            gate,
+            open,
+            queue,
+            back,
+            tasks: JoinSet::new(),
+            sealing: 0,
+            waiting: Waiting::default(),
+            life: Life::Joining {
+                former: None,
+                returned: Vec::new(),
+                again_at: None,
+            },
+            leaving: None,
+            layout: None,
+            status,
+        }
+    }
+
+    /// Lives until the node has left, or is stopped.
+    pub(super) async fn run(mut self) {
+        self.watch_layouts();
+        self.ask_to_join();
+        while !matches!(self.life, Life::Over) {
+            let nap = self.nap();
+            if let Ok(Some(given)) = tokio::time::timeout(nap, self.queue.recv()).await {
+                self.take(given);
+            }
+            while self.tasks.try_join_next().is_some() {}
+            self.do_what_is_due();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.surroundings.clock.now()
+    }
+
+    fn member(&mut self) -> Option<&mut Membership> {
+        match &mut self.life {
+            Life::Member(member) => Some(member),
+            Life::Joining { .. } | Life::Over => None,
+        }
+    }
+
+    fn me(&self) -> Option<Incarnation> {
+        match &self.life {
+            Life::Member(member) => Some(member.me),
+            Life::Joining { .. } | Life::Over => None,
+        }
+    }
+
+    fn take(&mut self, given: Given) {
+        match given {
+            Given::Message { to, from, message } => self.message(to, from, message),
+            Given::Find { id, want, reply } => self.find(id, want, reply),
+            Given::Register(reply) => self.register(reply),
+            Given::Sealed { id, outcome } => self.sealed(id, outcome),
+            Given::Departed => self.bury_departed(),
+            Given::Layout(layout) => self.learn(layout),
+            Given::Answered { asked, answer } => self.answered(asked, answer),
+            Given::Leave { until, reply } => self.start_leaving(until, reply),
+        }
+    }
+
+    /// Gives the protocol an input, after the ends of sessions that it must know of before.
+    fn give(&mut self, input: Input) {
+        self.bury_departed();
+        self.step(input);
+    }
+
+    /// Tells the protocol of sessions that ended here: until it knows, each counts as here.
+    fn bury_departed(&mut self) {
+        while let Some(departed) = self.departures.take() {
+            let (id, tenure) = (departed.id, departed.tenure);
+            if matches!(self.life, Life::Member(_)) {
+                self.waiting.end(id, departed.settled);
+            }
+            self.step(Input::End { id, tenure });
+        }
+    }
+
+    /// One input, and whatever follows from it within this node.
+    fn step(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let now = self.now();
+            let Life::Member(member) = &mut self.life else {
+                return;
+            };
+            let here = Here {
+                sessions: &self.sessions,
+                departures: &self.departures,
+            };
+            let mut outputs = Vec::new();
+            member.participant.handle(now, input, &here, &mut outputs);
+            for output in outputs {
+                self.perform(output, &mut inputs);
+            }
+        }
+    }
+
+    /// Lets everybody see who this node is and what it knows.
+    fn publish(&self) {
+        let incarnation = self.me();
+        let layout = self.layout.clone();
+        self.status.send_modify(|status| {
+            status.incarnation = incarnation;
+            status.layout = layout;
+        });
+    }
+}

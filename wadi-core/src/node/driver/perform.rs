@@ -1,0 +1,110 @@
+//! What each of the protocol's outputs means in this node.
+
+use std::collections::VecDeque;
+
+use super::Driver;
+use crate::member::Incarnation;
+use crate::message::{Body, Message};
+use crate::node::listen::Told;
+use crate::node::locate::Located;
+use crate::protocol::{Found, Input, Output};
+use crate::session::{DecodeFault, SessionId, check_sealed};
+use crate::tenure::Tenure;
+
+impl Driver {
+    /// A message arrived for the incarnation `to` of this node.
+    pub(super) fn message(&mut self, to: Incarnation, from: Incarnation, message: Message) {
+        if self.me() != Some(to) {
+            return;
+        }
+        // The protocol counts what it is given as readable, and lets the other copies go.
+        if let Body::State { state, .. } = &message.body
+            && check_sealed(state).is_err()
+        {
+            self.tell(Told::Unreadable { from });
+            return;
+        }
+        self.give(Input::Message { from, message });
+    }
+
+    pub(super) fn tell(&self, what: Told) {
+        self.surroundings.listener.told(what);
+    }
+
+    pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
+        let now = self.now();
+        match output {
+            Output::Send { to, message } => match self.me() {
+                Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
+                _ => self.surroundings.transport.send(to, message),
+            },
+            Output::Seal(id) => self.seal(id, inputs),
+            Output::Restore {
+                id,
+                tenure,
+                revision,
+                state,
+            } => {
+                let installed = self.sessions.install(id, tenure, revision, &state, now);
+                self.expect_readable(installed.map(drop));
+            }
+            Output::Install {
+                id,
+                tenure,
+                revision,
+                state,
+            } => {
+                let sessions = &self.sessions;
+                let installed = sessions.install_unconfirmed(id, tenure, revision, &state, now);
+                self.expect_readable(installed.map(drop));
+            }
+            Output::Confirm { id, tenure } => {
+                self.sessions.confirm(&id, tenure);
+            }
+            Output::Discard(id) => self.sessions.discard(&id),
+            Output::Found { id, found } => self.found(id, found),
+            Output::Ended(id) => self.waiting.ended(&id),
+            Output::Open(bucket, epoch) => self.open.open(bucket, epoch),
+            Output::Close(bucket) => self.open.close(bucket),
+            // Layouts are asked for all the time.
+            Output::WantLayout(_) => {}
+            Output::Evacuated => self.evacuated(),
+            Output::Event(event) => self.tell(Told::Session(event)),
+        }
+    }
+
+    /// What was sealed here is readable, and what came from elsewhere was looked at before.
+    fn expect_readable(&self, installed: Result<(), DecodeFault>) {
+        debug_assert_eq!(installed, Ok(()));
+        if let (Err(_), Some(from)) = (installed, self.me()) {
+            self.tell(Told::Unreadable { from });
+        }
+    }
+
+    fn found(&mut self, id: SessionId, found: Found) {
+        match found {
+            Found::Here => self.waiting.found(&id, Located::Here),
+            Found::At(holder) => self.waiting.found(&id, Located::At(holder)),
+            Found::Absent { lost } => self.waiting.found(&id, Located::Absent { lost }),
+            Found::Registered(tenure) => self.registered(id, tenure),
+            Found::Unavailable => {
+                self.waiting.found(&id, Located::Unavailable);
+                // Who waits for a registration sees that it does not come.
+                drop(self.waiting.registering(&id));
+            }
+        }
+    }
+
+    /// In the step in which the tenure is known the session is in the map, or a manager that asked
+    /// everybody would be told that it is nowhere.
+    fn registered(&mut self, id: SessionId, tenure: Tenure) {
+        let guard = self.sessions.put_registered(id, tenure);
+        let refused = match self.waiting.registering(&id) {
+            Some(reply) => reply.send(guard).err(),
+            None => Some(guard),
+        };
+        if let Some(guard) = refused {
+            self.sessions.unmake(guard.session());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is due, and how long nothing is. One sleep on the node's clock serves all of it.
+
+use std::time::Duration;
+
+use super::{Driver, Life};
+use crate::clock::Moment;
+use crate::protocol::Input;
+use crate::protocol::coordinator;
+
+/// The runtime's timers may stand still while the machine sleeps, and the node's clock does not: it
+/// is looked at again after at most this long.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// How long nothing is due.
+    pub(super) fn nap(&self) -> Duration {
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        let own = match &self.life {
+            Life::Joining { again_at, .. } => *again_at,
+            Life::Member(member) => [
+                member.participant.next_timer().map(|(at, _)| at),
+                member.coordinator.wake_at(),
+                member.lease.renewal_due(),
+                member.look_at,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            Life::Over => None,
+        };
+        let next = own.into_iter().chain(leaving).min();
+        next.map_or(LONGEST_NAP, |at| at.since(self.now()).min(LONGEST_NAP))
+    }
+
+    pub(super) fn do_what_is_due(&mut self) {
+        let now = self.now();
+        let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        if is_due(self.leaving.as_ref().map(|leaving| leaving.until)) {
+            self.leave_in_haste();
+        }
+        match &self.life {
+            Life::Joining { again_at, .. } if is_due(*again_at) => self.ask_to_join(),
+            Life::Joining { .. } | Life::Over => {}
+            Life::Member(member) => {
+                let (renews, looks) = (is_due(member.lease.renewal_due()), is_due(member.look_at));
+                let coordinates = is_due(member.coordinator.wake_at());
+                if renews {
+                    self.renew();
+                }
+                if looks {
+                    self.look_at_standing();
+                }
+                if coordinates {
+                    self.coordinate(coordinator::Input::Wake);
+                }
+                self.wake_participant(now);
+            }
+        }
+    }
+
+    /// Every timer of the protocol that was due at `now`; what they start anew is due later.
+    fn wake_participant(&mut self, now: Moment) {
+        while let Some(member) = self.member()
+            && let Some((at, timer)) = member.participant.next_timer()
+            && at <= now
+        {
+            self.give(Input::Timer(timer));
+        }
+    }
+}

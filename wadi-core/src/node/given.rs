@@ -1,0 +1,89 @@
+//! What reaches a node's driver, all of it through one bounded queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::authority::Unreachable;
+use super::locate::Located;
+use super::status::Left;
+use crate::authority::{Answer, RenewalNumber};
+use crate::bucket::Layout;
+use crate::clock::Moment;
+use crate::member::Incarnation;
+use crate::message::{Message, Want};
+use crate::session::{Guard, Sealed, SessionError, SessionId};
+use crate::transport::Inbox;
+
+/// One thing that the driver is given.
+pub(super) enum Given {
+    /// A message arrived.
+    Message {
+        /// For which incarnation of this node.
+        to: Incarnation,
+        from: Incarnation,
+        message: Message,
+    },
+    /// A request looks for a session that is not in the map.
+    Find {
+        id: SessionId,
+        want: Want,
+        reply: oneshot::Sender<Located>,
+    },
+    /// A request needs a session to be registered.
+    Register(oneshot::Sender<Guard>),
+    /// A session's lock was had, or was not.
+    Sealed {
+        id: SessionId,
+        outcome: Result<Sealed, SessionError>,
+    },
+    /// Sessions ended: the departures have them.
+    Departed,
+    /// The authority agreed a layout.
+    Layout(Arc<Layout>),
+    /// The authority answered, or did not.
+    Answered {
+        asked: Asked,
+        answer: Result<Answer, Unreachable>,
+    },
+    /// Leave in good order, at the latest by then.
+    Leave {
+        until: Moment,
+        reply: oneshot::Sender<Left>,
+    },
+}
+
+/// What the authority was asked, and by which incarnation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    Join { sent_at: Moment },
+    Renew(Incarnation, RenewalNumber),
+    Ready(Incarnation),
+    Leave(Incarnation),
+    Propose(Incarnation),
+    Left(Incarnation),
+}
+
+/// The queue's end for one incarnation's messages.
+pub(super) struct Letterbox {
+    pub(super) me: Incarnation,
+    pub(super) queue: mpsc::Sender<Given>,
+}
+
+impl Inbox for Letterbox {
+    fn arrived(&self, from: Incarnation, message: Message) -> bool {
+        let given = Given::Message {
+            to: self.me,
+            from,
+            message,
+        };
+        self.queue.try_send(given).is_ok()
+    }
+}
+
+impl fmt::Debug for Letterbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Letterbox({:?})", self.me)
+    }
+}

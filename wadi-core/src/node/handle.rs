@@ -1,0 +1,220 @@
+//! A node as the program sees it: started, asked, and left.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::driver::Driver;
+use super::given::Given;
+use super::locate::{Located, NotRegistered};
+use super::open::OpenBuckets;
+use super::settings::NodeSettings;
+use super::status::{Left, Status};
+use super::surroundings::Surroundings;
+use crate::clock::{Clock, Moment};
+use crate::lease::LeaseGate;
+use crate::member::{Incarnation, Standing};
+use crate::message::Want;
+use crate::session::{Departures, Guard, SessionId, Sessions, SessionsBuilder};
+
+/// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
+/// [`Node::stop`].
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<NodeSettings>,
+    clock: Arc<dyn Clock>,
+    sessions: Arc<Sessions>,
+    gate: Arc<LeaseGate>,
+    open: Arc<OpenBuckets>,
+    queue: mpsc::Sender<Given>,
+    status: watch::Receiver<Status>,
+    task: AbortHandle,
+}
+
+/// The node did not become ready in time; it goes on trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has not become a ready member of its cluster yet")]
+pub struct NotReady;
+
+impl Node {
+    /// Starts a node, which joins its cluster. `sessions` says what its sessions are made with; the
+    /// clock, the lease, and the buckets in which they are created are the node's.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time.
+    #[must_use]
+    pub fn start(
+        settings: NodeSettings,
+        surroundings: Surroundings,
+        sessions: SessionsBuilder,
+    ) -> Self {
+        let settings = Arc::new(settings);
+        let (queue, given) = mpsc::channel(settings.queue.max(1));
+        let gate = Arc::new(LeaseGate::leased(Moment::ZERO));
+        let buckets = settings.charter.buckets;
+        let open = Arc::new(OpenBuckets::new(buckets));
+        let waking = queue.downgrade();
+        let departures = Arc::new(Departures::new(move || {
+            // Where the queue is full the driver looks at the departures before what is in it.
+            if let Some(queue) = waking.upgrade() {
+                let _ = queue.try_send(Given::Departed);
+            }
+        }));
+        let sessions = sessions
+            .clock(Arc::clone(&surroundings.clock))
+            .gate(Arc::clone(&gate))
+            .managed(buckets, Arc::clone(&open) as Arc<_>)
+            .departures(Arc::clone(&departures))
+            .build();
+        let sessions = Arc::new(sessions);
+        let (status, watched) = watch::channel(Status::default());
+        let clock = Arc::clone(&surroundings.clock);
+        let driver = Driver::new(
+            Arc::clone(&settings),
+            surroundings,
+            Arc::clone(&sessions),
+            departures,
+            Arc::clone(&gate),
+            Arc::clone(&open),
+            (queue.clone(), given),
+            status,
+        );
+        let task = tokio::spawn(driver.run()).abort_handle();
+        Self(Arc::new(Inner {
+            settings,
+            clock,
+            sessions,
+            gate,
+            open,
+            queue,
+            status: watched,
+            task,
+        }))
+    }
+
+    /// The node's own sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
+    /// What it says of itself now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.0.status.borrow().clone()
+    }
+
+    /// Waits, at most `within`, until it is a ready member; who it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`]; it goes on trying.
+    pub async fn ready(&self, within: Duration) -> Result<Incarnation, NotReady> {
+        let mut status = self.0.status.clone();
+        let is_ready = |status: &Status| status.standing() == Some(Standing::Ready);
+        let ready = tokio::time::timeout(within, status.wait_for(is_ready)).await;
+        let ready = ready.map_err(|_| NotReady)?.map_err(|_| NotReady)?;
+        ready.incarnation.ok_or(NotReady)
+    }
+
+    /// Looks for a session that is not in this node's map; with [`Want::Move`] it is held here
+    /// afterwards, unless its holder cannot let it go. Takes at most a little longer than the
+    /// protocol's `ask_for`.
+    ///
+    /// # Cancellation
+    ///
+    /// The session may move here all the same.
+    pub async fn locate(&self, id: SessionId, want: Want) -> Located {
+        if !self.0.sessions.may_act() {
+            return Located::Unavailable;
+        }
+        let (reply, located) = oneshot::channel();
+        self.ask(Given::Find { id, want, reply }, located)
+            .await
+            .unwrap_or(Located::Unavailable)
+    }
+
+    /// Has a new session registered, to be held here though this node may create none by itself.
+    /// It has no attributes yet, and ends when nobody writes one.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRegistered`]; nobody knows of a new session.
+    ///
+    /// # Cancellation
+    ///
+    /// As an error.
+    pub async fn register(&self) -> Result<Guard, NotRegistered> {
+        if !self.0.sessions.may_act() {
+            return Err(NotRegistered);
+        }
+        let (reply, registered) = oneshot::channel();
+        self.ask(Given::Register(reply), registered)
+            .await
+            .ok_or(NotRegistered)
+    }
+
+    async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {
+        let protocol = &self.0.settings.protocol;
+        // The protocol gives up by itself, at a look at its timers; this bounds the queue too.
+        let within = protocol.ask_for + 2 * protocol.retry_most;
+        let asked = async {
+            self.0.queue.send(given).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(within, asked).await.ok().flatten()
+    }
+
+    /// Leaves in good order: hands over everything, then is gone. After `within` it goes with what
+    /// is left. Whoever asks it for something meanwhile is still answered.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on leaving.
+    pub async fn leave(&self, within: Duration) -> Left {
+        let (reply, left) = oneshot::channel();
+        let until = self.0.clock.now() + within;
+        let asked = self.0.queue.send(Given::Leave { until, reply }).await;
+        let left = match asked {
+            Ok(()) => left.await.ok(),
+            Err(_) => None,
+        };
+        // Somebody else made it leave, or stopped it.
+        let left = left.or(self.status().left);
+        left.unwrap_or_else(|| Left {
+            in_good_order: false,
+            left_behind: self.0.sessions.map().len(),
+        })
+    }
+
+    /// Stops at once: nothing is handed over, nobody is told, and this node serves nothing any more.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.gate.revoke();
+        self.open.close_all();
+        self.task.abort();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({:?})", self.0.settings.name)
+    }
+}

@@ -1,0 +1,112 @@
+//! The node's own session map, as the protocol looks at it.
+//!
+//! A session that ended, and of which the protocol has not been told, is still here for it. Always
+//! the map is looked at first: a session is among the departed before it goes from the map.
+
+use std::collections::BTreeMap;
+
+use crate::bucket::BucketId;
+use crate::protocol::{Copy, Holdings};
+use crate::session::{Departures, SessionId, Sessions};
+use crate::tenure::{Revision, Tenure};
+
+/// What this node holds.
+pub(super) struct Here<'a> {
+    pub(super) sessions: &'a Sessions,
+    pub(super) departures: &'a Departures,
+}
+
+const fn copy((tenure, revision): (Tenure, Revision)) -> Copy {
+    Copy { tenure, revision }
+}
+
+impl Holdings for Here<'_> {
+    fn get(&self, id: &SessionId) -> Option<Copy> {
+        let in_map = self.sessions.map().get(id);
+        in_map
+            .and_then(|held| held.version_as(id))
+            .or_else(|| self.departures.get(id))
+            .map(copy)
+    }
+
+    fn for_each_in(&self, bucket: BucketId, each: &mut dyn FnMut(SessionId, Copy)) {
+        let map = self.sessions.map();
+        // Copied out: a session's own lock is never taken under the bucket's.
+        let mut copies: BTreeMap<_, _> = map
+            .bucket(bucket)
+            .into_iter()
+            .filter_map(|(id, held)| Some((id, held.version_as(&id)?)))
+            .collect();
+        copies.extend(self.departures.bucket(bucket, map.buckets()));
+        for (id, version) in copies {
+            each(id, copy(version));
+        }
+    }
+
+    fn some(&self, limit: usize, skip: &dyn Fn(&SessionId) -> bool) -> Vec<SessionId> {
+        let map = self.sessions.map();
+        let mut some = Vec::new();
+        if map.is_empty() && self.departures.is_empty() {
+            return some;
+        }
+        for bucket in map.buckets().iter() {
+            let departed = self.departures.bucket(bucket, map.buckets());
+            let here = map.bucket(bucket).into_iter().map(|(id, _)| id);
+            some.extend(
+                here.chain(departed.into_iter().map(|(id, _)| id))
+                    .filter(|id| !skip(id)),
+            );
+            if some.len() >= limit {
+                some.truncate(limit);
+                break;
+            }
+        }
+        some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bucket::BucketCount;
+    use crate::session::{ClusterKey, Keyring, ManagesAll, Origin, Visit};
+
+    #[test]
+    fn a_session_that_ended_is_here_until_the_protocol_is_told() {
+        let departures = Arc::new(Departures::new(|| ()));
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let buckets = BucketCount::new(4).unwrap();
+        let sessions = Sessions::builder(Keyring::new(key))
+            .managed(buckets, Arc::new(ManagesAll))
+            .departures(Arc::clone(&departures))
+            .build();
+        let sessions = Arc::new(sessions);
+        let visit = Visit::without(Arc::clone(&sessions), Origin::New);
+        visit.insert("n", 1_u8).unwrap();
+        let id = visit.id().unwrap();
+        let here = Here {
+            sessions: &sessions,
+            departures: &departures,
+        };
+        let everything = || {
+            let mut copies = Vec::new();
+            here.for_each_in(id.bucket(buckets), &mut |id, copy| copies.push((id, copy)));
+            (here.get(&id), copies, here.some(9, &|_| false))
+        };
+        let before = here.get(&id).unwrap();
+        assert_eq!(everything(), (Some(before), vec![(id, before)], vec![id]));
+
+        let held = sessions.map().get(&id).unwrap();
+        sessions.end(&held, crate::session::Ending::Destroyed);
+        assert!(sessions.map().is_empty());
+        let (after, copies, some) = everything();
+        assert_eq!(after.map(|copy| copy.tenure), Some(before.tenure));
+        assert_eq!((copies.len(), some), (1, vec![id]));
+
+        let departed = departures.take().unwrap();
+        assert_eq!((departed.id, departed.tenure), (id, before.tenure));
+        assert_eq!(everything(), (None, vec![], vec![]));
+    }
+}

@@ -1,0 +1,58 @@
+//! What a node tells whoever listens: an operator's log, metrics, a program's own hooks.
+
+use std::fmt;
+
+use crate::member::Incarnation;
+use crate::protocol::Event;
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Told {
+    /// This node takes part as this incarnation.
+    Joined(Incarnation),
+    /// The cluster has declared this incarnation dead; the node comes back as a new one, and offers
+    /// so many sessions that it still has.
+    Fenced {
+        /// Who is no more.
+        former: Incarnation,
+        /// What it offers.
+        offers: usize,
+    },
+    /// The protocol's own words.
+    Session(Event),
+    /// A session that came from that member could not be read, and was refused. It stays there.
+    Unreadable {
+        /// Who sent it.
+        from: Incarnation,
+    },
+    /// A session cannot leave this node, because a value in it has no encoding.
+    Unencodable {
+        /// The value's Rust type.
+        type_name: &'static str,
+        /// What the encoder says, without the value.
+        reason: &'static str,
+    },
+    /// The cluster has another number of buckets than this node was set up with: it is another
+    /// cluster, or another configuration, and this node takes no part in it.
+    OtherCluster,
+    /// This node has left, and so many of its sessions found no other place.
+    Left {
+        /// Sessions that are lost with it.
+        left_behind: usize,
+    },
+}
+
+/// Is told what happens. Called from the node's driver: it returns at once and calls nothing back.
+pub trait Listener: fmt::Debug + Send + Sync + 'static {
+    /// Something happened.
+    fn told(&self, what: Told);
+}
+
+/// Listens to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NobodyListens;
+
+impl Listener for NobodyListens {
+    fn told(&self, _: Told) {}
+}

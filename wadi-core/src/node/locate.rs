@@ -1,0 +1,25 @@
+//! What a request is told of a session that is not in this node's map.
+
+use crate::member::Incarnation;
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// In this node's map: look there.
+    Here,
+    /// That member holds it.
+    At(Incarnation),
+    /// Nowhere (any more).
+    Absent {
+        /// Whether it may have died with a node, rather than have ended.
+        lost: bool,
+    },
+    /// Nobody could say in time. It may exist: answer 503, and never create another in its place.
+    Unavailable,
+}
+
+/// No session could be registered in time. There is none, or nobody knows of it and it ends by
+/// itself; try the request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no manager registered the new session in time; try the request again")]
+pub struct NotRegistered;

@@ -1,0 +1,58 @@
+//! What one node is set up with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::authority::Charter;
+use crate::member::NodeName;
+use crate::protocol::Settings;
+use crate::protocol::coordinator::Pace;
+
+/// Names, times and limits of one node.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// What people call the node.
+    pub name: NodeName,
+    /// Where other nodes reach it, in the transport's own words.
+    pub address: String,
+    /// What the cluster is founded with; the same on every node.
+    pub charter: Charter,
+    /// The protocol's times; the same on every node.
+    pub protocol: Arc<Settings>,
+    /// How fast buckets are re-assigned while this node is the coordinator.
+    pub pace: Pace,
+    /// How long a session that is to leave this node is waited for while requests use it; then it
+    /// stays. New requests wait behind. Default 500 ms; well below the protocol's `ask_for`.
+    pub seal_wait: Duration,
+    /// How many sessions are waited for at once; more stay. Default 1024, at least the protocol's
+    /// `evacuate_at_once`.
+    pub seals_at_once: usize,
+    /// How many inputs wait for the driver; messages above that are dropped and come again, requests
+    /// wait. Default 4096.
+    pub queue: usize,
+    /// How many requests at once may wait to be told where their session is; more are told that
+    /// nobody can say. Default 65,536.
+    pub waiting: usize,
+    /// How long a call to the authority waits for its answer before it is made again. Default 1 s;
+    /// at most a quarter of the lease.
+    pub authority_wait: Duration,
+}
+
+impl NodeSettings {
+    /// The settings of a node of a cluster founded with `charter`; the rest as by default.
+    #[must_use]
+    pub fn new(name: NodeName, address: impl Into<String>, charter: Charter) -> Self {
+        Self {
+            name,
+            address: address.into(),
+            charter,
+            protocol: Arc::default(),
+            pace: Pace::default(),
+            seal_wait: Duration::from_millis(500),
+            seals_at_once: 1024,
+            queue: 4096,
+            waiting: 1 << 16,
+            authority_wait: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How a node sends messages and learns of those that arrive: two small traits.
+//!
+//! Whoever implements them carries messages and decides nothing; what one means, and whether its
+//! sender may act, is the protocol's business. This crate opens no socket.
+
+#[cfg(feature = "test-util")]
+pub mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::bucket::Layout;
+use crate::member::Incarnation;
+use crate::message::Message;
+
+/// Carries one node's messages.
+///
+/// A message may be lost, delayed, repeated and overtaken: whoever needs an answer asks again. It is
+/// never changed, and never given to another incarnation than the one that it is for. Every method
+/// is called from the node's driver and returns at once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not carry messages between nodes",
+    note = "implement `wadi_core::transport::Transport`, or use that of `wadi-transport`"
+)]
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// From now on this node is `me`: what arrives for `me` goes into `inbox`, and what arrives for
+    /// an earlier incarnation of it nowhere. Called once for each incarnation.
+    fn listen(&self, me: Incarnation, inbox: Arc<dyn Inbox>);
+
+    /// These are the members now, with their addresses: whom messages may go to and come from.
+    /// Called with each layout, in order.
+    fn members(&self, layout: &Arc<Layout>);
+
+    /// Sends `message` to `to`, who is another node. What cannot be carried now is dropped.
+    fn send(&self, to: Incarnation, message: Message);
+}
+
+/// Where the messages for one incarnation go.
+pub trait Inbox: fmt::Debug + Send + Sync + 'static {
+    /// Takes a message that arrived from `from`, whom the transport has proven to be that; `false`
+    /// when there is no room for it, or nobody any more, and it is dropped. Returns at once.
+    fn arrived(&self, from: Incarnation, message: Message) -> bool;
+}

@@ -1,0 +1,144 @@
+//! A network in memory, whose links a test cuts, delays and doubles.
+//!
+//! It is no part of a product: every node on it is in this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Inbox, Transport};
+use crate::bucket::Layout;
+use crate::member::{Incarnation, NodeName};
+use crate::message::Message;
+
+/// The network of one process; clones are the same one.
+#[derive(Clone, Default)]
+pub struct Network(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    listening: HashMap<Incarnation, (NodeName, Arc<dyn Inbox>)>,
+    links: HashMap<(NodeName, NodeName), Condition>,
+    carried: u64,
+}
+
+/// What happens to the messages from one node to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// None arrives.
+    pub cut: bool,
+    /// Each arrives so much later.
+    pub delay: Duration,
+    /// Each arrives twice.
+    pub doubled: bool,
+}
+
+impl Network {
+    /// A network on which every link is good.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The transport of the node with this name.
+    #[must_use]
+    pub fn port(&self, node: NodeName) -> Arc<dyn Transport> {
+        Arc::new(Port {
+            network: self.clone(),
+            node,
+            me: Mutex::new(None),
+        })
+    }
+
+    /// Sets the condition of the link from one node to another; that of the way back stays.
+    pub fn set(&self, from: &NodeName, to: &NodeName, condition: Condition) {
+        let mut state = self.0.lock();
+        state.links.insert((from.clone(), to.clone()), condition);
+    }
+
+    /// Makes every link good.
+    pub fn heal(&self) {
+        self.0.lock().links.clear();
+    }
+
+    /// How many messages have arrived.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.0.lock().carried
+    }
+
+    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) {
+        let inbox = {
+            let mut state = self.0.lock();
+            state.carried += 1;
+            (state.listening.get(&to)).map(|(_, inbox)| Arc::clone(inbox))
+        };
+        if let Some(inbox) = inbox {
+            inbox.arrived(from, message);
+        }
+    }
+
+    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) {
+        let condition = {
+            let state = self.0.lock();
+            let Some((target, _)) = state.listening.get(&to) else {
+                return;
+            };
+            let link = (node.clone(), target.clone());
+            state.links.get(&link).copied().unwrap_or_default()
+        };
+        let copies = match condition {
+            Condition { cut: true, .. } => 0,
+            Condition { doubled: true, .. } => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let message = message.clone();
+            if condition.delay.is_zero() {
+                self.arrive(from, to, message);
+            } else {
+                let network = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(condition.delay).await;
+                    network.arrive(from, to, message);
+                });
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+#[derive(Debug)]
+struct Port {
+    network: Network,
+    node: NodeName,
+    me: Mutex<Option<Incarnation>>,
+}
+
+impl Transport for Port {
+    fn listen(&self, me: Incarnation, inbox: Arc<dyn Inbox>) {
+        let former = self.me.lock().replace(me);
+        let mut state = self.network.0.lock();
+        if let Some(former) = former {
+            state.listening.remove(&former);
+        }
+        state.listening.insert(me, (self.node.clone(), inbox));
+    }
+
+    fn members(&self, _: &Arc<Layout>) {}
+
+    fn send(&self, to: Incarnation, message: Message) {
+        let me = *self.me.lock();
+        if let Some(me) = me {
+            self.network.carry(&self.node, me, to, message);
+        }
+    }
+}

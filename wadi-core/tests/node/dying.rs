@@ -1,0 +1,57 @@
+//! Nodes that die, and nodes that only seem to.
+
+use wadi_core::node::Told;
+use wadi_core::protocol::Event;
+
+use crate::world::{Refused, World, secs};
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_of_a_dead_node_are_told_lost_and_the_others_are_served() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let dead = world.create("n1").await;
+    let away = world.create("n1").await;
+    world.owner("n2", &away).await.unwrap();
+    let alive = world.create("n3").await;
+    world.kill("n1");
+    // Before the lease runs out, and while it may come back, nobody says that it is gone.
+    let asked = world.request("n2", &dead, async |_| Ok(())).await;
+    assert_eq!(asked, Err(Refused::Unavailable));
+    assert_eq!(
+        world.owner("n3", &dead).await,
+        Err(Refused::Absent { lost: true })
+    );
+    assert_eq!(world.owner("n3", &away).await, Ok("n1".to_owned()));
+    assert_eq!(world.owner("n2", &alive).await, Ok("n3".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_cut_off_from_the_authority_is_fenced_and_offers_its_sessions_back() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let kept = world.create("n1").await;
+    let elsewhere = world.create("n2").await;
+    let former = world.node("n1").status().incarnation.unwrap();
+    world.cut_off("n1", true);
+    tokio::time::sleep(secs(4)).await;
+    // Its own lease ended before anybody could declare it dead.
+    assert!(!world.node("n1").sessions().may_act());
+    let asked = world.request("n1", &kept, async |_| Ok(())).await;
+    assert_eq!(asked, Err(Refused::Unavailable));
+    tokio::time::sleep(secs(3)).await;
+    assert_eq!(
+        world.request("n2", &kept, async |_| Ok(())).await,
+        Err(Refused::Unavailable),
+        "it may still come back"
+    );
+    world.cut_off("n1", false);
+    world.settle().await;
+    let now = world.node("n1").status().incarnation.unwrap();
+    assert!(now > former);
+    assert!(world.was_told("n1", |told| *told == Told::Fenced { former, offers: 1 }));
+    assert_eq!(world.owner("n3", &kept).await, Ok("n1".to_owned()));
+    assert_eq!(world.owner("n1", &elsewhere).await, Ok("n2".to_owned()));
+    let events: Vec<_> = ["n1", "n2", "n3"]
+        .iter()
+        .flat_map(|name| world.events(name))
+        .collect();
+    assert_eq!(events, [Event::Stale(kept)]);
+}

@@ -1,0 +1,11 @@
+//! Whole nodes in one process, as scripts: a few nodes on a network in memory, one authority, and a
+//! clock that runs only while everybody waits.
+
+mod chaos;
+mod dying;
+mod ending;
+mod joining;
+mod leaving;
+mod moving;
+mod oracle;
+mod world;

@@ -1,0 +1,365 @@
+//! The stage: nodes, what lies between them, and a client that goes wherever its session is.
+//!
+//! Time is the runtime's paused time: it moves on by itself when nobody has anything to do, so a
+//! test takes as long as its work, and no test depends on how fast the machine is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wadi_core::authority::{Answer, Charter, Command};
+use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
+use wadi_core::clock::{Clock, Moment};
+use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::message::Want;
+use wadi_core::node::{
+    Answering, Authority, InProcess, Left, Listener, Located, Node, NodeSettings, Surroundings,
+    Told, Unreachable,
+};
+use wadi_core::protocol::coordinator::Pace;
+use wadi_core::protocol::{Event, Settings};
+use wadi_core::session::{
+    ClusterKey, Keyring, Look, Origin, PresentedId, SessionError, SessionId, Sessions, Visit,
+};
+use wadi_core::transport::memory::{Condition, Network};
+
+pub(crate) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// The runtime's time, which a test pauses, as a node's clock.
+#[derive(Debug)]
+struct RuntimeClock(tokio::time::Instant);
+
+impl RuntimeClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the tests' clock")]
+    fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Moment {
+        Moment::ZERO + secs(1) + self.0.elapsed()
+    }
+
+    fn unix_seconds(&self) -> u32 {
+        1_780_000_000 + u32::try_from(self.0.elapsed().as_secs()).expect("a test is short")
+    }
+}
+
+/// One node's way to the authority, which can be cut: its calls are then never answered.
+#[derive(Debug)]
+struct Way {
+    to: Arc<InProcess>,
+    cut: Arc<AtomicBool>,
+}
+
+impl Authority for Way {
+    fn command(&self, command: Command) -> Answering<'_, Answer> {
+        Box::pin(async move {
+            if self.cut.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            self.to.command(command).await
+        })
+    }
+
+    fn layout_after(&self, known: Option<LayoutVersion>) -> Answering<'_, Arc<Layout>> {
+        Box::pin(async move {
+            if self.cut.load(Ordering::Relaxed) {
+                return Err(Unreachable);
+            }
+            self.to.layout_after(known).await
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Notebook(Mutex<Vec<Told>>);
+
+impl Listener for Notebook {
+    fn told(&self, what: Told) {
+        self.0.lock().push(what);
+    }
+}
+
+struct Stage {
+    node: Node,
+    notes: Arc<Notebook>,
+    to_authority: Arc<AtomicBool>,
+}
+
+/// Nodes by name, and everything between them.
+pub(crate) struct World {
+    clock: Arc<dyn Clock>,
+    authority: Arc<InProcess>,
+    pub(crate) network: Network,
+    charter: Charter,
+    nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
+}
+
+/// What a client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It has no session (any more).
+    Absent { lost: bool },
+    /// Try again: 503.
+    Unavailable,
+}
+
+impl World {
+    /// A cluster of these nodes, all of them ready and with buckets.
+    pub(crate) async fn of(names: &[&'static str]) -> Self {
+        Self::with_buckets(32, names).await
+    }
+
+    pub(crate) async fn with_buckets(buckets: u16, names: &[&'static str]) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
+        let charter = Charter {
+            buckets: BucketCount::new(buckets).expect("above zero"),
+            deputies: 1,
+            lease: secs(4),
+        };
+        let world = Self {
+            authority: Arc::new(InProcess::new(charter, 0, Arc::clone(&clock))),
+            clock,
+            network: Network::new(),
+            charter,
+            nodes: Mutex::default(),
+        };
+        for name in names {
+            world.start(name).await;
+        }
+        world.settle().await;
+        world
+    }
+
+    /// Starts a node, and waits until it is ready.
+    pub(crate) async fn start(&self, name: &'static str) {
+        let settings = NodeSettings {
+            pace: Pace {
+                between_steps: millis(200),
+                ..Pace::default()
+            },
+            protocol: Arc::new(Settings {
+                absent_after: secs(10),
+                ..Settings::default()
+            }),
+            ..NodeSettings::new(NodeName::new(name), name, self.charter)
+        };
+        let to_authority = Arc::new(AtomicBool::new(false));
+        let notes = Arc::new(Notebook::default());
+        let surroundings = Surroundings {
+            clock: Arc::clone(&self.clock),
+            authority: Arc::new(Way {
+                to: Arc::clone(&self.authority),
+                cut: Arc::clone(&to_authority),
+            }),
+            transport: self.network.port(NodeName::new(name)),
+            listener: Arc::clone(&notes) as Arc<dyn Listener>,
+        };
+        let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
+        let node = Node::start(settings, surroundings, Sessions::builder(Keyring::new(key)));
+        node.ready(secs(10)).await.expect("it gets ready");
+        let stage = Stage {
+            node,
+            notes,
+            to_authority,
+        };
+        self.nodes.lock().insert(name, Arc::new(stage));
+    }
+
+    /// Waits until buckets have found their places and nothing is on its way.
+    pub(crate) async fn settle(&self) {
+        tokio::time::sleep(secs(3)).await;
+    }
+
+    fn stage(&self, name: &str) -> Arc<Stage> {
+        Arc::clone(&self.nodes.lock()[name])
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Node {
+        self.stage(name).node.clone()
+    }
+
+    fn find_node(&self, name: &str) -> Option<Node> {
+        let nodes = self.nodes.lock();
+        nodes.get(name).map(|stage| stage.node.clone())
+    }
+
+    /// The names of the nodes that were started and have not left.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.nodes.lock().keys().copied().collect()
+    }
+
+    fn name_of(&self, incarnation: Incarnation) -> Option<&'static str> {
+        let nodes = self.nodes.lock();
+        nodes
+            .iter()
+            .find(|(_, stage)| stage.node.status().incarnation == Some(incarnation))
+            .map(|(name, _)| *name)
+    }
+
+    /// The node is gone from one moment to the next.
+    pub(crate) fn kill(&self, name: &str) {
+        let killed = self.nodes.lock().remove(name);
+        killed.expect("there is such a node").node.stop();
+    }
+
+    pub(crate) async fn leave(&self, name: &str) -> Left {
+        let left = self.node(name).leave(secs(20)).await;
+        self.nodes.lock().remove(name);
+        left
+    }
+
+    /// Whether the node hears nothing of the authority, nor it of the node.
+    pub(crate) fn cut_off(&self, name: &str, cut: bool) {
+        self.stage(name).to_authority.store(cut, Ordering::Relaxed);
+    }
+
+    pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {
+        let (from, to) = (NodeName::new(from), NodeName::new(to));
+        self.network.set(&from, &to, condition);
+    }
+
+    /// Every link between these nodes has this condition.
+    pub(crate) fn every_link(&self, condition: Condition) {
+        for from in self.names() {
+            for to in self.names() {
+                self.condition(from, to, condition);
+            }
+        }
+    }
+
+    /// What the node's listener was told of sessions.
+    pub(crate) fn events(&self, name: &str) -> Vec<Event> {
+        let stage = self.stage(name);
+        let notes = stage.notes.0.lock();
+        notes
+            .iter()
+            .filter_map(|told| match told {
+                Told::Session(event) => Some(*event),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn was_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> bool {
+        self.stage(name).notes.0.lock().iter().any(what)
+    }
+
+    /// The names of the nodes that serve this session.
+    pub(crate) fn serving(&self, id: &SessionId) -> Vec<&'static str> {
+        let serves = |node: &Node| {
+            let held = node.sessions().map().get(id);
+            held.is_some_and(|held| held.is_serving()) && node.sessions().may_act()
+        };
+        let nodes = self.nodes.lock();
+        nodes
+            .iter()
+            .filter(|(_, stage)| serves(&stage.node))
+            .map(|(name, _)| *name)
+            .collect()
+    }
+
+    /// A request without a cookie creates a session, whose `owner` attribute is the node's name.
+    pub(crate) async fn create(&self, name: &str) -> SessionId {
+        self.try_create(name).expect("it may create")
+    }
+
+    pub(crate) fn try_create(&self, name: &str) -> Result<SessionId, SessionError> {
+        let node = self.find_node(name).ok_or(SessionError::Lapsed)?;
+        let visit = Visit::without(Arc::clone(node.sessions()), Origin::New);
+        visit.insert("owner", name.to_owned())?;
+        let id = visit.id().expect("it was created");
+        visit.commit()?;
+        Ok(id)
+    }
+
+    /// A request with this session's cookie reaches the node `name`, which migrates the session to
+    /// itself, or sends the request to where it is.
+    pub(crate) async fn request<R>(
+        &self,
+        name: &str,
+        id: &SessionId,
+        handle: impl AsyncFnOnce(&Visit) -> Result<R, SessionError>,
+    ) -> Result<R, Refused> {
+        self.request_wanting(Want::Move, name, id, handle).await
+    }
+
+    pub(crate) async fn request_wanting<R>(
+        &self,
+        want: Want,
+        name: &str,
+        id: &SessionId,
+        handle: impl AsyncFnOnce(&Visit) -> Result<R, SessionError>,
+    ) -> Result<R, Refused> {
+        let visit = self.visit(want, name, id).await?;
+        let result = handle(&visit).await;
+        let committed = visit.commit();
+        match (result, committed) {
+            (Ok(result), Ok(_)) => Ok(result),
+            _ => Err(Refused::Unavailable),
+        }
+    }
+
+    async fn visit(&self, want: Want, name: &str, id: &SessionId) -> Result<Visit, Refused> {
+        let mut at = self.find_node(name).ok_or(Refused::Unavailable)?;
+        let text = at.sessions().text(id);
+        let presented = PresentedId::parse(text.expose().as_bytes()).expect("it is ours");
+        for _ in 0..8 {
+            let sessions = at.sessions();
+            if !sessions.may_act() {
+                return Err(Refused::Unavailable);
+            }
+            match sessions.look(&presented, sessions.now()) {
+                Look::Here(guard) => return Ok(Visit::holding(Arc::clone(sessions), guard, *id)),
+                Look::Busy(held) => {
+                    let waited = Arc::clone(sessions).wait(&presented, held).await;
+                    match waited {
+                        Ok(visit) if visit.origin() == Origin::Existing => return Ok(visit),
+                        // It is gone from here: look for it elsewhere.
+                        Ok(_) | Err(SessionError::Moved) => {}
+                        Err(_) => return Err(Refused::Unavailable),
+                    }
+                }
+                Look::NotHere(_) => {}
+            }
+            match at.locate(*id, want).await {
+                Located::Here => {}
+                Located::At(holder) => {
+                    match self.name_of(holder).and_then(|name| self.find_node(name)) {
+                        Some(holder) => at = holder,
+                        None => return Err(Refused::Unavailable),
+                    }
+                }
+                Located::Absent { lost } => return Err(Refused::Absent { lost }),
+                Located::Unavailable => return Err(Refused::Unavailable),
+            }
+        }
+        Err(Refused::Unavailable)
+    }
+
+    /// As [`World::request`], again and again until somebody can say, for at most a minute.
+    pub(crate) async fn owner(&self, name: &str, id: &SessionId) -> Result<String, Refused> {
+        let mut last = Err(Refused::Unavailable);
+        for _ in 0..120 {
+            last = self
+                .request(name, id, async |visit| visit.get::<String>("owner"))
+                .await
+                .map(Option::unwrap_or_default);
+            if last != Err(Refused::Unavailable) {
+                break;
+            }
+            tokio::time::sleep(millis(500)).await;
+        }
+        last
+    }
+}
