@@ -107,11 +107,14 @@ async fn a_leader_that_leaves_is_replaced_too() {
         .copied()
         .filter(|n| *n != leader)
         .collect();
+    // It leads on without a vote, until it goes.
     world.voters_are(&rest).await;
-    world.leader_among(&rest).await;
     world.reassign(rest[0]).await;
     world.left(leader).await;
+    world.leader_among(&rest).await;
     world.all_see(&rest).await;
+    let again = world.node(rest[0]).authority.renew(LEASE).await;
+    assert_eq!(again, Ok(Ok(LEASE)));
 }
 
 #[tokio::test]
