@@ -37,6 +37,28 @@ async fn a_lone_node_that_does_not_renew_loses_its_lease() {
     assert_eq!(refused, Ok(Err(NotAMember::Tombstoned(n1.me))));
 }
 
+/// Whoever could not renew because the leader was not there is given a whole lease more.
+#[tokio::test]
+async fn a_leader_that_was_away_declares_nobody_dead_for_it() {
+    use std::sync::Arc;
+    use wadi_core::clock::ManualClock;
+
+    let clock = Arc::new(ManualClock::new());
+    let world = World::founded_with("n1", clock.clone()).await;
+    let n1 = world.node("n1");
+    n1.stop_renewing();
+    clock.advance(LEASE * 5);
+    tokio::time::sleep(LEASE / 2).await;
+    assert_eq!(n1.authority.renew(PATIENCE).await, Ok(Ok(LEASE)));
+    // Where time passes as it does, the lease ends.
+    for _ in 0..16 {
+        clock.advance(LEASE / 8);
+        tokio::time::sleep(LEASE / 16).await;
+    }
+    let refused = n1.authority.renew(PATIENCE).await;
+    assert_eq!(refused, Ok(Err(NotAMember::Tombstoned(n1.me))));
+}
+
 #[tokio::test]
 async fn three_nodes_agree_and_every_watcher_sees_it() {
     let mut world = World::of(&["n1", "n2", "n3"]).await;

@@ -146,8 +146,8 @@ async fn a_dead_voter_is_replaced_after_its_lease() {
         !votes.voters.contains(&dead.me) && !votes.is_changing
     })
     .await;
-    // Its last renewal came at most half a lease before: that is how often the tests renew.
-    assert!(now().since(killed_at) >= LEASE / 4);
+    // Its last renewal was less than half a lease old, at eight renewals a lease.
+    assert!(now().since(killed_at) >= LEASE / 2);
     world.voters_count(3).await;
     let rest: Vec<_> = world.nodes.keys().copied().collect();
     world.voters_are(&rest).await;

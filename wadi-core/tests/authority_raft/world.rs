@@ -52,6 +52,7 @@ impl Drop for Node {
 }
 
 pub(crate) struct World {
+    clock: Arc<dyn Clock>,
     pub(crate) net: Arc<Net>,
     pub(crate) nodes: BTreeMap<&'static str, Node>,
 }
@@ -74,9 +75,15 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 impl World {
     /// One node that has founded alone.
     pub(crate) async fn founded_by(name: &'static str) -> Self {
+        Self::founded_with(name, Arc::new(BootClock)).await
+    }
+
+    /// The same, and all its nodes read this clock.
+    pub(crate) async fn founded_with(name: &'static str, clock: Arc<dyn Clock>) -> Self {
         let net = Arc::new(Net::default());
         let mut world = Self {
             net,
+            clock,
             nodes: BTreeMap::new(),
         };
         let charter = Charter {
@@ -109,7 +116,7 @@ impl World {
                 net: Arc::clone(&self.net),
                 from: name.to_owned(),
             }),
-            clock: Arc::new(BootClock),
+            clock: Arc::clone(&self.clock),
             lease: LEASE,
         }
     }

@@ -8,8 +8,8 @@ use tokio::time;
 
 use super::message::{Message, Reply, Said, decode, encode};
 use super::network::{Carrier, NotCarried};
-use super::terms::{ClusterId, may_repeat};
 use super::timing::Timing;
+use super::types::{ClusterId, may_repeat};
 use crate::authority::{Answer, Command};
 
 /// Why a command was not answered.
@@ -84,17 +84,17 @@ impl Asker {
                 .ask_once(command, directions, hint.take(), &mut route)
                 .await;
             match said {
-                Asked::Said(cluster, Said::Answered(answer)) => return Ok((cluster, answer)),
-                Asked::Said(_, Said::NotForYou) => return Err(AskFailed::NotForYou),
-                Asked::Said(_, Said::Unknown) | Asked::Silence => {
+                Heard::Said(cluster, Said::Answered(answer)) => return Ok((cluster, answer)),
+                Heard::Said(_, Said::NotForYou) => return Err(AskFailed::NotForYou),
+                Heard::Said(_, Said::Unknown) | Heard::Silence => {
                     if !may_repeat(command) {
                         return Err(AskFailed::Unknown);
                     }
                 }
-                Asked::Said(_, Said::StillVotes) => {
+                Heard::Said(_, Said::StillVotes) => {
                     *so_far = AskFailed::StillVotes;
                 }
-                Asked::Said(_, Said::Elsewhere(elsewhere)) => {
+                Heard::Said(_, Said::Elsewhere(elsewhere)) => {
                     *so_far = before;
                     if elsewhere.is_some() && hints < MOST_HINTS {
                         hints += 1;
@@ -102,7 +102,7 @@ impl Asker {
                         continue;
                     }
                 }
-                Asked::Said(_, Said::Busy) | Asked::Nothing => *so_far = before,
+                Heard::Said(_, Said::Busy) | Heard::Nothing => *so_far = before,
             }
             hints = 0;
             time::sleep(pause).await;
@@ -116,7 +116,7 @@ impl Asker {
         directions: &impl Directions,
         hint: Option<String>,
         route: &mut Route,
-    ) -> Asked {
+    ) -> Heard {
         // A leader that agrees on nothing any more asks elsewhere every second time.
         route.here = !route.here;
         if route.here
@@ -124,27 +124,27 @@ impl Asker {
             && let Some(cluster) = directions.cluster()
             && let Some(said) = directions.ask_here(command).await
         {
-            return Asked::Said(cluster, said);
+            return Heard::Said(cluster, said);
         }
         let Some(address) = route.next(hint, &directions.addresses()) else {
-            return Asked::Nothing;
+            return Heard::Nothing;
         };
         let message = Message::ask(directions.cluster(), command.clone());
         let Some(bytes) = encode(&message) else {
-            return Asked::Nothing;
+            return Heard::Nothing;
         };
         let carrying = self
             .carrier
             .carry(&address, bytes.into(), self.timing.attempt());
         match time::timeout(self.timing.attempt(), carrying).await {
             Ok(Ok(bytes)) => match decode(&bytes) {
-                Some(Reply::Said(cluster, said)) => Asked::Said(cluster, said),
-                Some(_) => Asked::Nothing,
+                Some(Reply::Said(cluster, said)) => Heard::Said(cluster, said),
+                Some(_) => Heard::Nothing,
                 // An answer that cannot be read may have been "agreed".
-                None => Asked::Silence,
+                None => Heard::Silence,
             },
-            Ok(Err(NotCarried::NotDelivered)) => Asked::Nothing,
-            Ok(Err(NotCarried::NoAnswer)) | Err(_) => Asked::Silence,
+            Ok(Err(NotCarried::NotDelivered)) => Heard::Nothing,
+            Ok(Err(NotCarried::NoAnswer)) | Err(_) => Heard::Silence,
         }
     }
 }
@@ -183,7 +183,7 @@ impl Route {
 const MOST_HINTS: u32 = 3;
 
 /// What one attempt came to.
-enum Asked {
+enum Heard {
     Said(ClusterId, Said),
     /// Certainly nothing happened there.
     Nothing,

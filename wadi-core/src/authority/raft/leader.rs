@@ -18,11 +18,11 @@ use tokio::time;
 
 use super::machine::Machine;
 use super::message::{MOST_COMMANDS, Said};
-use super::terms::{Found, Outcome, Proposal, Terms, What, incarnation, raft_id};
 use super::timing::Timing;
+use super::types::{Found, Outcome, Proposal, RaftTypes, What, incarnation, raft_id};
 use super::voters::{Step, Votes};
 use crate::authority::Command;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::member::Incarnation;
 
 pub(super) type Metrics = RaftMetrics<u64, BasicNode>;
@@ -37,7 +37,7 @@ pub(super) struct Asked {
 /// What a leader needs.
 #[derive(Clone)]
 pub(super) struct Leader {
-    pub(super) raft: Raft<Terms>,
+    pub(super) raft: Raft<RaftTypes>,
     pub(super) machine: Machine,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timing: Timing,
@@ -57,12 +57,14 @@ pub(super) fn leader_elsewhere(metrics: &Metrics) -> Option<String> {
     Some(membership.get_node(&leader)?.addr.clone())
 }
 
-type Written = Result<ClientWriteResponse<Terms>, RaftError<u64, ClientWriteError<u64, BasicNode>>>;
+type Written =
+    Result<ClientWriteResponse<RaftTypes>, RaftError<u64, ClientWriteError<u64, BasicNode>>>;
 
 /// An entry that is proposed and not yet agreed.
 struct UnderWay {
+    since: Moment,
     entry: Pin<Box<dyn Future<Output = Written> + Send>>,
-    replies: Vec<Option<oneshot::Sender<Said>>>,
+    replies: Vec<oneshot::Sender<Said>>,
 }
 
 impl Leader {
@@ -98,7 +100,7 @@ impl Leader {
             // A voter has the register before it votes, so this cannot be; and nothing is harmed.
             None => What::TakeOver,
         };
-        let mut entry = self.entry(term, what);
+        let mut entry = self.entry(term, self.clock.now(), what);
         loop {
             tokio::select! {
                 written = &mut entry => {
@@ -128,15 +130,31 @@ impl Leader {
     ) -> Option<()> {
         let mut under_way: Option<UnderWay> = None;
         let mut batch = Vec::with_capacity(MOST_COMMANDS);
+        let mut last = self.clock.now();
+        let mut was_absent = false;
         loop {
             if leads_in(&metrics.borrow_and_update()) != Some(term) {
                 // Whoever waits for what is under way learns that its outcome is unknown.
                 return Some(());
             }
+            let now = self.clock.now();
+            was_absent |= now.since(last) > self.timing.absence();
+            last = now;
+            if under_way.is_none()
+                && let Some(what) = self.duty(was_absent, now)
+            {
+                was_absent = false;
+                under_way = Some(UnderWay {
+                    since: now,
+                    entry: self.entry(term, now, what),
+                    replies: Vec::new(),
+                });
+            }
             tokio::select! {
                 changed = metrics.changed() => changed.ok()?,
                 written = agreed(&mut under_way), if under_way.is_some() => {
                     if let Some(done) = under_way.take() {
+                        was_absent |= self.clock.now().since(done.since) > self.timing.absence();
                         done.answer(written);
                     }
                 }
@@ -146,32 +164,29 @@ impl Leader {
                     }
                     under_way = self.next_entry(term, batch.drain(..), &metrics.borrow());
                 }
-                () = self.until_expiry(), if under_way.is_none() => {
-                    under_way = Some(UnderWay {
-                        entry: self.entry(term, What::Commands(vec![Command::Expire])),
-                        replies: vec![None],
-                    });
-                }
+                () = time::sleep(self.until_duty(now)) => {}
             }
         }
     }
 
-    /// Waits until a lease has run out by this leader's clock.
-    async fn until_expiry(&self) {
-        loop {
-            let wait = match self.machine.next_expiry() {
-                None => self.timing.attempt(),
-                Some(expiry) => {
-                    let now = self.clock.now();
-                    if expiry <= now {
-                        return;
-                    }
-                    // Not much longer than asked: the clock may run while the sleeper does not.
-                    expiry.since(now).min(self.timing.attempt())
-                }
-            };
-            time::sleep(wait + Duration::from_millis(1)).await;
+    /// What the leader proposes by itself.
+    fn duty(&self, was_absent: bool, now: Moment) -> Option<What> {
+        if was_absent {
+            // As if it had been elected just now: waiting for longer is always safe.
+            return Some(What::TakeOver);
         }
+        let expiry = self.machine.next_expiry()?;
+        (expiry <= now).then(|| What::Commands(vec![Command::Expire]))
+    }
+
+    /// How long nothing can be due; never long, because the clock may run while the sleeper does
+    /// not.
+    fn until_duty(&self, now: Moment) -> Duration {
+        let most = self.timing.attempt();
+        let expiry = self.machine.next_expiry();
+        let wait = expiry.map_or(most, |expiry| expiry.since(now));
+        // A millisecond more, so that it does not wake just before.
+        wait.min(most) + Duration::from_millis(1)
     }
 
     fn next_entry(
@@ -192,10 +207,12 @@ impl Leader {
                 continue;
             }
             commands.push(command);
-            replies.push(Some(reply));
+            replies.push(reply);
         }
+        let now = self.clock.now();
         (!commands.is_empty()).then(|| UnderWay {
-            entry: self.entry(term, What::Commands(commands)),
+            since: now,
+            entry: self.entry(term, now, What::Commands(commands)),
             replies,
         })
     }
@@ -217,13 +234,13 @@ impl Leader {
         votes && layout.is_some_and(|layout| layout.members.len() > 1)
     }
 
-    /// Reads the clock, after the term is known, and begins to propose.
+    /// Begins to propose; `now` was read after it was known that this node leads in `term`.
     fn entry(
         &self,
         term: u64,
+        now: Moment,
         what: What,
     ) -> Pin<Box<dyn Future<Output = Written> + Send + 'static>> {
-        let now = self.clock.now();
         let raft = self.raft.clone();
         let proposal = Proposal { term, now, what };
         Box::pin(async move { raft.client_write(proposal).await })
@@ -323,9 +340,7 @@ impl UnderWay {
         match written.map(|written| written.data) {
             Ok(Outcome::Answers(answers)) => {
                 for (reply, answer) in self.replies.into_iter().zip(answers) {
-                    if let Some(reply) = reply {
-                        let _ = reply.send(Said::Answered(answer));
-                    }
+                    let _ = reply.send(Said::Answered(answer));
                 }
             }
             // The entry is agreed and void, or was never appended, or was cut off.
@@ -338,7 +353,7 @@ impl UnderWay {
     }
 
     fn say(self, said: &Said) {
-        for reply in self.replies.into_iter().flatten() {
+        for reply in self.replies {
             let _ = reply.send(said.clone());
         }
     }

@@ -9,7 +9,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote};
 use parking_lot::Mutex;
 
-use super::terms::Terms;
+use super::types::RaftTypes;
 
 /// One replica's log; clones are the same log.
 #[derive(Clone, Debug, Default)]
@@ -21,14 +21,14 @@ struct Kept {
     committed: Option<LogId<u64>>,
     /// The last entry that was purged; what is kept begins right after it.
     purged: Option<LogId<u64>>,
-    entries: BTreeMap<u64, Entry<Terms>>,
+    entries: BTreeMap<u64, Entry<RaftTypes>>,
 }
 
-impl RaftLogReader<Terms> for Log {
+impl RaftLogReader<RaftTypes> for Log {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
-    ) -> Result<Vec<Entry<Terms>>, StorageError<u64>> {
+    ) -> Result<Vec<Entry<RaftTypes>>, StorageError<u64>> {
         let kept = self.0.lock();
         Ok(kept
             .entries
@@ -38,10 +38,10 @@ impl RaftLogReader<Terms> for Log {
     }
 }
 
-impl RaftLogStorage<Terms> for Log {
+impl RaftLogStorage<RaftTypes> for Log {
     type LogReader = Self;
 
-    async fn get_log_state(&mut self) -> Result<LogState<Terms>, StorageError<u64>> {
+    async fn get_log_state(&mut self) -> Result<LogState<RaftTypes>, StorageError<u64>> {
         let kept = self.0.lock();
         let last = kept.entries.values().next_back().map(|entry| entry.log_id);
         Ok(LogState {
@@ -78,10 +78,10 @@ impl RaftLogStorage<Terms> for Log {
     async fn append<I>(
         &mut self,
         entries: I,
-        callback: LogFlushed<Terms>,
+        callback: LogFlushed<RaftTypes>,
     ) -> Result<(), StorageError<u64>>
     where
-        I: IntoIterator<Item = Entry<Terms>> + OptionalSend,
+        I: IntoIterator<Item = Entry<RaftTypes>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
         {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::terms::{Leadership, Outcome, Proposal, Terms, What};
+use super::types::{Leadership, Outcome, Proposal, RaftTypes, What};
 use crate::authority::Register;
 use crate::bucket::Layout;
 use crate::clock::Moment;
@@ -140,7 +140,7 @@ impl Machine {
     }
 }
 
-impl RaftStateMachine<Terms> for Machine {
+impl RaftStateMachine<RaftTypes> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(
@@ -152,7 +152,7 @@ impl RaftStateMachine<Terms> for Machine {
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, StorageError<u64>>
     where
-        I: IntoIterator<Item = Entry<Terms>> + OptionalSend,
+        I: IntoIterator<Item = Entry<RaftTypes>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
         let mut state = self.state.lock();
@@ -205,14 +205,16 @@ impl RaftStateMachine<Terms> for Machine {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Terms>>, StorageError<u64>> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<Snapshot<RaftTypes>>, StorageError<u64>> {
         let kept = self.state.lock().snapshot.clone();
         Ok(kept.map(Kept::open))
     }
 }
 
 impl Kept {
-    fn open(self) -> Snapshot<Terms> {
+    fn open(self) -> Snapshot<RaftTypes> {
         Snapshot {
             meta: self.meta,
             snapshot: Box::new(Cursor::new(self.bytes)),
@@ -220,8 +222,8 @@ impl Kept {
     }
 }
 
-impl RaftSnapshotBuilder<Terms> for Machine {
-    async fn build_snapshot(&mut self) -> Result<Snapshot<Terms>, StorageError<u64>> {
+impl RaftSnapshotBuilder<RaftTypes> for Machine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<RaftTypes>, StorageError<u64>> {
         let mut state = self.state.lock();
         let bytes = rmp_serde::to_vec(&state.replica)
             .map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)))?;

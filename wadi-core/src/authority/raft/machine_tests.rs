@@ -3,7 +3,7 @@ use openraft::testing::{StoreBuilder, Suite};
 
 use super::super::log::Log;
 use super::super::message::LARGEST_SNAPSHOT;
-use super::super::terms::Found;
+use super::super::types::Found;
 use super::*;
 use crate::authority::{Answer, Charter, Command};
 use crate::bucket::{BucketCount, LayoutVersion, Placement};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 struct Builder;
 
-impl StoreBuilder<Terms, Log, Machine> for Builder {
+impl StoreBuilder<RaftTypes, Log, Machine> for Builder {
     async fn build(&self) -> Result<((), Log, Machine), StorageError<u64>> {
         Ok(((), Log::default(), Machine::new()))
     }

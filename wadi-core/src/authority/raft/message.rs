@@ -8,7 +8,7 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::terms::{ClusterId, Terms};
+use super::types::{ClusterId, RaftTypes};
 use crate::authority::{Answer, Command};
 use crate::member::Incarnation;
 
@@ -40,9 +40,9 @@ pub(super) struct Message {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Body {
-    Append(Incarnation, AppendEntriesRequest<Terms>),
+    Append(Incarnation, AppendEntriesRequest<RaftTypes>),
     Vote(Incarnation, VoteRequest<u64>),
-    Snapshot(Incarnation, InstallSnapshotRequest<Terms>),
+    Snapshot(Incarnation, InstallSnapshotRequest<RaftTypes>),
     Ask(Command),
 }
 

@@ -16,8 +16,8 @@ mod machine;
 mod message;
 mod network;
 mod node;
-mod terms;
 mod timing;
+mod types;
 mod voters;
 
 pub use asker::AskFailed;

@@ -19,8 +19,8 @@ use openraft::raft::{
 };
 
 use super::message::{Body, Message, Reply, decode, encode};
-use super::terms::{ClusterId, Terms, incarnation};
 use super::timing::Timing;
+use super::types::{ClusterId, RaftTypes, incarnation};
 
 /// The future of a [`Carrier`].
 pub type Carrying<'a> = Pin<Box<dyn Future<Output = Result<Bytes, NotCarried>> + Send + 'a>>;
@@ -63,7 +63,7 @@ pub(super) struct Way {
     address: String,
 }
 
-impl RaftNetworkFactory<Terms> for Network {
+impl RaftNetworkFactory<RaftTypes> for Network {
     type Network = Way;
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Way {
@@ -128,10 +128,10 @@ impl Way {
     }
 }
 
-impl RaftNetwork<Terms> for Way {
+impl RaftNetwork<RaftTypes> for Way {
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<Terms>,
+        rpc: AppendEntriesRequest<RaftTypes>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, BasicNode, RaftError<u64>>> {
         let body = Body::Append(incarnation(self.to), rpc);
@@ -143,7 +143,7 @@ impl RaftNetwork<Terms> for Way {
 
     async fn install_snapshot(
         &mut self,
-        rpc: InstallSnapshotRequest<Terms>,
+        rpc: InstallSnapshotRequest<RaftTypes>,
         option: RPCOption,
     ) -> Result<
         InstallSnapshotResponse<u64>,

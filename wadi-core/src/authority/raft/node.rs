@@ -16,8 +16,8 @@ use super::log::Log;
 use super::machine::Machine;
 use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
 use super::network::{Carrier, Network};
-use super::terms::{ClusterId, Found, Terms, may_be_asked, raft_id};
 use super::timing::Timing;
+use super::types::{ClusterId, Found, RaftTypes, may_be_asked, raft_id};
 use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
 use crate::bucket::{Layout, LayoutVersion};
@@ -35,7 +35,8 @@ pub struct RaftSettings {
     pub carrier: Arc<dyn Carrier>,
     /// This node's clock: while it leads, the register's moments are its readings.
     pub clock: Arc<dyn Clock>,
-    /// How long a lease lasts, the same for every node; the timers follow from it.
+    /// How long a lease is expected to last: how patiently it joins. Once it has founded or joined,
+    /// the cluster's own lease counts, and every timer follows from that.
     pub lease: Duration,
 }
 
@@ -56,7 +57,7 @@ pub enum StartFailed {
 pub struct RaftAuthority {
     me: Incarnation,
     cluster: ClusterId,
-    raft: Raft<Terms>,
+    raft: Raft<RaftTypes>,
     machine: Machine,
     asker: Asker,
     seeds: Vec<String>,
@@ -79,6 +80,10 @@ impl RaftAuthority {
     /// # Errors
     ///
     /// [`StartFailed`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its timers enabled.
     pub async fn found(
         settings: RaftSettings,
         charter: Charter,
@@ -129,6 +134,10 @@ impl RaftAuthority {
     /// # Errors
     ///
     /// [`StartFailed`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its timers enabled.
     pub async fn join(
         settings: RaftSettings,
         seeds: Vec<String>,
@@ -147,6 +156,10 @@ impl RaftAuthority {
             return Err(StartFailed::NotStarted(
                 "a join was answered otherwise".to_owned(),
             ));
+        };
+        let settings = RaftSettings {
+            lease: joined.lease,
+            ..settings
         };
         let authority = Self::start(settings, joined.incarnation, cluster, seeds, None).await?;
         Ok((authority, joined))

@@ -76,6 +76,14 @@ impl Timing {
         self.lease / 2
     }
 
+    /// L/2 (2 s): a leader that did nothing, or agreed on nothing, for longer gives every member
+    /// one more whole lease before it ends any: they could not renew, whatever the reason. Twice
+    /// what a leader that is well ever lets pass.
+    #[must_use]
+    pub fn absence(self) -> Duration {
+        self.lease / 2
+    }
+
     /// L/40 (100 ms): how often the leader looks again at what nobody tells it of.
     #[must_use]
     pub fn look(self) -> Duration {

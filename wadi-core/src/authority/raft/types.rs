@@ -11,7 +11,7 @@ use crate::member::{Incarnation, NodeName};
 
 openraft::declare_raft_types!(
     /// Proposals in, outcomes out; a raft id is the number of an [`Incarnation`].
-    pub(super) Terms:
+    pub(super) RaftTypes:
         D = Proposal,
         R = Outcome,
         NodeId = u64,
