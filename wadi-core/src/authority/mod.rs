@@ -1,8 +1,11 @@
 //! Agreement on members, leases and layouts.
 //!
-//! Nothing here ever learns of a session. All of it is pure: commands and `now` in, answers out.
+//! Nothing here ever learns of a session. All of it is pure, commands and `now` in, answers out; but
+//! for [`raft`], which has several nodes agree on the commands.
 
 mod lease;
+#[cfg(feature = "raft")]
+pub mod raft;
 mod register;
 mod solo;
 mod tombstone;

@@ -1,0 +1,228 @@
+//! Asking the leader, wherever it is: it follows whoever says who leads, and asks again after a
+//! pause. It never takes silence for a refusal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time;
+
+use super::message::{Message, Reply, Said, decode, encode};
+use super::network::{Carrier, NotCarried};
+use super::timing::Timing;
+use super::types::{ClusterId, may_repeat};
+use crate::authority::{Answer, Command};
+
+/// Why a command was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskFailed {
+    /// Nobody who leads was found in time. Nothing changed; ask again.
+    #[error("no leader of the authority was reached in time; nothing changed")]
+    NoLeader,
+    /// Somebody may have proposed it, and may still: it has happened, will happen, or never will.
+    /// What became of it shows in the layout.
+    #[error("whether the command was carried out is not known; look at the layout")]
+    Unknown,
+    /// It wants to be gone, and has a vote that nobody took over in time. Nothing changed; ask
+    /// again, or force it.
+    #[error("this member still votes and was not replaced in time; ask again, or force it")]
+    StillVotes,
+    /// It is the leader's own duty, or a name or address in it is longer than 255 bytes. Nothing changed.
+    #[error("the command is not for a node to give, or too long")]
+    NotForYou,
+}
+
+/// Asks through one carrier.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) carrier: Arc<dyn Carrier>,
+    pub(super) timing: Timing,
+}
+
+/// Whom to ask, in this order, and this very node first where it may lead.
+pub(super) trait Directions: Sync {
+    /// What this node itself says, unless it knows that another one leads.
+    fn ask_here(&self, command: &Command) -> impl Future<Output = Option<Said>> + Send;
+
+    /// Addresses of other nodes, the likeliest leader first.
+    fn addresses(&self) -> Vec<String>;
+
+    /// `None`: whoever answers will say.
+    fn cluster(&self) -> Option<ClusterId>;
+}
+
+impl Asker {
+    /// Asks until there is an answer, `within` at most.
+    pub(super) async fn ask(
+        &self,
+        command: Command,
+        directions: &impl Directions,
+        within: Duration,
+    ) -> Result<(ClusterId, Answer), AskFailed> {
+        let mut so_far = AskFailed::NoLeader;
+        let asking = self.ask_again(&command, directions, &mut so_far);
+        match time::timeout(within, asking).await {
+            Ok(answered) => answered,
+            Err(_) => Err(so_far),
+        }
+    }
+
+    async fn ask_again(
+        &self,
+        command: &Command,
+        directions: &impl Directions,
+        so_far: &mut AskFailed,
+    ) -> Result<(ClusterId, Answer), AskFailed> {
+        let mut pause = self.timing.first_pause();
+        let mut hint: Option<String> = None;
+        let mut hints = 0;
+        let mut route = Route::default();
+        loop {
+            // Before each attempt, so that giving up in the middle of one says the truth.
+            let before = *so_far;
+            *so_far = AskFailed::Unknown;
+            let said = self
+                .ask_once(command, directions, hint.take(), &mut route)
+                .await;
+            match said {
+                Heard::Said(cluster, Said::Answered(answer)) => return Ok((cluster, answer)),
+                Heard::Said(_, Said::NotForYou) => return Err(AskFailed::NotForYou),
+                Heard::Said(_, Said::Unknown) | Heard::Silence => {
+                    if !may_repeat(command) {
+                        return Err(AskFailed::Unknown);
+                    }
+                }
+                Heard::Said(_, Said::StillVotes) => {
+                    *so_far = AskFailed::StillVotes;
+                }
+                Heard::Said(_, Said::Elsewhere(elsewhere)) => {
+                    *so_far = before;
+                    if elsewhere.is_some() && hints < MOST_HINTS {
+                        hints += 1;
+                        hint = elsewhere;
+                        continue;
+                    }
+                }
+                Heard::Said(_, Said::Busy) | Heard::Nothing => *so_far = before,
+            }
+            hints = 0;
+            time::sleep(pause).await;
+            pause = (pause * 2).min(self.timing.longest_pause());
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        command: &Command,
+        directions: &impl Directions,
+        hint: Option<String>,
+        route: &mut Route,
+    ) -> Heard {
+        // A leader that agrees on nothing any more asks elsewhere every second time.
+        route.here = !route.here;
+        if route.here
+            && hint.is_none()
+            && let Some(cluster) = directions.cluster()
+            && let Some(said) = directions.ask_here(command).await
+        {
+            return Heard::Said(cluster, said);
+        }
+        let Some(address) = route.next(hint, &directions.addresses()) else {
+            return Heard::Nothing;
+        };
+        let message = Message::ask(directions.cluster(), command.clone());
+        let Some(bytes) = encode(&message) else {
+            return Heard::Nothing;
+        };
+        let carrying = self
+            .carrier
+            .carry(&address, bytes.into(), self.timing.attempt());
+        match time::timeout(self.timing.attempt(), carrying).await {
+            Ok(Ok(bytes)) => match decode(&bytes) {
+                Some(Reply::Said(cluster, said)) => Heard::Said(cluster, said),
+                Some(_) => Heard::Nothing,
+                // An answer that cannot be read may have been "agreed".
+                None => Heard::Silence,
+            },
+            Ok(Err(NotCarried::NotDelivered)) => Heard::Nothing,
+            Ok(Err(NotCarried::NoAnswer)) | Err(_) => Heard::Silence,
+        }
+    }
+}
+
+/// Where one question has been.
+#[derive(Debug, Default)]
+struct Route {
+    /// Whether this very node was asked last.
+    here: bool,
+    /// How many others were asked.
+    turn: usize,
+    /// The last of them.
+    last: Option<String>,
+}
+
+impl Route {
+    /// Who is asked next: whoever is said to lead, but never the same twice in a row where there are
+    /// others.
+    fn next(&mut self, hint: Option<String>, addresses: &[String]) -> Option<String> {
+        let is_other = |address: &&String| Some(*address) != self.last.as_ref();
+        let likeliest = hint.as_ref().filter(is_other);
+        let likeliest = likeliest.or_else(|| addresses.first().filter(is_other));
+        let turn = addresses
+            .iter()
+            .cycle()
+            .skip(self.turn % addresses.len().max(1));
+        let in_turn = turn.take(addresses.len()).find(is_other);
+        let next = likeliest.or(in_turn).or(addresses.first())?.clone();
+        self.turn += 1;
+        self.last = Some(next.clone());
+        Some(next)
+    }
+}
+
+/// How many times in a row one who says who leads is followed without a pause.
+const MOST_HINTS: u32 = 3;
+
+/// What one attempt came to.
+enum Heard {
+    Said(ClusterId, Said),
+    /// Certainly nothing happened there.
+    Nothing,
+    /// It may have been heard.
+    Silence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(all: &[&str]) -> Vec<String> {
+        all.iter().map(|address| (*address).to_owned()).collect()
+    }
+
+    #[test]
+    fn whoever_is_said_to_lead_is_asked_first_and_everybody_in_turn() {
+        let mut route = Route::default();
+        let all = addresses(&["a", "b", "c"]);
+        let mut asked = Vec::new();
+        for _ in 0..6 {
+            asked.extend(route.next(None, &all));
+        }
+        assert_eq!(asked[0], "a");
+        for address in &all {
+            assert!(asked.contains(address), "{asked:?}");
+        }
+        assert!(asked.windows(2).all(|pair| pair[0] != pair[1]), "{asked:?}");
+        let hint = Some("d".to_owned());
+        assert_eq!(route.next(hint.clone(), &all), hint);
+        assert_ne!(route.next(hint.clone(), &all), hint);
+    }
+
+    #[test]
+    fn a_single_other_is_asked_again_and_nobody_where_there_is_none() {
+        let mut route = Route::default();
+        let one = addresses(&["a"]);
+        assert_eq!(route.next(None, &one), Some("a".to_owned()));
+        assert_eq!(route.next(None, &one), Some("a".to_owned()));
+        assert_eq!(route.next(None, &[]), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! What a node does while it leads: it takes over, proposes what it is asked, ends leases that ran
+//! out, and picks the voters. It runs in every node and does nothing where another one leads.
+//!
+//! It answers nothing before it is agreed, so a leader that was deposed and does not know it
+//! lengthens nothing. One entry is under way at a time; what is asked meanwhile goes with the next.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use openraft::{BasicNode, ChangeMembers, Raft, RaftMetrics, ServerState};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time;
+
+use super::machine::Machine;
+use super::message::{MOST_COMMANDS, Said};
+use super::timing::Timing;
+use super::types::{Found, Outcome, Proposal, RaftTypes, What, incarnation, raft_id};
+use super::voters::{Step, Votes};
+use crate::authority::Command;
+use crate::clock::{Clock, Moment};
+use crate::member::Incarnation;
+
+pub(super) type Metrics = RaftMetrics<u64, BasicNode>;
+
+/// One command, and who waits for what comes of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) command: Command,
+    pub(super) reply: oneshot::Sender<Said>,
+}
+
+/// What a leader needs.
+#[derive(Clone)]
+pub(super) struct Leader {
+    pub(super) raft: Raft<RaftTypes>,
+    pub(super) machine: Machine,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timing: Timing,
+    /// What the register is founded with, at a founder.
+    pub(super) found: Option<Found>,
+}
+
+/// The term in which this node leads, if it does.
+pub(super) fn leads_in(metrics: &Metrics) -> Option<u64> {
+    (metrics.state == ServerState::Leader).then_some(metrics.current_term)
+}
+
+/// Where the leader is, by what this node knows; `None` when it is this node, too.
+pub(super) fn leader_elsewhere(metrics: &Metrics) -> Option<String> {
+    let leader = metrics.current_leader.filter(|id| *id != metrics.id)?;
+    let membership = metrics.membership_config.membership();
+    Some(membership.get_node(&leader)?.addr.clone())
+}
+
+type Written =
+    Result<ClientWriteResponse<RaftTypes>, RaftError<u64, ClientWriteError<u64, BasicNode>>>;
+
+/// An entry that is proposed and not yet agreed.
+struct UnderWay {
+    since: Moment,
+    entry: Pin<Box<dyn Future<Output = Written> + Send>>,
+    replies: Vec<oneshot::Sender<Said>>,
+}
+
+impl Leader {
+    /// Proposes, whenever this node leads, until the node stops.
+    pub(super) async fn propose(self, mut asked: mpsc::Receiver<Asked>) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let leads = leads_in(&metrics.borrow_and_update());
+            if let Some(term) = leads {
+                if self.take_over(term, &mut metrics).await
+                    && self.lead(term, &mut metrics, &mut asked).await.is_none()
+                {
+                    return;
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = metrics.changed() => if changed.is_err() { return },
+                one = asked.recv() => {
+                    let Some(one) = one else { return };
+                    let elsewhere = leader_elsewhere(&metrics.borrow());
+                    let _ = one.reply.send(Said::Elsewhere(elsewhere));
+                }
+            }
+        }
+    }
+
+    /// Makes the first entry of this leadership agreed. Says whether it is.
+    async fn take_over(&self, term: u64, metrics: &mut watch::Receiver<Metrics>) -> bool {
+        let what = match &self.found {
+            _ if self.machine.is_founded() => What::TakeOver,
+            Some(found) => What::Found(found.clone()),
+            // A voter has the register before it votes, so this cannot be; and nothing is harmed.
+            None => What::TakeOver,
+        };
+        let mut entry = self.entry(term, self.clock.now(), what);
+        loop {
+            tokio::select! {
+                written = &mut entry => {
+                    let answered = written
+                        .is_ok_and(|written| matches!(written.data, Outcome::Answers(_)));
+                    if !answered {
+                        // Deposed in between, as a rule; never spins where it is something else.
+                        time::sleep(self.timing.look()).await;
+                    }
+                    return answered;
+                }
+                changed = metrics.changed() => {
+                    if changed.is_err() || leads_in(&metrics.borrow_and_update()) != Some(term) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves as the leader of `term`, until it is not; `None` when the node stops.
+    async fn lead(
+        &self,
+        term: u64,
+        metrics: &mut watch::Receiver<Metrics>,
+        asked: &mut mpsc::Receiver<Asked>,
+    ) -> Option<()> {
+        let mut under_way: Option<UnderWay> = None;
+        let mut batch = Vec::with_capacity(MOST_COMMANDS);
+        let mut last = self.clock.now();
+        let mut was_absent = false;
+        loop {
+            if leads_in(&metrics.borrow_and_update()) != Some(term) {
+                // Whoever waits for what is under way learns that its outcome is unknown.
+                return Some(());
+            }
+            let now = self.clock.now();
+            was_absent |= now.since(last) > self.timing.absence();
+            last = now;
+            if under_way.is_none()
+                && let Some(what) = self.duty(was_absent, now)
+            {
+                was_absent = false;
+                under_way = Some(UnderWay {
+                    since: now,
+                    entry: self.entry(term, now, what),
+                    replies: Vec::new(),
+                });
+            }
+            tokio::select! {
+                changed = metrics.changed() => changed.ok()?,
+                written = agreed(&mut under_way), if under_way.is_some() => {
+                    if let Some(done) = under_way.take() {
+                        was_absent |= self.clock.now().since(done.since) > self.timing.absence();
+                        done.answer(written);
+                    }
+                }
+                count = asked.recv_many(&mut batch, MOST_COMMANDS), if under_way.is_none() => {
+                    if count == 0 {
+                        return None;
+                    }
+                    under_way = self.next_entry(term, batch.drain(..), &metrics.borrow());
+                }
+                () = time::sleep(self.until_duty(now)) => {}
+            }
+        }
+    }
+
+    /// What the leader proposes by itself.
+    fn duty(&self, was_absent: bool, now: Moment) -> Option<What> {
+        if was_absent {
+            // As if it had been elected just now: waiting for longer is always safe.
+            return Some(What::TakeOver);
+        }
+        let expiry = self.machine.next_expiry()?;
+        (expiry <= now).then(|| What::Commands(vec![Command::Expire]))
+    }
+
+    /// How long nothing can be due; never long, because the clock may run while the sleeper does
+    /// not.
+    fn until_duty(&self, now: Moment) -> Duration {
+        let most = self.timing.attempt();
+        let expiry = self.machine.next_expiry();
+        let wait = expiry.map_or(most, |expiry| expiry.since(now));
+        // A millisecond more, so that it does not wake just before.
+        wait.min(most) + Duration::from_millis(1)
+    }
+
+    fn next_entry(
+        &self,
+        term: u64,
+        batch: impl Iterator<Item = Asked>,
+        metrics: &Metrics,
+    ) -> Option<UnderWay> {
+        let mut commands = Vec::new();
+        let mut replies = Vec::new();
+        for Asked { command, reply } in batch {
+            // Whoever has given up waiting has not been promised anything.
+            if reply.is_closed() {
+                continue;
+            }
+            if self.still_votes(&command, metrics) {
+                let _ = reply.send(Said::StillVotes);
+                continue;
+            }
+            commands.push(command);
+            replies.push(reply);
+        }
+        let now = self.clock.now();
+        (!commands.is_empty()).then(|| UnderWay {
+            since: now,
+            entry: self.entry(term, now, What::Commands(commands)),
+            replies,
+        })
+    }
+
+    /// Whether somebody wants to be gone in good order who votes, and others are there.
+    fn still_votes(&self, command: &Command, metrics: &Metrics) -> bool {
+        let Command::Left {
+            incarnation,
+            force: false,
+        } = command
+        else {
+            return false;
+        };
+        let votes = metrics
+            .membership_config
+            .voter_ids()
+            .any(|id| id == raft_id(*incarnation));
+        let layout = self.machine.layout();
+        votes && layout.is_some_and(|layout| layout.members.len() > 1)
+    }
+
+    /// Begins to propose; `now` was read after it was known that this node leads in `term`.
+    fn entry(
+        &self,
+        term: u64,
+        now: Moment,
+        what: What,
+    ) -> Pin<Box<dyn Future<Output = Written> + Send + 'static>> {
+        let raft = self.raft.clone();
+        let proposal = Proposal { term, now, what };
+        Box::pin(async move { raft.client_write(proposal).await })
+    }
+
+    /// Picks the voters, whenever this node leads and has taken over, until the node stops.
+    pub(super) async fn pick_voters(self) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let step = self.next_step(&metrics.borrow_and_update());
+            if let Some(step) = step {
+                // What is not agreed in time, or refused, is decided anew.
+                let changed = time::timeout(self.timing.change(), self.change(step)).await;
+                if !matches!(changed, Ok(true)) {
+                    time::sleep(self.timing.look()).await;
+                }
+                continue;
+            }
+            // A layout changes without the metrics telling in time, so it also looks by itself.
+            let look = time::timeout(self.timing.look(), metrics.changed());
+            if let Ok(Err(_)) = look.await {
+                return;
+            }
+        }
+    }
+
+    fn next_step(&self, metrics: &Metrics) -> Option<Step> {
+        let term = leads_in(metrics)?;
+        if self.machine.led_in() != Some(term) {
+            return None;
+        }
+        let layout = self.machine.layout()?;
+        votes(metrics).next_step(&layout, incarnation(metrics.id))
+    }
+
+    async fn change(&self, step: Step) -> bool {
+        let raft_ids = |who: BTreeSet<Incarnation>| -> BTreeSet<u64> {
+            who.into_iter().map(raft_id).collect()
+        };
+        match step {
+            Step::Tell(member) => {
+                let layout = self.machine.layout();
+                let Some(address) =
+                    layout.and_then(|l| Some(l.members.get(&member)?.address.clone()))
+                else {
+                    return false;
+                };
+                let node = BasicNode { addr: address };
+                self.raft
+                    .add_learner(raft_id(member), node, false)
+                    .await
+                    .is_ok()
+            }
+            // Who votes no more goes on being told, also of that.
+            Step::Vote(voters) => {
+                let change = ChangeMembers::ReplaceAllVoters(raft_ids(voters));
+                self.raft.change_membership(change, true).await.is_ok()
+            }
+            Step::Forget(strangers) => {
+                let change = ChangeMembers::RemoveNodes(raft_ids(strangers));
+                self.raft.change_membership(change, false).await.is_ok()
+            }
+        }
+    }
+}
+
+/// How many entries somebody may lack who is to vote: what comes in within a round trip or two.
+const LACKS_LITTLE: u64 = 64;
+
+/// What a leader's metrics say about who votes.
+pub(super) fn votes(metrics: &Metrics) -> Votes {
+    let membership = metrics.membership_config.membership();
+    let configs = membership.get_joint_config();
+    let set = |ids: &BTreeSet<u64>| ids.iter().copied().map(incarnation).collect();
+    let last = metrics.last_log_index.unwrap_or(0);
+    let replication = metrics.replication.iter().flatten();
+    Votes {
+        voters: configs.last().map(set).unwrap_or_default(),
+        is_changing: configs.len() > 1,
+        told: membership.nodes().map(|(id, _)| incarnation(*id)).collect(),
+        caught_up: replication
+            .filter(|(_, matching)| matching.is_some_and(|m| m.index + LACKS_LITTLE >= last))
+            .map(|(id, _)| incarnation(*id))
+            .collect(),
+    }
+}
+
+async fn agreed(under_way: &mut Option<UnderWay>) -> Written {
+    match under_way {
+        Some(under_way) => (&mut under_way.entry).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl UnderWay {
+    fn answer(self, written: Written) {
+        match written.map(|written| written.data) {
+            Ok(Outcome::Answers(answers)) => {
+                for (reply, answer) in self.replies.into_iter().zip(answers) {
+                    let _ = reply.send(Said::Answered(answer));
+                }
+            }
+            // The entry is agreed and void, or was never appended, or was cut off.
+            Ok(Outcome::Void | Outcome::Nothing)
+            | Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                self.say(&Said::Elsewhere(None));
+            }
+            Err(_) => self.say(&Said::Unknown),
+        }
+    }
+
+    fn say(self, said: &Said) {
+        for reply in self.replies {
+            let _ = reply.send(said.clone());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the nodes of one authority say to each other, and how large it may be.
+
+use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::types::{ClusterId, RaftTypes};
+use crate::authority::{Answer, Command};
+use crate::member::Incarnation;
+
+/// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
+///
+/// The largest are 32 entries of 32 commands with the longest names, and a chunk of a snapshot.
+pub const LARGEST_MESSAGE: usize = 2 << 20;
+
+/// Entries in one message, at most.
+pub(super) const MOST_ENTRIES: u64 = 32;
+
+/// Commands in one entry, at most.
+pub(super) const MOST_COMMANDS: usize = 32;
+
+/// Bytes of a snapshot in one message, at most. Bytes are written as an array of small numbers,
+/// each of up to two bytes.
+pub(super) const LARGEST_CHUNK: u64 = 512 << 10;
+
+/// Bytes of a whole snapshot, at most: above what 65,535 buckets with a dozen deputies come to.
+pub(super) const LARGEST_SNAPSHOT: u64 = 16 << 20;
+
+/// One message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Message {
+    /// `None`: of whoever wants to join, and knows no cluster yet.
+    pub(super) cluster: Option<ClusterId>,
+    pub(super) body: Body,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Body {
+    Append(Incarnation, AppendEntriesRequest<RaftTypes>),
+    Vote(Incarnation, VoteRequest<u64>),
+    Snapshot(Incarnation, InstallSnapshotRequest<RaftTypes>),
+    Ask(Command),
+}
+
+/// The answer to a message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    Append(Result<AppendEntriesResponse<u64>, RaftError<u64>>),
+    Vote(Result<VoteResponse<u64>, RaftError<u64>>),
+    Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
+    Said(ClusterId, Said),
+    /// The message was for another cluster, for an incarnation that does not run here, too large,
+    /// or no message. Nothing changed.
+    NotHere,
+}
+
+/// The answer to what was asked of the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// Agreed.
+    Answered(Answer),
+    /// Nothing changed; whoever is at this address leads, if anybody is known to.
+    Elsewhere(Option<String>),
+    /// Nothing changed: too many ask at once.
+    Busy,
+    /// Nothing changed: it still votes and is about to be replaced.
+    StillVotes,
+    /// Nothing changed, and never will: it is not for nodes to ask, or too large.
+    NotForYou,
+    /// It was proposed, and what came of it is not known.
+    Unknown,
+}
+
+pub(super) fn encode(message: &impl Serialize) -> Option<Vec<u8>> {
+    let bytes = rmp_serde::to_vec(message).ok()?;
+    (bytes.len() <= LARGEST_MESSAGE).then_some(bytes)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() > LARGEST_MESSAGE {
+        return None;
+    }
+    rmp_serde::from_slice(bytes).ok()
+}
+
+impl Message {
+    pub(super) fn ask(cluster: Option<ClusterId>, command: Command) -> Self {
+        Self {
+            cluster,
+            body: Body::Ask(command),
+        }
+    }
+}

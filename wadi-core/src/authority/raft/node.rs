@@ -1,0 +1,421 @@
+//! One node's part in the authority: its replica, its vote where it has one, and its questions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::{BasicNode, Raft};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time;
+
+use super::asker::{AskFailed, Asker, Directions};
+use super::leader::{Asked, Leader, leader_elsewhere, leads_in, votes};
+use super::log::Log;
+use super::machine::Machine;
+use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
+use super::network::{Carrier, Network};
+use super::timing::Timing;
+use super::types::{ClusterId, Found, RaftTypes, may_be_asked, raft_id};
+use super::voters::Votes;
+use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
+use crate::bucket::{Layout, LayoutVersion};
+use crate::clock::Clock;
+use crate::member::{Incarnation, NodeName};
+
+/// What a node brings along.
+#[derive(Clone, Debug)]
+pub struct RaftSettings {
+    /// The node's name.
+    pub node: NodeName,
+    /// Where other nodes reach it; at most 255 bytes, like the name.
+    pub address: String,
+    /// The way to other nodes.
+    pub carrier: Arc<dyn Carrier>,
+    /// This node's clock: while it leads, the register's moments are its readings.
+    pub clock: Arc<dyn Clock>,
+    /// How long a lease is expected to last: how patiently it joins. Once it has founded or joined,
+    /// the cluster's own lease counts, and every timer follows from that.
+    pub lease: Duration,
+}
+
+/// Why a node has no part in the authority.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailed {
+    /// The cluster did not answer the join. Where that is [`AskFailed::Unknown`], an incarnation may
+    /// have been given that nobody uses; it ends with its lease.
+    #[error("could not join: {0}")]
+    NotJoined(#[from] AskFailed),
+    /// The raft did not start. Nothing changed.
+    #[error("the raft did not start: {0}")]
+    NotStarted(String),
+}
+
+/// One incarnation's part in the authority. When it is refused as no member, or has left, close it;
+/// whoever comes back joins anew.
+pub struct RaftAuthority {
+    me: Incarnation,
+    cluster: ClusterId,
+    raft: Raft<RaftTypes>,
+    machine: Machine,
+    asker: Asker,
+    seeds: Vec<String>,
+    asked: mpsc::Sender<Asked>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// How many commands wait for the leader of this node, at most; the next is told to come again.
+const MOST_WAITING: usize = 1_024;
+
+impl RaftAuthority {
+    /// Founds a cluster alone: this node is its first member, is ready, and votes.
+    ///
+    /// The charter's lease is the one that counts; `generation` is above that of every cluster of
+    /// this name that may still have copies.
+    ///
+    /// The first lease counts from before this was called. Dropping the future founds nothing that
+    /// anybody could join.
+    ///
+    /// # Errors
+    ///
+    /// [`StartFailed`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its timers enabled.
+    pub async fn found(
+        settings: RaftSettings,
+        charter: Charter,
+        generation: u32,
+    ) -> Result<(Arc<Self>, Joined), StartFailed> {
+        let before_first = LayoutVersion::founding(generation).as_u64();
+        let me = Incarnation::new(before_first + 1);
+        let cluster = ClusterId(random()?);
+        let found = Found {
+            charter,
+            generation,
+            node: settings.node.clone(),
+            address: settings.address.clone(),
+        };
+        let settings = RaftSettings {
+            lease: charter.lease,
+            ..settings
+        };
+        let address = settings.address.clone();
+        let authority = Self::start(settings, me, cluster, Vec::new(), Some(found)).await?;
+        let voters = [(raft_id(me), BasicNode { addr: address })];
+        authority
+            .raft
+            .initialize(std::collections::BTreeMap::from(voters))
+            .await
+            .map_err(|error| StartFailed::NotStarted(error.to_string()))?;
+        let mut layouts = authority.layouts();
+        let founded = layouts.wait_for(Option::is_some);
+        let founded = time::timeout(charter.lease.max(Timing::SHORTEST_LEASE), founded).await;
+        if !matches!(founded, Ok(Ok(_))) {
+            return Err(StartFailed::NotStarted(
+                "it did not elect itself".to_owned(),
+            ));
+        }
+        let joined = Joined {
+            incarnation: me,
+            lease: charter.lease,
+        };
+        Ok((authority, joined))
+    }
+
+    /// Joins a cluster through the nodes at `seeds`, as somebody new, `within` at most. It knows no
+    /// layout before the leader has told it of one.
+    ///
+    /// The first lease counts from before this was called. Until it returns, whatever arrives for
+    /// this node is answered by [`RaftAuthority::not_here`].
+    ///
+    /// # Errors
+    ///
+    /// [`StartFailed`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its timers enabled.
+    pub async fn join(
+        settings: RaftSettings,
+        seeds: Vec<String>,
+        within: Duration,
+    ) -> Result<(Arc<Self>, Joined), StartFailed> {
+        let asker = Asker {
+            carrier: Arc::clone(&settings.carrier),
+            timing: Timing::of(settings.lease),
+        };
+        let command = Command::Join {
+            node: settings.node.clone(),
+            address: settings.address.clone(),
+        };
+        let (cluster, answer) = asker.ask(command, &Outside(&seeds), within).await?;
+        let Answer::Joined(joined) = answer else {
+            return Err(StartFailed::NotStarted(
+                "a join was answered otherwise".to_owned(),
+            ));
+        };
+        let settings = RaftSettings {
+            lease: joined.lease,
+            ..settings
+        };
+        let authority = Self::start(settings, joined.incarnation, cluster, seeds, None).await?;
+        Ok((authority, joined))
+    }
+
+    async fn start(
+        settings: RaftSettings,
+        me: Incarnation,
+        cluster: ClusterId,
+        seeds: Vec<String>,
+        found: Option<Found>,
+    ) -> Result<Arc<Self>, StartFailed> {
+        let timing = Timing::of(settings.lease);
+        let not_started = |error: String| StartFailed::NotStarted(error);
+        let config = timing.config().validate();
+        let config = config.map_err(|error| not_started(error.to_string()))?;
+        let network = Network {
+            carrier: Arc::clone(&settings.carrier),
+            cluster,
+            timing,
+        };
+        let machine = Machine::new();
+        let id = raft_id(me);
+        let raft = Raft::new(
+            id,
+            Arc::new(config),
+            network,
+            Log::default(),
+            machine.clone(),
+        )
+        .await;
+        let raft = raft.map_err(|error| not_started(error.to_string()))?;
+        let leader = Leader {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            clock: settings.clock,
+            timing,
+            found,
+        };
+        let (asked, waiting) = mpsc::channel(MOST_WAITING);
+        let tasks = [
+            tokio::spawn(leader.clone().propose(waiting)),
+            tokio::spawn(leader.pick_voters()),
+        ];
+        let asker = Asker {
+            carrier: settings.carrier,
+            timing,
+        };
+        Ok(Arc::new(Self {
+            me,
+            cluster,
+            raft,
+            machine,
+            asker,
+            seeds,
+            asked,
+            tasks,
+        }))
+    }
+
+    /// This start of this node.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.me
+    }
+
+    /// Has a command agreed, `within` at most, wherever the leader is. Safe to drop: the command may
+    /// then be carried out all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`AskFailed`]; commands that may be repeated without harm are, the others are not.
+    pub async fn propose(&self, command: Command, within: Duration) -> Result<Answer, AskFailed> {
+        let (_, answer) = self.asker.ask(command, self, within).await?;
+        Ok(answer)
+    }
+
+    /// Renews this node's lease; the answer is its length. Note the renewal in the
+    /// [`Lease`](crate::authority::Lease) first: it counts from then, however often this asks.
+    ///
+    /// # Errors
+    ///
+    /// [`AskFailed`]: the lease goes on as it was.
+    pub async fn renew(&self, within: Duration) -> Result<Result<Duration, NotAMember>, AskFailed> {
+        match self.propose(Command::Renew(self.me), within).await? {
+            Answer::Renewed(renewed) => Ok(renewed),
+            // No answer to a renewal; nothing is lengthened by it.
+            _ => Err(AskFailed::Unknown),
+        }
+    }
+
+    /// The layouts as they are agreed, the latest only; `None` before the first arrived. Versions
+    /// only grow. Being told of one is no lease.
+    #[must_use]
+    pub fn layouts(&self) -> watch::Receiver<Option<Arc<Layout>>> {
+        self.machine.layouts()
+    }
+
+    /// A copy of the whole register as this node's replica has it, tombstones included; it may lag
+    /// behind. For the status page.
+    #[must_use]
+    pub fn register(&self) -> Option<Register> {
+        self.machine.register()
+    }
+
+    /// Whether this node leads, by what it knows.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        leads_in(&self.raft.metrics().borrow()).is_some()
+    }
+
+    /// Who votes and who is told, by what this node knows; who has caught up only the leader knows.
+    #[must_use]
+    pub fn votes(&self) -> Votes {
+        votes(&self.raft.metrics().borrow())
+    }
+
+    /// Answers what another node sent. Takes no longer than an attempt to ask, a quarter of the
+    /// lease; safe to drop.
+    pub async fn receive(&self, message: Bytes) -> Bytes {
+        let Some(message) = decode::<Message>(&message) else {
+            return Self::not_here();
+        };
+        let reply = self.reply(message).await;
+        encode(&reply).map_or_else(Self::not_here, Bytes::from)
+    }
+
+    /// What a node answers that has no part in any authority, or not yet.
+    #[must_use]
+    pub fn not_here() -> Bytes {
+        encode(&Reply::NotHere).unwrap_or_default().into()
+    }
+
+    async fn reply(&self, message: Message) -> Reply {
+        let is_ours = message.cluster == Some(self.cluster);
+        match message.body {
+            Body::Append(to, rpc) if is_ours && to == self.me => {
+                Reply::Append(self.raft.append_entries(rpc).await)
+            }
+            Body::Vote(to, rpc) if is_ours && to == self.me => {
+                Reply::Vote(self.raft.vote(rpc).await)
+            }
+            Body::Snapshot(to, rpc) if is_ours && to == self.me => {
+                let end = rpc.offset.saturating_add(rpc.data.len() as u64);
+                if end > LARGEST_SNAPSHOT {
+                    return Reply::NotHere;
+                }
+                Reply::Snapshot(self.raft.install_snapshot(rpc).await)
+            }
+            Body::Ask(command)
+                if is_ours
+                    || message.cluster.is_none() && matches!(command, Command::Join { .. }) =>
+            {
+                Reply::Said(self.cluster, self.hear(command).await)
+            }
+            _ => Reply::NotHere,
+        }
+    }
+
+    /// Has the leader in this node propose, or says where the leader is.
+    async fn hear(&self, command: Command) -> Said {
+        if !may_be_asked(&command) {
+            return Said::NotForYou;
+        }
+        {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            if leads_in(&metrics).is_none() {
+                return Said::Elsewhere(leader_elsewhere(&metrics));
+            }
+        }
+        let (reply, said) = oneshot::channel();
+        if self.asked.try_send(Asked { command, reply }).is_err() {
+            return Said::Busy;
+        }
+        match time::timeout(self.asker.timing.attempt(), said).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(_)) | Err(_) => Said::Unknown,
+        }
+    }
+
+    /// Takes no more part: stops the replica and every task. The cluster is not told.
+    pub async fn close(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // A task of the raft that panicked has ended, too.
+        let _ = self.raft.shutdown().await;
+    }
+}
+
+impl Directions for RaftAuthority {
+    async fn ask_here(&self, command: &Command) -> Option<Said> {
+        match self.hear(command.clone()).await {
+            Said::Elsewhere(_) => None,
+            said => Some(said),
+        }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses: Vec<String> = leader_elsewhere(&self.raft.metrics().borrow())
+            .into_iter()
+            .collect();
+        let layout = self.machine.layout();
+        let members = layout.iter().flat_map(|layout| &layout.members);
+        let others = members.filter(|(who, _)| **who != self.me);
+        let others = others.map(|(_, member)| &member.address);
+        for address in others.chain(&self.seeds) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        Some(self.cluster)
+    }
+}
+
+/// Whoever is not in the cluster yet.
+struct Outside<'a>(&'a [String]);
+
+impl Directions for Outside<'_> {
+    async fn ask_here(&self, _: &Command) -> Option<Said> {
+        None
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.0.to_vec()
+    }
+
+    fn cluster(&self) -> Option<ClusterId> {
+        None
+    }
+}
+
+impl Drop for RaftAuthority {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for RaftAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RaftAuthority")
+            .field("me", &self.me)
+            .field("leads", &self.leads())
+            .finish_non_exhaustive()
+    }
+}
+
+fn random() -> Result<u128, StartFailed> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| StartFailed::NotStarted(error.to_string()))?;
+    Ok(u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,110 @@
+//! The types that openraft is told of, and what stands in its log.
+
+use std::io::Cursor;
+
+use openraft::{BasicNode, CommittedLeaderId};
+use serde::{Deserialize, Serialize};
+
+use crate::authority::{Answer, Charter, Command};
+use crate::clock::Moment;
+use crate::member::{Incarnation, NodeName};
+
+openraft::declare_raft_types!(
+    /// Proposals in, outcomes out; a raft id is the number of an [`Incarnation`].
+    pub(super) RaftTypes:
+        D = Proposal,
+        R = Outcome,
+        NodeId = u64,
+        Node = BasicNode,
+        SnapshotData = Cursor<Vec<u8>>,
+);
+
+/// The leader under whom an entry was proposed, as openraft orders them.
+pub(super) type Leadership = CommittedLeaderId<u64>;
+
+/// One founding of one cluster; drawn at random, so that a message of another cluster whose
+/// incarnations have the same numbers is not taken for one of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ClusterId(pub(super) u128);
+
+/// One entry of the log: several commands under one reading of the proposer's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proposal {
+    /// The term in which the proposer knew itself leader *before* it read its clock. Where the entry
+    /// is appended in another term it is void: a proposer that was deposed, and elected again while
+    /// its proposal waited, would otherwise bring a reading that is older than its election.
+    pub(super) term: u64,
+    /// The reading of the proposer's clock.
+    pub(super) now: Moment,
+    /// What to do.
+    pub(super) what: What,
+}
+
+/// What a proposal does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum What {
+    /// The very first: there is a register from now on. It counts as the taking over.
+    Found(Found),
+    /// A new leader's first.
+    TakeOver,
+    /// Carried out in order; void under a leader that has not taken over.
+    Commands(Vec<Command>),
+}
+
+/// What a register is founded with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) charter: Charter,
+    pub(super) generation: u32,
+    pub(super) node: NodeName,
+    pub(super) address: String,
+}
+
+/// What came of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    /// It was none of ours.
+    Nothing,
+    /// An answer to each command, in order.
+    Answers(Vec<Answer>),
+    /// Nothing changed: it was proposed under another leadership than it was appended in, or before
+    /// its leader took over.
+    Void,
+}
+
+/// Whether sending the command a second time does no harm and its answer means the same.
+pub(super) const fn may_repeat(command: &Command) -> bool {
+    match command {
+        // Of a join whose answer got lost, the incarnation dies when its lease runs out.
+        Command::Join { .. } | Command::Renew(_) | Command::Ready(_) | Command::Leave(_) => true,
+        Command::Left { .. }
+        | Command::DeclareDead { .. }
+        | Command::Expire
+        | Command::Propose { .. }
+        | Command::TakeOver => false,
+    }
+}
+
+/// Whether a node may ask for it; the others are the leader's own duties.
+pub(super) fn may_be_asked(command: &Command) -> bool {
+    match command {
+        Command::Expire | Command::TakeOver => false,
+        Command::Join { node, address } => {
+            node.as_str().len() <= LONGEST_NAME && address.len() <= LONGEST_NAME
+        }
+        _ => true,
+    }
+}
+
+/// Bytes of a name or an address, at most.
+pub(super) const LONGEST_NAME: usize = 255;
+
+/// The raft id of an incarnation.
+pub(super) const fn raft_id(incarnation: Incarnation) -> u64 {
+    incarnation.get()
+}
+
+/// The incarnation with this raft id.
+pub(super) const fn incarnation(raft_id: u64) -> Incarnation {
+    Incarnation::new(raft_id)
+}
