@@ -11,12 +11,13 @@ use wadi_core::transport::memory::Condition;
 use crate::oracle::Oracle;
 use crate::world::{Refused, World, millis, secs};
 
-/// Which faults there are, beside nodes that leave and come.
+/// Which faults there are; where there are none, nodes leave and come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Faults {
     None,
     Links,
     Leases,
+    LinksAndLeases,
 }
 
 struct Run {
@@ -246,6 +247,9 @@ async fn chaos(seed: u64, lasts: Duration, faults: Faults) {
                 Faults::None => run.comings_and_goings(coming).await,
                 Faults::Links => run.link_faults(failing).await,
                 Faults::Leases => run.lease_faults(failing).await,
+                Faults::LinksAndLeases => {
+                    tokio::join!(run.lease_faults(failing), run.link_faults(coming));
+                }
             }
         },
         async {
@@ -309,6 +313,11 @@ fn nodes_leave_and_come() {
 #[test]
 fn links_are_cut_late_and_doubled() {
     seeds(Faults::Links);
+}
+
+#[test]
+fn links_and_leases_fail_together() {
+    seeds(Faults::LinksAndLeases);
 }
 
 #[test]
