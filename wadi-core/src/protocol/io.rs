@@ -55,7 +55,8 @@ pub enum Input {
     /// The session that was to be sealed is not in the map (any more).
     Gone(SessionId),
     /// A session was destroyed or expired here: under its exclusive lock it was taken out of the
-    /// map. Only a held session may end; one that arrived is confirmed first. Given without a valid
+    /// map. Only a held session may end; one that arrived is confirmed first. Until this is given the
+    /// session counts as held: what is asked between would miss it, and an older copy could serve. Given without a valid
     /// lease it waits for this incarnation's next one, and counts for nothing if none comes.
     End {
         /// The session.
@@ -92,7 +93,8 @@ pub enum Output {
         /// The encoded session.
         state: Bytes,
     },
-    /// Put a session that arrived into the map, in place of any other copy. Handlers may run on it
+    /// Put a session that arrived into the map, in place of any other copy. It cannot fail: the driver
+    /// has read the state before it gave the message. Handlers may run on it
     /// at once; no response head of theirs may leave before [`Output::Confirm`].
     Install {
         /// The session.
