@@ -4,7 +4,6 @@
 //! at all without a valid lease.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::asks::Asks;
 use super::copies::Copies;
@@ -605,11 +604,5 @@ impl Participant {
         };
         step(self, &mut turn);
         self.timers = timers;
-    }
-
-    /// How long the shortest retry waits; for drivers that batch.
-    #[must_use]
-    pub fn retry(&self) -> Duration {
-        self.settings.retry
     }
 }

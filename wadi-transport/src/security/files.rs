@@ -12,11 +12,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, RootCertStore, SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-use super::{Files, SecurityError};
+use super::{Files, SecurityError, no_tls12};
 
 /// What the files hold.
 pub(super) struct Read {
@@ -94,11 +92,6 @@ impl Members {
             None => Ok(()),
         }
     }
-}
-
-/// Only TLS 1.3 is configured, so this cannot be reached by a peer.
-fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
-    Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
 }
 
 impl ServerCertVerifier for Members {

@@ -18,10 +18,11 @@ use rustls::pki_types::{
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use zeroize::Zeroizing;
+
+use super::no_tls12;
 
 const CONTEXT: &str = "wadi 2026 cluster transport ed25519 v1";
 
@@ -110,11 +111,6 @@ impl Accepted {
         let public = SubjectPublicKeyInfoDer::from(shown.as_ref());
         verify_tls13_signature_with_raw_key(message, &public, signature, &self.algorithms)
     }
-}
-
-/// Only TLS 1.3 is configured, so this cannot be reached by a peer.
-fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
-    Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
 }
 
 impl ServerCertVerifier for Accepted {

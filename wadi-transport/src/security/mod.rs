@@ -9,6 +9,8 @@ mod tls;
 
 use std::path::PathBuf;
 
+use rustls::client::danger::HandshakeSignatureValid;
+
 pub use key::TransportKey;
 pub(crate) use tls::{Guard, is_about_keys};
 
@@ -65,4 +67,9 @@ pub enum SecurityError {
     /// The authority's certificates cannot be used to verify.
     #[error("the authority's certificates cannot be used: {0}")]
     Authority(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Only TLS 1.3 is configured, so this cannot be reached by a peer.
+fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
+    Err(rustls::PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
 }
