@@ -1,13 +1,21 @@
-//! How a node sends messages and learns of those that arrive: two small traits.
+//! What a node needs of a network: a few small traits.
 //!
-//! Whoever implements them carries messages and decides nothing; what one means, and whether its
-//! sender may act, is the protocol's business. This crate opens no socket.
+//! Whoever implements them carries messages and bytes and decides nothing; what one means, and
+//! whether its sender may act, is the business of whoever stands above. This crate opens no socket.
+
+mod calls;
+mod network;
+mod streams;
 
 #[cfg(feature = "test-util")]
 pub mod memory;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use calls::{Answering, Answers, Carrier, Carrying, NotCarried};
+pub use network::{Connections, Network, NetworkSettings, NotOpened, Opening, Secret};
+pub use streams::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 
 use crate::bucket::Layout;
 use crate::member::Incarnation;

@@ -1,9 +1,10 @@
-//! A node as the program sees it: started, asked, and left.
+//! A node as the program sees it: made, started, asked, and left.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -33,7 +34,16 @@ struct Inner {
     open: Arc<OpenBuckets>,
     queue: mpsc::Sender<Given>,
     status: watch::Receiver<Status>,
-    task: AbortHandle,
+    /// The driver's, until it starts.
+    seat: Mutex<Option<Seat>>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// What the driver brings along from before its start.
+struct Seat {
+    departures: Arc<Departures>,
+    given: mpsc::Receiver<Given>,
+    status: watch::Sender<Status>,
 }
 
 /// The node did not become ready in time; it goes on trying.
@@ -42,18 +52,11 @@ struct Inner {
 pub struct NotReady;
 
 impl Node {
-    /// Starts a node, which joins its cluster. `sessions` says what its sessions are made with; the
-    /// clock, the lease, and the buckets in which they are created are the node's.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with time.
+    /// A node that has not started: nobody tells it anything yet, and its sessions serve nothing.
+    /// `sessions` says what its sessions are made with; the lease, and the buckets in which they are
+    /// created, are the node's.
     #[must_use]
-    pub fn start(
-        settings: NodeSettings,
-        surroundings: Surroundings,
-        sessions: SessionsBuilder,
-    ) -> Self {
+    pub fn new(settings: NodeSettings, clock: Arc<dyn Clock>, sessions: SessionsBuilder) -> Self {
         let settings = Arc::new(settings);
         let (queue, given) = mpsc::channel(settings.queue.max(1));
         let gate = Arc::new(LeaseGate::leased(Moment::ZERO));
@@ -67,35 +70,55 @@ impl Node {
             }
         }));
         let sessions = sessions
-            .clock(Arc::clone(&surroundings.clock))
+            .clock(Arc::clone(&clock))
             .gate(Arc::clone(&gate))
             .managed(buckets, Arc::clone(&open) as Arc<_>)
             .departures(Arc::clone(&departures))
             .build();
-        let sessions = Arc::new(sessions);
         let (status, watched) = watch::channel(Status::default());
-        let clock = Arc::clone(&surroundings.clock);
-        let driver = Driver::new(
-            Arc::clone(&settings),
-            surroundings,
-            Arc::clone(&sessions),
+        let seat = Seat {
             departures,
-            Arc::clone(&gate),
-            Arc::clone(&open),
-            (queue.clone(), given),
+            given,
             status,
-        );
-        let task = tokio::spawn(driver.run()).abort_handle();
+        };
         Self(Arc::new(Inner {
             settings,
             clock,
-            sessions,
+            sessions: Arc::new(sessions),
             gate,
             open,
             queue,
             status: watched,
-            task,
+            seat: Mutex::new(Some(seat)),
+            task: OnceLock::new(),
         }))
+    }
+
+    /// Starts it: it joins its cluster, where others reach it at `address`. Once only; later calls
+    /// do nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time.
+    pub fn start(&self, address: impl Into<String>, surroundings: Surroundings) {
+        let inner = &self.0;
+        let Some(seat) = inner.seat.lock().take() else {
+            return;
+        };
+        let driver = Driver::new(
+            Arc::clone(&inner.settings),
+            address.into(),
+            (Arc::clone(&inner.clock), surroundings),
+            Arc::clone(&inner.sessions),
+            seat.departures,
+            Arc::clone(&inner.gate),
+            Arc::clone(&inner.open),
+            (inner.queue.clone(), seat.given),
+            seat.status,
+        );
+        let task = tokio::spawn(driver.run()).abort_handle();
+        // The seat was taken once.
+        let _ = inner.task.set(task);
     }
 
     /// The node's own sessions.
@@ -203,7 +226,9 @@ impl Inner {
     fn stop(&self) {
         self.gate.revoke();
         self.open.close_all();
-        self.task.abort();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 }
 

@@ -13,8 +13,6 @@ use crate::protocol::coordinator::Pace;
 pub struct NodeSettings {
     /// What people call the node.
     pub name: NodeName,
-    /// Where other nodes reach it, in the transport's own words.
-    pub address: String,
     /// What the cluster is founded with; the same on every node.
     pub charter: Charter,
     /// The protocol's times; the same on every node.
@@ -41,10 +39,9 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// The settings of a node of a cluster founded with `charter`; the rest as by default.
     #[must_use]
-    pub fn new(name: NodeName, address: impl Into<String>, charter: Charter) -> Self {
+    pub fn new(name: NodeName, charter: Charter) -> Self {
         Self {
             name,
-            address: address.into(),
             charter,
             protocol: Arc::default(),
             pace: Pace::default(),

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::listen::Listener;
-use crate::clock::Clock;
 use crate::transport::Transport;
 
 /// What a node stands in.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Where its time comes from.
-    pub clock: Arc<dyn Clock>,
     /// Where members, leases and layouts are agreed.
     pub authority: Arc<dyn Authority>,
     /// What carries its messages.

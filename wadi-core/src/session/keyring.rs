@@ -12,15 +12,19 @@ use super::SessionId;
 const TAG_BYTES: usize = 12;
 const RAW_BYTES: usize = 16 + 4 + TAG_BYTES;
 const CONTEXT: &str = "wadi 2026 session id tag v1";
+const NETWORK: &str = "wadi 2026 network secret v1";
 
 /// The length of an id's text in a cookie, in characters; no other length is ever an id.
 pub const ID_TEXT_LEN: usize = 43;
 
-/// A cluster's secret, from which the key of the tags is derived.
+/// What is derived from a cluster's secret: the key of the tags, and a secret for the network.
 ///
 /// Nodes with the same key take each other's ids for good.
 #[derive(Clone)]
-pub struct ClusterKey([u8; 32]);
+pub struct ClusterKey {
+    tag: [u8; 32],
+    network: [u8; 32],
+}
 
 impl ClusterKey {
     /// The fewest bytes that [`ClusterKey::from_secret`] takes.
@@ -30,7 +34,10 @@ impl ClusterKey {
     /// shorter.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Option<Self> {
-        (secret.len() >= Self::MIN_BYTES).then(|| Self(blake3::derive_key(CONTEXT, secret)))
+        (secret.len() >= Self::MIN_BYTES).then(|| Self {
+            tag: blake3::derive_key(CONTEXT, secret),
+            network: blake3::derive_key(NETWORK, secret),
+        })
     }
 
     /// A key that nobody else has: ids then live as long as this process.
@@ -42,14 +49,20 @@ impl ClusterKey {
     pub fn random() -> Self {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).expect("the operating system has a random source");
-        Self(secret)
+        Self::from_secret(&secret).expect("it is long enough")
+    }
+
+    /// A secret for the nodes' connections, from which the secret it comes of cannot be computed.
+    #[must_use]
+    pub const fn network_secret(&self) -> &[u8; 32] {
+        &self.network
     }
 
     fn tag(&self, id: &SessionId) -> [u8; TAG_BYTES] {
         let mut signed = [0; 20];
         signed[..16].copy_from_slice(id.random());
         signed[16..].copy_from_slice(&id.issued().to_be_bytes());
-        let hash = blake3::keyed_hash(&self.0, &signed);
+        let hash = blake3::keyed_hash(&self.tag, &signed);
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&hash.as_bytes()[..TAG_BYTES]);
         tag
@@ -89,6 +102,11 @@ impl Keyring {
         self
     }
 
+    /// Its keys, the one that mints first.
+    pub fn keys(&self) -> impl Iterator<Item = &ClusterKey> {
+        std::iter::once(&self.minting).chain(&self.accepted)
+    }
+
     /// The text of `id` for a cookie, tagged with the minting key.
     #[must_use]
     pub fn text(&self, id: &SessionId) -> IdText {
@@ -105,8 +123,7 @@ impl Keyring {
     /// The id that was presented, if its tag was made with one of the accepted keys.
     #[must_use]
     pub fn verify(&self, presented: &PresentedId) -> Option<SessionId> {
-        std::iter::once(&self.minting)
-            .chain(&self.accepted)
+        self.keys()
             .any(|key| same(&key.tag(&presented.id), &presented.tag))
             .then_some(presented.id)
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wadi_core::authority::raft::{Carrier, Carrying, NotCarried, RaftAuthority};
+use wadi_core::authority::raft::RaftAuthority;
+use wadi_core::transport::{Answers, Carrier, Carrying, NotCarried};
 
 type Pair = (String, String);
 
@@ -96,4 +97,7 @@ impl Carrier for Wire {
             carried.unwrap_or(Err(NotCarried::NoAnswer))
         })
     }
+
+    /// Here the net looks up the authority itself.
+    fn serve(&self, _: Arc<dyn Answers>) {}
 }

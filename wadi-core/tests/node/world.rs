@@ -152,12 +152,11 @@ impl World {
                 absent_after: secs(10),
                 ..Settings::default()
             }),
-            ..NodeSettings::new(NodeName::new(name), name, self.charter)
+            ..NodeSettings::new(NodeName::new(name), self.charter)
         };
         let to_authority = Arc::new(AtomicBool::new(false));
         let notes = Arc::new(Notebook::default());
         let surroundings = Surroundings {
-            clock: Arc::clone(&self.clock),
             authority: Arc::new(Way {
                 to: Arc::clone(&self.authority),
                 cut: Arc::clone(&to_authority),
@@ -166,7 +165,9 @@ impl World {
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
         };
         let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
-        let node = Node::start(settings, surroundings, Sessions::builder(Keyring::new(key)));
+        let sessions = Sessions::builder(Keyring::new(key));
+        let node = Node::new(settings, Arc::clone(&self.clock), sessions);
+        node.start(name, surroundings);
         node.ready(secs(10)).await.expect("it gets ready");
         let stage = Stage {
             node,

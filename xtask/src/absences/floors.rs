@@ -16,10 +16,9 @@ impl Floors {
     pub(crate) const OF_CORE: Self = Self(&[
         &["clock", "lease", "sabotage", "member", "bucket", "tenure"],
         &["session", "events"],
-        &["message", "authority"],
+        &["message", "transport", "authority"],
         &["protocol", "relocate"],
         &["store", "evict", "lock"],
-        &["transport"],
         &["config"],
         &["node"],
     ]);

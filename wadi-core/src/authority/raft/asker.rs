@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time;
 
 use super::message::{Message, Reply, Said, decode, encode};
-use super::network::{Carrier, NotCarried};
 use super::timing::Timing;
 use super::types::{ClusterId, may_repeat};
 use crate::authority::{Answer, Command};
+use crate::transport::{Carrier, NotCarried};
 
 /// Why a command was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

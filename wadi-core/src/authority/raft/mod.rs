@@ -23,7 +23,6 @@ mod voters;
 pub use asker::AskFailed;
 pub use founding::{Decision, Founders, Presence};
 pub use message::LARGEST_MESSAGE;
-pub use network::{Carrier, Carrying, NotCarried};
 pub use node::{RaftAuthority, RaftSettings, StartFailed};
 pub use timing::Timing;
 pub use voters::{Step, Votes};

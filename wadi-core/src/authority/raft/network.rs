@@ -1,12 +1,8 @@
-//! How messages get from one node to another: a small trait, and what openraft makes of it.
+//! How messages get from one node to another: what openraft makes of the network.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use openraft::BasicNode;
 use openraft::error::{
     InstallSnapshotError, NetworkError, PayloadTooLarge, RPCError, RaftError, RemoteError,
@@ -21,31 +17,7 @@ use openraft::raft::{
 use super::message::{Body, Message, Reply, decode, encode};
 use super::timing::Timing;
 use super::types::{ClusterId, RaftTypes, incarnation};
-
-/// The future of a [`Carrier`].
-pub type Carrying<'a> = Pin<Box<dyn Future<Output = Result<Bytes, NotCarried>> + Send + 'a>>;
-
-/// Carries messages to other nodes and brings their answers back.
-///
-/// It may lose messages, and deliver them late or more than once; it must not alter them, and not
-/// let in who does not belong to the cluster. At the other end the bytes go to
-/// [`RaftAuthority::receive`](super::RaftAuthority::receive), and what that gives is the answer.
-pub trait Carrier: fmt::Debug + Send + Sync + 'static {
-    /// Sends `message`, of at most [`LARGEST_MESSAGE`](super::LARGEST_MESSAGE) bytes, to the node at
-    /// `address` and waits for its answer, `within` at most. Dropping the future gives up waiting.
-    fn carry<'a>(&'a self, address: &'a str, message: Bytes, within: Duration) -> Carrying<'a>;
-}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotCarried {
-    /// The message was certainly not delivered, and never will be. Nothing changed there.
-    #[error("the message did not reach the node")]
-    NotDelivered,
-    /// It may have been delivered, or may still be.
-    #[error("the node did not answer in time")]
-    NoAnswer,
-}
+use crate::transport::{Carrier, NotCarried};
 
 /// What openraft sends through.
 #[derive(Clone, Debug)]

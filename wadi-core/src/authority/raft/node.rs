@@ -15,7 +15,7 @@ use super::leader::{Asked, Leader, leader_elsewhere, leads_in, votes};
 use super::log::Log;
 use super::machine::Machine;
 use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
-use super::network::{Carrier, Network};
+use super::network::Network;
 use super::timing::Timing;
 use super::types::{ClusterId, Found, RaftTypes, may_be_asked, raft_id};
 use super::voters::Votes;
@@ -23,6 +23,7 @@ use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName};
+use crate::transport::Carrier;
 
 /// What a node brings along.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ impl Driver {
             *again_at = None;
             let command = Command::Join {
                 node: self.settings.name.clone(),
-                address: self.settings.address.clone(),
+                address: self.address.clone(),
             };
             let sent_at = self.now();
             self.ask(Asked::Join { sent_at }, command);

@@ -28,7 +28,7 @@ use super::surroundings::Surroundings;
 use super::waiting::Waiting;
 use crate::authority::Lease;
 use crate::bucket::Layout;
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
@@ -38,6 +38,9 @@ use crate::session::{Departures, Sessions};
 /// The node's driver; see the module.
 pub(super) struct Driver {
     settings: Arc<NodeSettings>,
+    /// Where other nodes reach this one, in the network's own words.
+    address: String,
+    clock: Arc<dyn Clock>,
     surroundings: Surroundings,
     sessions: Arc<Sessions>,
     departures: Arc<Departures>,
@@ -85,7 +88,8 @@ impl Driver {
     #[expect(clippy::too_many_arguments, reason = "called in one place")]
     pub(super) fn new(
         settings: Arc<NodeSettings>,
-        surroundings: Surroundings,
+        address: String,
+        (clock, surroundings): (Arc<dyn Clock>, Surroundings),
         sessions: Arc<Sessions>,
         departures: Arc<Departures>,
         gate: Arc<LeaseGate>,
@@ -95,6 +99,8 @@ impl Driver {
     ) -> Self {
         Self {
             settings,
+            address,
+            clock,
             surroundings,
             sessions,
             departures,
@@ -131,7 +137,7 @@ impl Driver {
     }
 
     fn now(&self) -> Moment {
-        self.surroundings.clock.now()
+        self.clock.now()
     }
 
     fn member(&mut self) -> Option<&mut Membership> {

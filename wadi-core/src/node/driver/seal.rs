@@ -22,7 +22,7 @@ impl Driver {
         }
         self.sealing += 1;
         let sessions = Arc::clone(&self.sessions);
-        let clock = Arc::clone(&self.surroundings.clock);
+        let clock = Arc::clone(&self.clock);
         let (wait, back) = (self.settings.seal_wait, self.back.clone());
         // The values' own code runs in there; should it panic, the session stays as it is.
         let sealing = tokio::spawn(async move { sessions.seal(&id, &held, wait, &*clock).await });
