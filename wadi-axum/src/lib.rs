@@ -28,6 +28,7 @@
 
 #[doc = include_str!("../docs/coming_from_tower_sessions.md")]
 pub mod coming_from_tower_sessions {}
+mod cluster;
 mod commit;
 pub mod config;
 pub mod cookie;
@@ -54,6 +55,7 @@ mod session;
 mod shared;
 mod start;
 
+pub use cluster::JoinError;
 pub use config::WadiConfig;
 #[cfg(feature = "axum")]
 pub use failure::SessionFailure;

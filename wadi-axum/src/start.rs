@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use crate::cluster::JoinError;
 use crate::config::WadiConfig;
 use crate::lifecycle::Phase;
 use crate::{WadiLayer, driver};
@@ -19,6 +20,9 @@ pub enum StartError {
     /// The node was asked to leave, and who has left comes back as somebody new.
     #[error("this node has left or is leaving: make a new WadiLayer")]
     Left,
+    /// The node could not take part in its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
 }
 
 impl WadiLayer {
@@ -32,12 +36,17 @@ impl WadiLayer {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    #[expect(clippy::unused_async, reason = "a node that joins others does so here")]
     pub async fn start(&self) -> Result<(), StartError> {
         self.node().lifecycle.start().map_err(|phase| match phase {
             Phase::Serving => StartError::AlreadyStarted,
             _ => StartError::Left,
         })?;
+        if let Some(cluster) = self.cluster() {
+            let joins = cluster.start(self.config()).await;
+            joins.inspect_err(|_| {
+                self.node().lifecycle.advance(Phase::Closed);
+            })?;
+        }
         if self.cookie().is_plain() {
             tracing::warn!("the session cookie is plain: good for HTTP on your own machine only");
         }
