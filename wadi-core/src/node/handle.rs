@@ -194,8 +194,25 @@ impl Node {
         tokio::time::timeout(within, asked).await.ok().flatten()
     }
 
-    /// Leaves in good order: hands over everything, then is gone. After `within` it goes with what
-    /// is left. Whoever asks it for something meanwhile is still answered.
+    /// Moves everything to the other members, and takes nothing new; the node stays a member, which
+    /// can say where everything is, until it leaves. After `within`, requests lose the sessions that
+    /// they still use here. Says whether everything was moved; `false` where no other member is there
+    /// to take it.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on, and nothing undoes it.
+    pub async fn evacuate(&self, within: Duration) -> bool {
+        let (reply, moved) = oneshot::channel();
+        let revoke_at = self.0.clock.now() + within;
+        let asked = self.0.queue.send(Given::Evacuate { revoke_at, reply });
+        asked.await.is_ok() && moved.await.unwrap_or(false)
+    }
+
+    /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
+    /// over, requests lose the sessions that they still use here; after `within`, or where no other
+    /// member is there to take them, it goes with what is left. Whoever asks it for something
+    /// meanwhile is still answered.
     ///
     /// # Cancellation
     ///

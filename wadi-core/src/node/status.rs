@@ -12,8 +12,19 @@ pub struct Status {
     pub incarnation: Option<Incarnation>,
     /// The latest layout that it knows.
     pub layout: Option<Arc<Layout>>,
+    /// How far its evacuation is, while it leaves.
+    pub evacuation: Option<Evacuation>,
     /// How its leaving ended, when it has left.
     pub left: Option<Left>,
+}
+
+/// How far an evacuation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evacuation {
+    /// Sessions that were here when it began.
+    pub began_with: usize,
+    /// Sessions that are still here.
+    pub left: usize,
 }
 
 /// How a node left.

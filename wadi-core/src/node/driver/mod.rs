@@ -163,6 +163,7 @@ impl Driver {
             Given::Departed => self.bury_departed(),
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
+            Given::Evacuate { revoke_at, reply } => self.evacuate(revoke_at, reply),
             Given::Leave { until, reply } => self.start_leaving(until, reply),
         }
     }
