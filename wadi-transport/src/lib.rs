@@ -4,19 +4,25 @@
 //!
 //! An [`Endpoint`] listens and dials. A [`Link`] carries messages one way, to one peer; what it
 //! cannot carry now it refuses, so whoever sends asks again by itself. A message may be lost; it is
-//! never repeated, and never overtakes another on the same connection.
+//! never repeated, and never overtakes another on the same connection, but that small ones do not
+//! wait for large ones.
 
+mod admission;
 pub mod config;
 mod connection;
 mod dial;
 pub mod endpoint;
+pub mod farewell;
 pub mod frame;
 mod greeting;
 pub mod handshake;
+mod journal;
 pub mod link;
 mod listener;
-pub mod network;
+pub mod medium;
+pub mod members;
 pub mod notice;
+mod outgoing;
 pub mod peer;
 pub mod security;
 mod shared;
@@ -25,9 +31,11 @@ pub mod stream;
 pub use config::{Config, ConfigError, Limits};
 pub use dial::DialError;
 pub use endpoint::{Endpoint, Incoming, ShutdownError, StartError, Taken};
+pub use farewell::Farewell;
 pub use handshake::{Purpose, Refusal, Versions};
 pub use link::{Link, LinkState, SendError};
+pub use members::Members;
 pub use notice::{Ended, Notice, Observe};
 pub use peer::{Cluster, Membership, Peer};
 pub use security::{Files, Security, SecurityError, TransportKey};
-pub use stream::{Stream, Streams};
+pub use stream::{Audience, Stream, Streams};

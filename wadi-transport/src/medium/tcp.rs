@@ -1,4 +1,4 @@
-//! The network of the operating system.
+//! TCP of the operating system.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Network, Socket, Sockets, Waiting};
+use super::{Medium, Socket, Sockets, Waiting};
 
 /// A quiet connection is probed after this time, and this often; raw streams have nothing else that
 /// would notice a peer whose machine is gone.
@@ -15,9 +15,9 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// TCP, without delay of small writes and with keep-alive probes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
+pub struct TcpMedium;
 
-impl Network for Tcp {
+impl Medium for TcpMedium {
     fn bind(&self, address: SocketAddr) -> Waiting<'_, Box<dyn Sockets>> {
         Box::pin(async move {
             let listener = TcpListener::bind(address).await?;

@@ -15,7 +15,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use tcp::Tcp;
+pub use tcp::TcpMedium;
 
 /// A future that borrows for `'a`.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -29,7 +29,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 pub type Socket = Box<dyn Wire>;
 
 /// Makes connections for one node. Each call may be dropped while it waits; nothing is then left.
-pub trait Network: fmt::Debug + Send + Sync + 'static {
+pub trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Listens at this address; port 0 picks a free one.
     fn bind(&self, address: SocketAddr) -> Waiting<'_, Box<dyn Sockets>>;
 
