@@ -149,7 +149,7 @@ pub(crate) async fn dial(
         Ok(outcome) => outcome,
         Err(_) => Err(DialError::TimedOut(address.to_owned())),
     };
-    outcome.inspect_err(|why| shared.journal.failed(why))
+    outcome.inspect_err(|why| shared.journal.failed(why, why.needs_a_hand()))
 }
 
 async fn connect(shared: &Shared, address: &str) -> Result<Socket, DialError> {

@@ -229,11 +229,7 @@ impl<M> Endpoint<M> {
         sought: Option<Incarnation>,
         kind: &str,
     ) -> Result<Stream, DialError> {
-        let kind = kind.to_owned();
-        let purpose = Purpose::Stream { kind };
-        let dialled = dial(&self.shared, address, sought, purpose).await?;
-        let Dialled { socket, peer, .. } = dialled;
-        Ok(Stream::new(socket, peer, None, &self.shared.ended))
+        open_stream(&self.shared, address, sought, kind).await
     }
 
     /// Takes the streams of this kind that others of this audience open to this node from now on.
@@ -284,6 +280,19 @@ impl<M> Incoming<M> {
     pub(crate) async fn receive(&mut self) -> Option<Received<M>> {
         self.inbox.recv().await
     }
+}
+
+/// A raw stream, for who does not hold the endpoint.
+pub(crate) async fn open_stream(
+    shared: &Shared,
+    address: &str,
+    sought: Option<Incarnation>,
+    kind: &str,
+) -> Result<Stream, DialError> {
+    let kind = kind.to_owned();
+    let purpose = Purpose::Stream { kind };
+    let Dialled { socket, peer, .. } = dial(shared, address, sought, purpose).await?;
+    Ok(Stream::new(socket, peer, None, &shared.ended))
 }
 
 /// The address that others are told.

@@ -348,8 +348,11 @@ impl Refusal {
 }
 
 fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(LONGEST_TEXT.min(text.len()));
-    text[..end].to_owned()
+    let ends = text
+        .char_indices()
+        .map(|(start, char)| start + char.len_utf8());
+    let end = ends.take_while(|end| *end <= LONGEST_TEXT).last();
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Bytes, Malformed> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use wadi_core::clock::{BootClock, Clock, Moment};
 
-use crate::dial::DialError;
 use crate::notice::{Ended, Notice};
 
 /// Lines of one sort in a while.
@@ -47,9 +46,9 @@ impl Journal {
         }
     }
 
-    /// Why a connection that this node wants could not be made.
-    pub(crate) fn failed(&self, why: &DialError) {
-        if !why.needs_a_hand() {
+    /// Why a connection that this node wants could not be made, and whether somebody has to mend it.
+    pub(crate) fn failed(&self, why: &impl std::fmt::Display, needs_a_hand: bool) {
+        if !needs_a_hand {
             tracing::debug!("{why}");
             return;
         }

@@ -17,10 +17,9 @@ use wadi_core::member::Incarnation;
 
 use crate::connection;
 use crate::dial::{DialError, Dialled, dial};
-use crate::frame::FrameError;
 use crate::handshake::Purpose;
 use crate::notice::Ended;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, SendError};
 use crate::peer::Peer;
 use crate::shared::Shared;
 
@@ -45,30 +44,6 @@ pub enum LinkState {
     Unreachable(DialError),
     /// It ended; it is made again.
     Ended(Ended),
-}
-
-/// A message that is not sent, and will not be.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// There is no connection now. Ask again later; [`Link::state`] says why.
-    #[error("there is no connection to this peer now")]
-    NotConnected,
-    /// As much as may wait already waits: the peer is slower than the sender. Ask again later.
-    #[error("as much as may wait for this peer already waits")]
-    Full,
-    /// It is longer than a message may be. Sending it again fails again.
-    #[error(
-        "the message has {length} bytes encoded, and may have {limit}: raise frame_bytes on all nodes"
-    )]
-    TooLong {
-        /// Its length, encoded.
-        length: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Its own serialisation failed. Sending it again fails again.
-    #[error(transparent)]
-    Encoding(#[from] FrameError),
 }
 
 /// What the senders and the task of a link share.

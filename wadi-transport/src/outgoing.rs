@@ -11,14 +11,37 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::frame;
-use crate::link::SendError;
+use crate::frame::{self, FrameError};
 
 /// The longest message of the small lane, encoded: what decides and confirms, and carries no state.
 const SMALL: usize = 512;
 
 /// Bytes gathered before they are written together.
 pub(crate) const GATHER: usize = 64 * 1024;
+
+/// A message that is not sent, and will not be.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection now. Ask again later; [`Link::state`] says why.
+    #[error("there is no connection to this peer now")]
+    NotConnected,
+    /// As much as may wait already waits: the peer is slower than the sender. Ask again later.
+    #[error("as much as may wait for this peer already waits")]
+    Full,
+    /// It is longer than a message may be. Sending it again fails again.
+    #[error(
+        "the message has {length} bytes encoded, and may have {limit}: raise frame_bytes on all nodes"
+    )]
+    TooLong {
+        /// Its length, encoded.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Its own serialisation failed. Sending it again fails again.
+    #[error(transparent)]
+    Encoding(#[from] FrameError),
+}
 
 /// What may wait; each lane has room for as much.
 #[derive(Clone, Copy, Debug)]
