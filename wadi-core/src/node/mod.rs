@@ -25,5 +25,5 @@ pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, Told};
 pub use locate::{Located, NotRegistered};
 pub use settings::NodeSettings;
-pub use status::{Evacuation, Left, Status};
+pub use status::{Evacuation, Left, Migrations, Status};
 pub use surroundings::Surroundings;
