@@ -19,6 +19,7 @@ mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::protocol::Event;
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
