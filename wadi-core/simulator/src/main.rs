@@ -90,6 +90,7 @@ const ONCE_FAILED: &[u64] = &[
     11258, // a session was registered at a node that had said nothing was left
     11772, // a marker that came back spared the copy at home
     3450, // a missing session was said to have older copies, by reports from before it was missed
+    21021, // everybody was leaving, and nobody's time for it was ever up
 ];
 
 /// What many runs came to.

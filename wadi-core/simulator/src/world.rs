@@ -106,6 +106,11 @@ pub(crate) enum Happening {
     Straggle {
         number: u64,
     },
+    LeaveInHaste {
+        host: usize,
+        start: u64,
+        who: Incarnation,
+    },
 }
 
 struct Due {
@@ -363,6 +368,7 @@ impl World {
             | Happening::SealTimeout { host, start, .. }
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
+            | Happening::LeaveInHaste { host, start, .. }
             | Happening::HostTick { host, start } => {
                 if self.hosts[*host].start != *start {
                     return;
@@ -411,6 +417,7 @@ impl World {
             Happening::Befall { host, fault } => self.befall(host, fault),
             Happening::Mend { cut } => self.cuts.mend(cut),
             Happening::Straggle { number } => self.straggle(number),
+            Happening::LeaveInHaste { host, who, .. } => self.leave_in_haste(host, who),
         }
     }
 
