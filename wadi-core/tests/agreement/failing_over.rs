@@ -1,0 +1,1 @@
+//! A leader that dies: the others' leases outlast it.

@@ -1,0 +1,1 @@
+//! Leaving, also of who leads, of the last but one, and of everybody at once.
