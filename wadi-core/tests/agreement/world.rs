@@ -93,6 +93,18 @@ impl Node {
     }
 }
 
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let layout = self.layout();
+        f.debug_struct("Node")
+            .field("me", &self.me())
+            .field("part", &self.agreement)
+            .field("members", &layout.map(|layout| layout.members.clone()))
+            .field("voters", &self.voters())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
@@ -106,14 +118,18 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<&'static str, Node>,
 }
 
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_described(|| what.to_owned(), holds).await;
+}
+
+async fn until_described(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    assert!(waited.is_ok(), "never came about: {what}");
+    assert!(waited.is_ok(), "never came about: {}", what());
 }
 
 pub(crate) async fn pass(time: Duration) {
@@ -240,7 +256,8 @@ impl World {
 
     /// Waits until exactly these are members, all of them ready, as each of them sees it.
     pub(crate) async fn all_ready(&self, names: &[&str]) {
-        until("one layout of these, and all ready", || {
+        let what = || format!("one layout of {names:?}, and all ready: {:#?}", self.nodes);
+        until_described(what, || {
             let expected = self.set(names);
             expected.len() == names.len()
                 && names.iter().all(|name| {
@@ -338,6 +355,8 @@ impl Driver {
                         Some(Answer::Renewed(Ok(length))) => lease.granted(number, length, now),
                         Some(Answer::Renewed(Err(_))) => {
                             lease.refused();
+                            // Who leaves and is no member any more has left.
+                            life.has_left = life.leaving;
                             return;
                         }
                         _ => {}

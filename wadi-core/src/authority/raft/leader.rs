@@ -94,8 +94,7 @@ impl Leader {
 
     /// Makes the first entry of this leadership agreed. Says whether it is.
     async fn take_over(&self, term: u64, metrics: &mut watch::Receiver<Metrics>) -> bool {
-        if !self.machine.is_founded()
-            && let Some(found) = &self.found
+        if let Some(found) = &self.found
             && !self.all_agree(term, found, metrics).await
         {
             return false;
@@ -129,7 +128,7 @@ impl Leader {
 
     /// Waits until every one of the first members is known to hold the entry that says who votes: a
     /// majority of them could agree by itself, and whoever has not heard of it yet might found with
-    /// others. Says whether this node still leads then.
+    /// others. Or until the register is there. Says whether this node still leads then.
     async fn all_agree(
         &self,
         term: u64,
@@ -141,6 +140,10 @@ impl Leader {
                 let metrics = metrics.borrow_and_update();
                 if leads_in(&metrics) != Some(term) {
                     return false;
+                }
+                // Also when it is carried out only now what an earlier leader had agreed.
+                if self.machine.is_founded() {
+                    return true;
                 }
                 let holds = |id: u64| {
                     let replication = metrics.replication.as_ref();

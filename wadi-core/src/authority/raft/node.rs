@@ -301,7 +301,7 @@ impl RaftAuthority {
     /// takes the register along. Returns at once where it does not vote, or nobody else is there.
     pub async fn hand_over_vote(&self, within: Duration) {
         let handed_over = async {
-            while self.votes().voters.contains(&self.me) && self.has_others() {
+            while self.is_counted_on() && self.has_others() {
                 time::sleep(self.asker.timing.look()).await;
             }
         };
@@ -309,11 +309,27 @@ impl RaftAuthority {
         let _ = time::timeout(within, handed_over).await;
     }
 
+    /// Whether it votes, or did before a change of the voters that may not be agreed yet.
+    fn is_counted_on(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let votes = votes(&metrics);
+        let is_agreed = metrics.last_applied >= *metrics.membership_config.log_id();
+        votes.voters.contains(&self.me) || votes.is_changing || !is_agreed
+    }
+
     /// Whether another one than this node is a member, by what it knows.
     #[must_use]
     pub fn has_others(&self) -> bool {
         let layout = self.machine.layout();
         layout.is_some_and(|layout| layout.members.keys().any(|who| *who != self.me))
+    }
+
+    /// Which founding this node's cluster came of, a random number: it tells clusters apart that have
+    /// one name, also where one was founded after the other.
+    #[must_use]
+    pub const fn founding(&self) -> u128 {
+        self.cluster.0
     }
 
     pub(super) const fn cluster_id(&self) -> ClusterId {
