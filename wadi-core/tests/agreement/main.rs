@@ -9,4 +9,5 @@ mod founding;
 mod joining;
 mod leaving;
 mod net;
+mod whole;
 mod world;
