@@ -3,7 +3,7 @@
 //! Decoding is bounded by the frame's limit and never panics, whatever the bytes are. An empty frame
 //! says nothing but that its sender is alive.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use rmp_serde::Deserializer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +21,9 @@ pub enum FrameError {
     /// The value's own serialisation failed; sending it again fails again.
     #[error("it cannot be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
-    /// The bytes are not such a value: their sender is broken, hostile or of another version.
-    #[error("it cannot be decoded: {0}")]
+    /// The bytes are not such a value: their sender is broken, hostile or of another version. Its text
+    /// quotes nothing of them, so that it may stand in a log line.
+    #[error("it cannot be decoded")]
     Decode(#[from] rmp_serde::decode::Error),
     /// There are bytes after the value.
     #[error("{0} bytes follow the value")]
@@ -46,6 +47,15 @@ pub fn codec(limit: usize) -> LengthDelimitedCodec {
 /// When the value's own serialisation fails.
 pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, FrameError> {
     Ok(rmp_serde::to_vec(value)?.into())
+}
+
+/// The same, behind what is in `bytes` already; after an error, part of it may be.
+///
+/// # Errors
+///
+/// When the value's own serialisation fails.
+pub fn encode_into<T: Serialize>(bytes: &mut BytesMut, value: &T) -> Result<(), FrameError> {
+    Ok(rmp_serde::encode::write(&mut bytes.writer(), value)?)
 }
 
 /// The body that carries `value`, with named fields: a later version may add some.
@@ -74,7 +84,6 @@ pub fn decode<T: DeserializeOwned>(mut body: &[u8]) -> Result<T, FrameError> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use serde::Deserialize;
     use tokio_util::codec::Decoder;
 

@@ -1,7 +1,7 @@
 //! Messages both ways, their order, full queues, and connections that come back.
 
 use wadi_core::member::Incarnation;
-use wadi_transport::{LinkState, Membership, SendError};
+use wadi_transport::{Audience, LinkState, Membership, SendError};
 
 use crate::scene::{LONG, Node, config, letter, send, state};
 
@@ -181,7 +181,7 @@ async fn an_endpoint_that_is_dropped_ends_everything() {
     } = Node::start(config("n2")).await;
     let link = n1.endpoint.link(endpoint.us().advertised, None).unwrap();
     link.connected(LONG).await.unwrap();
-    let mut streams = endpoint.streams("bytes").unwrap();
+    let mut streams = endpoint.streams("bytes", Audience::Anybody).unwrap();
     drop(endpoint);
     assert!(incoming.next().await.is_none());
     assert!(streams.next().await.is_none());
