@@ -27,6 +27,9 @@ pub(crate) struct Cluster {
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
     connections: OnceLock<Connections>,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "cluster")]
+    agreement: OnceLock<Arc<wadi_core::node::Agreement>>,
 }
 
 /// What a cluster stands in, where it is not the machine itself.
@@ -51,8 +54,12 @@ impl Cluster {
     pub(crate) fn new(config: &WadiConfig, keyring: Keyring, surroundings: Surroundings) -> Self {
         let settings = NodeSettings::new(NodeName::new(config.name()), config.charter());
         let sessions = Sessions::builder(keyring).limits(config.limits());
+        let clock = surroundings.clock;
         Self {
-            node: Node::new(settings, surroundings.clock, sessions),
+            node: Node::new(settings, Arc::clone(&clock), sessions),
+            clock,
+            #[cfg(feature = "cluster")]
+            agreement: OnceLock::new(),
             network: surroundings.network,
             authority: surroundings.authority,
             connections: OnceLock::new(),
