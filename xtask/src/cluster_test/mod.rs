@@ -1,0 +1,3 @@
+//! `cargo xtask cluster-test`: real processes of the reference node, under load, checked.
+
+mod check;
