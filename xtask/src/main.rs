@@ -49,6 +49,8 @@ enum Task {
     Models,
     /// Measure the fast path and the memory per session beside their budgets.
     Bench(bench::Options),
+    /// Run real nodes under load, let them join, leave and die, and check what clients were told.
+    ClusterTest(cluster_test::Options),
     /// Feed the decoders with coverage-guided random bytes.
     Fuzz(fuzz::Options),
     /// Check format, lints, documentation, features, licences, MSRV, promises, absences. Edits nothing.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Task::Simulate(options) => report.stage("simulate", || simulate::run(&options)),
         Task::Models => report.stage("models", models::run),
         Task::Bench(options) => report.stage("bench", || bench::run(&options)),
+        Task::ClusterTest(options) => report.stage("cluster-test", || cluster_test::run(&options)),
         Task::Fuzz(options) => report.stage("fuzz", || fuzz::run(&options)),
         Task::Verify => verify::run(&mut report),
         Task::Fix => fix::run(&mut report),

@@ -47,14 +47,17 @@ impl Fleet {
     pub(crate) fn plan(plan: &Plan) -> Result<Self, Failure> {
         let profile: &[&str] = if plan.release { &["--release"] } else { &[] };
         let words = ["--package", PACKAGE, "--bin", NODE];
-        let program = Build::new(words.iter().chain(profile).copied()).executable(NODE)?;
+        let built = Build::new(words.iter().chain(profile).copied()).executable(NODE)?;
+        std::fs::create_dir_all(&plan.directory).map_err(because(plan.directory.display()))?;
+        // A build that runs meanwhile must not change what is started later.
+        let program = plan.directory.join(NODE);
+        std::fs::copy(&built, &program).map_err(because(built.display()))?;
         let flags = flags_of(&program)?;
         if plan.nodes > 1 && !flags.contains("--cluster") {
             return Err(Failure::not_run(
                 "the reference node knows no --cluster: only --nodes 1 can run",
             ));
         }
-        std::fs::create_dir_all(&plan.directory).map_err(because(plan.directory.display()))?;
         let key = write_key(&plan.directory)?;
         let mut ports = Ports::default();
         let mut addresses = Vec::new();
@@ -160,7 +163,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Every long flag of a program, by its own help.
-pub(crate) fn flags_of(program: &Path) -> Result<BTreeSet<String>, Failure> {
+fn flags_of(program: &Path) -> Result<BTreeSet<String>, Failure> {
     let help = Child::new(program).args(["--help"]).silent().listen()?;
     help.require()?;
     Ok(long_flags(&help.lines))

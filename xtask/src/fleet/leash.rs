@@ -21,7 +21,7 @@ while read -r verb group; do
     [ "$verb" = hold ] && groups="$groups $group"
 done
 for group in $groups; do
-    kill -KILL -- "-$group" 2>/dev/null
+    kill -s KILL -- "-$group" 2>/dev/null
 done
 exit 0
 "#;

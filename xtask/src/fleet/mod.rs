@@ -13,7 +13,5 @@ mod status;
 
 pub(crate) use ask::{Answer, Client, Trouble};
 pub(crate) use balancer::{Balancer, POLL};
-pub(crate) use cluster::{Fleet, Plan, flags_of, runtime};
-pub(crate) use leash::Leash;
-pub(crate) use node::{Addresses, Node};
-pub(crate) use status::{Member, Status};
+pub(crate) use cluster::{Fleet, Plan, runtime};
+pub(crate) use status::Status;

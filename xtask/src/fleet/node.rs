@@ -99,7 +99,11 @@ impl Node {
     }
 
     /// Waits for the line that says it is ready.
-    pub(crate) async fn ready(&mut self, leash: &mut Leash, limit: Duration) -> Result<(), Failure> {
+    pub(crate) async fn ready(
+        &mut self,
+        leash: &mut Leash,
+        limit: Duration,
+    ) -> Result<(), Failure> {
         let stopwatch = Stopwatch::start();
         loop {
             if self.said().lines().any(|line| line.contains(" ready ")) {

@@ -77,10 +77,7 @@ mod tests {
         let status: Status = serde_json::from_str(json).expect("it is that form");
         assert_eq!(status.held(), 3);
         assert_eq!(status.migrations.left, 4);
-        assert_eq!(
-            status.member("n1").map(|member| member.buckets),
-            Some(4096)
-        );
+        assert_eq!(status.member("n1").map(|member| member.buckets), Some(4096));
         assert!(status.evacuation.is_null());
     }
 }

@@ -25,7 +25,11 @@ pub(super) fn judge(events: &[Event]) -> Option<(Kind, Placed, String)> {
     Some(match disorder {
         Disorder::Twice(placed) => {
             let value = placed.position;
-            (Kind::Fork, placed, format!("two answers with count {value}"))
+            (
+                Kind::Fork,
+                placed,
+                format!("two answers with count {value}"),
+            )
         }
         Disorder::Behind(placed) => {
             let value = placed.position;

@@ -42,7 +42,9 @@ pub(crate) enum Told {
     /// A whole list; `None` for a value that this session's client did not write.
     List(Vec<Option<u32>>),
     /// Whether the session knows its login.
-    Me { logged_in: bool },
+    Me {
+        logged_in: bool,
+    },
     Done,
     /// An answer of another session than the one that was asked for.
     Fresh,
