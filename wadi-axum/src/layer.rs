@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tower_layer::Layer;
 use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
+use wadi_core::transport::Network;
 
+use crate::cluster::{Cluster, Surroundings};
 use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
 use crate::node::Node;
@@ -16,41 +18,53 @@ use crate::shared::Shared;
 /// What a layer is made of.
 #[derive(Debug)]
 pub struct Settings {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    cluster: Option<Cluster>,
     cookie: Cookie,
     config: WadiConfig,
 }
 
 impl From<WadiConfig> for Settings {
     fn from(config: WadiConfig) -> Self {
-        let sessions = Sessions::builder(config.cluster_key())
-            .limits(config.limits())
-            .managed(config.buckets(), Arc::new(ManagesAll))
-            .build();
+        Self::within(config, Surroundings::of_this_machine(None))
+    }
+}
+
+impl Settings {
+    /// The settings that a configuration gives, for a node that stands in these surroundings.
+    pub(crate) fn within(config: WadiConfig, surroundings: Surroundings) -> Self {
+        let keyring = config.keyring();
+        let (sessions, cluster) = if config.cluster().is_some() {
+            let cluster = Cluster::new(&config, keyring, surroundings);
+            (Arc::clone(cluster.node().sessions()), Some(cluster))
+        } else {
+            let sessions = Sessions::builder(keyring)
+                .limits(config.limits())
+                .managed(config.buckets(), Arc::new(ManagesAll));
+            (Arc::new(sessions.build()), None)
+        };
         let cookie = match config.cookie() {
             CookieMode::Secure => Cookie::secure(&config.cookie_name(), config.same_site()),
             CookieMode::Plain => Cookie::plain(&config.cookie_name(), config.same_site()),
         };
         let cookie = cookie.expect("the name was checked when the configuration was built");
-        Self::new(sessions, cookie).with_config(config)
-    }
-}
-
-impl Settings {
-    /// A node's sessions, and the cookie that carries their ids.
-    #[must_use]
-    pub fn new(sessions: Sessions, cookie: Cookie) -> Self {
-        let config = WadiConfig::default();
         Self {
             sessions,
+            cluster,
             cookie,
             config,
         }
     }
 
-    /// The configuration from which the sessions and the cookie were made.
-    pub(crate) fn with_config(self, config: WadiConfig) -> Self {
-        Self { config, ..self }
+    /// A node's sessions, and the cookie that carries their ids.
+    #[must_use]
+    pub fn new(sessions: Sessions, cookie: Cookie) -> Self {
+        Self {
+            sessions: Arc::new(sessions),
+            cluster: None,
+            cookie,
+            config: WadiConfig::default(),
+        }
     }
 }
 
@@ -69,12 +83,22 @@ impl WadiLayer {
     pub fn new(settings: impl Into<Settings>) -> Self {
         let Settings {
             sessions,
+            cluster,
             cookie,
             config,
         } = settings.into();
         Self {
-            shared: Arc::new(Shared::new(sessions, cookie, config)),
+            shared: Arc::new(Shared::new(sessions, cluster, cookie, config)),
         }
+    }
+
+    /// A layer that is not open yet, of a node that reaches others through `network`: for
+    /// configurations that say where this node listens for others (`cluster`). Without that, the
+    /// network is not used.
+    #[must_use]
+    pub fn with_network(config: WadiConfig, network: impl Network) -> Self {
+        let surroundings = Surroundings::of_this_machine(Some(Arc::new(network)));
+        Self::new(Settings::within(config, surroundings))
     }
 
     /// An open layer for tests: sessions in memory, a cookie that plain http carries, a key of its
@@ -86,6 +110,10 @@ impl WadiLayer {
         let layer = Self::new(Settings::new(sessions, cookie));
         layer.open();
         layer
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.shared.cluster.as_ref()
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -113,6 +141,12 @@ impl WadiLayer {
     pub fn close(&self) {
         self.shared.open.store(false, Relaxed);
         self.shared.told_once.store(true, Relaxed);
+    }
+
+    /// Whether this node serves, and is a ready member of its cluster where it has one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && self.cluster().is_none_or(Cluster::is_ready)
     }
 
     /// Whether it serves.

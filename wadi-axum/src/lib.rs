@@ -28,6 +28,7 @@
 
 #[doc = include_str!("../docs/coming_from_tower_sessions.md")]
 pub mod coming_from_tower_sessions {}
+mod cluster;
 mod commit;
 pub mod config;
 pub mod cookie;
@@ -53,7 +54,10 @@ mod service;
 mod session;
 mod shared;
 mod start;
+#[cfg(feature = "serve")]
+pub mod status;
 
+pub use cluster::JoinError;
 pub use config::WadiConfig;
 #[cfg(feature = "axum")]
 pub use failure::SessionFailure;

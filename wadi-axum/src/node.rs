@@ -1,6 +1,7 @@
 //! What a layer knows of its node beside the sessions: its configuration and its life.
 
-use wadi_core::session::Limits;
+use wadi_core::authority::Charter;
+use wadi_core::session::{ClusterKey, Keyring, Limits};
 
 use crate::config::WadiConfig;
 use crate::lifecycle::Lifecycle;
@@ -25,6 +26,29 @@ impl Node {
 }
 
 impl WadiConfig {
+    /// The keys of the ids.
+    pub(crate) fn keyring(&self) -> Keyring {
+        match (self.cluster_key(), self.cluster()) {
+            (Some(given), _) => given,
+            (None, None) => Keyring::new(ClusterKey::random()),
+            // On loopback, and without a key: the nodes need the same one, so anybody can have it.
+            (None, Some(_)) => {
+                let known = format!("wadi without a cluster key: {:>32}", self.cluster_name());
+                let key = ClusterKey::from_secret(known.as_bytes());
+                Keyring::new(key.expect("it is long enough"))
+            }
+        }
+    }
+
+    /// What a cluster is founded with.
+    pub(crate) fn charter(&self) -> Charter {
+        Charter {
+            buckets: self.buckets(),
+            lease: self.lease(),
+            ..Charter::default()
+        }
+    }
+
     /// The part of it that the sessions keep to.
     pub(crate) fn limits(&self) -> Limits {
         Limits {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wadi_core::session::Sessions;
 
+use crate::cluster::Cluster;
 use crate::config::WadiConfig;
 use crate::cookie::Cookie;
 use crate::node::Node;
@@ -13,6 +14,8 @@ use crate::node::Node;
 /// What all services of one layer share.
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
+    /// `None`: the node is alone.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) cookie: Cookie,
     pub(crate) node: Node,
     pub(crate) open: AtomicBool,
@@ -20,9 +23,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(sessions: Sessions, cookie: Cookie, config: WadiConfig) -> Self {
+    pub(crate) fn new(
+        sessions: Arc<Sessions>,
+        cluster: Option<Cluster>,
+        cookie: Cookie,
+        config: WadiConfig,
+    ) -> Self {
         Self {
-            sessions: Arc::new(sessions),
+            sessions,
+            cluster,
             cookie,
             node: Node::new(config),
             open: AtomicBool::new(false),

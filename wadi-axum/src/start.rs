@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::cluster::JoinError;
 use crate::config::WadiConfig;
 use crate::lifecycle::Phase;
 use crate::{WadiLayer, driver};
@@ -19,6 +21,9 @@ pub enum StartError {
     /// The node was asked to leave, and who has left comes back as somebody new.
     #[error("this node has left or is leaving: make a new WadiLayer")]
     Left,
+    /// The node could not take part in its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
 }
 
 impl WadiLayer {
@@ -32,12 +37,17 @@ impl WadiLayer {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    #[expect(clippy::unused_async, reason = "a node that joins others does so here")]
     pub async fn start(&self) -> Result<(), StartError> {
         self.node().lifecycle.start().map_err(|phase| match phase {
             Phase::Serving => StartError::AlreadyStarted,
             _ => StartError::Left,
         })?;
+        if let Some(cluster) = self.cluster() {
+            let joins = cluster.start(self.config()).await;
+            joins.inspect_err(|_| {
+                self.node().lifecycle.advance(Phase::Closed);
+            })?;
+        }
         if self.cookie().is_plain() {
             tracing::warn!("the session cookie is plain: good for HTTP on your own machine only");
         }
@@ -51,6 +61,20 @@ impl WadiLayer {
     /// A node that was not started cannot be any more.
     pub fn leave(&self) {
         self.node().lifecycle.advance(Phase::Leaving);
+    }
+
+    /// After your own loop has ended: moves what is left to the other nodes of the cluster, and tells
+    /// them that this node is gone; without it they wait for its lease to run out. Takes `within` at
+    /// most, and does nothing for a node that is alone. `serve` does it by itself.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on.
+    pub async fn depart(&self, within: Duration) {
+        self.node().lifecycle.advance(Phase::Closed);
+        if let Some(cluster) = self.cluster() {
+            cluster.depart(within).await;
+        }
     }
 
     /// Resolves when this node has started.

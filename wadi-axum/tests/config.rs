@@ -135,6 +135,11 @@ fn bad_files_are_refused_with_the_reason() {
         (r#"{"buckets": 0}"#, "1 to 65535"),
         (r#"{"x_wadi": "perhaps"}"#, "true or false"),
         (r#"{"cluster_key": "/does/not/exist"}"#, "cannot be read"),
+        (r#"{"cluster": "here"}"#, "such as 127.0.0.1:7000"),
+        (r#"{"cluster": "0.0.0.0:7000"}"#, "same key file"),
+        (r#"{"join": "a:1, b:2"}"#, "cluster is not"),
+        (r#"{"advertise": "a:1"}"#, "cluster is not"),
+        (r#"{"lease": "1h"}"#, "1 second to 5 minutes"),
     ] {
         let error = serde_json::from_str::<WadiConfig>(text).unwrap_err();
         assert!(error.to_string().contains(reason), "{text}: {error}");

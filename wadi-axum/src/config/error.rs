@@ -30,6 +30,16 @@ pub enum ConfigError {
         /// What to do.
         mend: &'static str,
     },
+    /// Two options do not go together.
+    #[error("{option} is set and {other} is not: {mend}")]
+    Needs {
+        /// The option that is set.
+        option: &'static str,
+        /// The one that must be set with it.
+        other: &'static str,
+        /// What to do.
+        mend: &'static str,
+    },
     /// `SameSite=None` without `Secure`.
     #[error(
         "same_site is none and cookie is plain: browsers refuse that; set cookie to secure, or same_site to lax"

@@ -2,11 +2,12 @@
 //!
 //! It checks nothing; `relations` does, once, in `build`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 use wadi_core::bucket::BucketCount;
-use wadi_core::session::{ClusterKey, Keyring, Limits};
+use wadi_core::session::{Keyring, Limits};
 
 use super::error::ConfigError;
 use super::value::{CookieMode, OptionValue, Scalar};
@@ -137,9 +138,43 @@ options! {
     /// a file with one secret per line; the first mints ids, all are accepted, so keys can be
     /// changed without logging anybody out. Lines that start with `#` are comments.
     ///
-    /// Default: drawn at random, so ids are good until this process ends, as its sessions are. Each
+    /// In a cluster it is also what its nodes know each other by, and the same on all nodes.
+    ///
+    /// Default none. Alone, a node then draws one at random, so ids are good until this process ends,
+    /// as its sessions are; in a cluster, nodes talk on loopback only, and anybody there can forge ids. Each
     /// secret has at least 32 characters. A line to make one: `head -c 32 /dev/urandom | base64`.
-    cluster_key: Keyring = Keyring::new(ClusterKey::random());
+    cluster_key: Option<Keyring> = None;
+
+    /// Where this node listens for the other nodes of its cluster, as address and port; port 0 picks a
+    /// free one.
+    ///
+    /// Default none: the node is alone. On another address than loopback, `cluster_key` must be set.
+    cluster: Option<SocketAddr> = None;
+
+    /// Where the other nodes reach this one, as host and port; port 0 stands for the one that it
+    /// listens at.
+    ///
+    /// Default: the address that `cluster` gives. To be set where that is `0.0.0.0` or `[::]`.
+    advertise: Option<String> = None;
+
+    /// The addresses of the cluster's nodes, as host and port, this one's among them; in one text,
+    /// commas between. A cluster is founded by a majority of them; who finds one joins it. A node whose
+    /// own address is not on its list never founds.
+    ///
+    /// Default none: the node founds a cluster alone, and others join it.
+    join: Vec<String> = Vec::new();
+
+    /// The cluster's name; nodes of other clusters are refused.
+    ///
+    /// Default `wadi`. 1 to 63 letters, digits, `-`, `_` or `.`. The same on all nodes.
+    cluster_name: String = "wadi".to_owned();
+
+    /// How long a node may act without hearing from its cluster. When a node is lost, its sessions
+    /// answer again after this time.
+    ///
+    /// Default 4 seconds. From 1 second to 5 minutes. The same on all nodes; what counts is what the
+    /// founder has.
+    lease: Duration = Duration::from_secs(4);
 
     /// How many buckets the id space is divided into. Part of a cluster's identity.
     ///

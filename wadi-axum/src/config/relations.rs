@@ -30,6 +30,7 @@ fn check(config: &WadiConfig) -> Result<(), ConfigError> {
     times(config)?;
     budgets(config)?;
     names(config)?;
+    cluster(config)?;
     if config.same_site() == SameSite::None && config.cookie() == CookieMode::Plain {
         return Err(ConfigError::SameSiteNoneNeedsSecure);
     }
@@ -99,15 +100,63 @@ fn budgets(config: &WadiConfig) -> Result<(), ConfigError> {
     )
 }
 
-fn names(config: &WadiConfig) -> Result<(), ConfigError> {
-    let name = config.name();
-    let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
-    require(
-        (1..=63).contains(&name.len()) && name.bytes().all(letter),
-        "name",
-        &name,
-        "use 1 to 63 letters, digits, `-`, `_` or `.`",
+fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
+    let needs = |holds: bool, option, other, mend| {
+        let needs = ConfigError::Needs {
+            option,
+            other,
+            mend,
+        };
+        if holds { Ok(()) } else { Err(needs) }
+    };
+    let bind = config.cluster();
+    let alone = "a node that is alone reaches nobody; set the address where it listens for others";
+    needs(
+        bind.is_some() || config.advertise().is_none(),
+        "advertise",
+        "cluster",
+        alone,
     )?;
+    needs(
+        bind.is_some() || config.join().is_empty(),
+        "join",
+        "cluster",
+        alone,
+    )?;
+    needs(
+        bind.is_none_or(|bind| bind.ip().is_loopback()) || config.cluster_key().is_some(),
+        "cluster",
+        "cluster_key",
+        "without a key nodes talk on loopback only; give all nodes the same key file",
+    )?;
+    needs(
+        bind.is_none_or(|bind| !bind.ip().is_unspecified()) || config.advertise().is_some(),
+        "cluster",
+        "advertise",
+        "others cannot reach a node at 0.0.0.0; set the address by which they do",
+    )?;
+    let lease = config.lease();
+    require(
+        (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&lease),
+        "lease",
+        &lease,
+        "use 1 second to 5 minutes",
+    )
+}
+
+fn names(config: &WadiConfig) -> Result<(), ConfigError> {
+    for (option, name) in [
+        ("name", config.name()),
+        ("cluster_name", config.cluster_name()),
+    ] {
+        let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+        require(
+            (1..=63).contains(&name.len()) && name.bytes().all(letter),
+            option,
+            &name,
+            "use 1 to 63 letters, digits, `-`, `_` or `.`",
+        )?;
+    }
     let cookie = config.cookie_name();
     let mend = match Cookie::plain(&cookie, config.same_site()) {
         Ok(_) => return Ok(()),

@@ -3,6 +3,7 @@
 //! One reading for both, so that `idle_timeout = "30m"` and `WADI_IDLE_TIMEOUT=30m` are the same.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -83,6 +84,33 @@ pub fn duration_from_text(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).ok(),
     }
     .ok_or_else(|| "is a number of seconds, or a text such as 30m or 1h 30m".into())
+}
+
+impl<T: OptionValue> OptionValue for Option<T> {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        T::from_scalar(scalar).map(Some)
+    }
+}
+
+impl OptionValue for SocketAddr {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        let address = match scalar {
+            Scalar::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        address.ok_or_else(|| "is an address and a port, such as 127.0.0.1:7000".into())
+    }
+}
+
+impl OptionValue for Vec<String> {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        let text = String::from_scalar(scalar)?;
+        let parts = text.split(',').map(str::trim);
+        Ok(parts
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
 }
 
 impl OptionValue for Duration {

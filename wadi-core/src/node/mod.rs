@@ -19,11 +19,12 @@ mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::protocol::Event;
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, Told};
 pub use locate::{Located, NotRegistered};
 pub use settings::NodeSettings;
-pub use status::{Left, Status};
+pub use status::{Evacuation, Left, Migrations, Status};
 pub use surroundings::Surroundings;
