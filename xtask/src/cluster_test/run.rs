@@ -49,7 +49,7 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
     }
     let (balancer, door) = doors(options, &fleet);
     let ledger = Arc::clone(&door.ledger);
-    let _polling = poll(&balancer, &door.client, fleet.nodes.len());
+    let _polling = balancer.poll_all(&door.client);
     let founders = options.scenario.founders(fleet.nodes.len());
     fleet.start_all(&founders).await?;
     while balancer.ready() < founders.len() {
@@ -123,16 +123,6 @@ fn doors(options: &Options, fleet: &Fleet) -> (Arc<Balancer>, Arc<Door>) {
         nodes,
     });
     (balancer, door)
-}
-
-/// Polls every node until what it gives is dropped.
-fn poll(balancer: &Arc<Balancer>, client: &Client, nodes: usize) -> tokio::task::JoinSet<()> {
-    let mut polling = tokio::task::JoinSet::new();
-    for index in 0..nodes {
-        let (balancer, client) = (Arc::clone(balancer), client.clone());
-        polling.spawn(async move { balancer.poll(index, &client).await });
-    }
-    polling
 }
 
 /// A line now and then, in place where there is a terminal.

@@ -1,8 +1,11 @@
 //! A balancer as they all are: it polls readiness, and sends to those that were ready when last asked.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use super::ask::Client;
 
@@ -36,15 +39,30 @@ impl Balancer {
     }
 
     /// Polls one node for as long as it is not dropped.
-    pub(crate) async fn poll(&self, index: usize, client: &Client) {
+    async fn poll(&self, index: usize, client: &Client) {
         let backend = &self.backends[index];
         let mut ticks = tokio::time::interval(POLL);
         loop {
             ticks.tick().await;
             let answer = client.get(backend.http, "/readyz", POLL * 2).await;
             let ready = answer.is_ok_and(|answer| answer.status.is_success());
-            backend.ready.store(ready, Ordering::Relaxed);
+            self.set_ready(index, ready);
         }
+    }
+
+    /// Until the next poll: what was polled, or what a refused connection told.
+    pub(crate) fn set_ready(&self, index: usize, ready: bool) {
+        self.backends[index].ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Polls all nodes until what it gives is dropped.
+    pub(crate) fn poll_all(self: &Arc<Self>, client: &Client) -> JoinSet<()> {
+        let mut polling = JoinSet::new();
+        for index in 0..self.backends.len() {
+            let (balancer, client) = (Arc::clone(self), client.clone());
+            polling.spawn(async move { balancer.poll(index, &client).await });
+        }
+        polling
     }
 
     pub(crate) fn address(&self, index: usize) -> SocketAddr {
@@ -89,9 +107,7 @@ mod tests {
         assert_eq!(balancer.random(&mut random), None);
         assert_eq!(balancer.next(), None);
         for index in [0, 2] {
-            balancer.backends[index]
-                .ready
-                .store(true, Ordering::Relaxed);
+            balancer.set_ready(index, true);
         }
         let mut turns: Vec<_> = (0..6).filter_map(|_| balancer.next()).collect();
         turns.sort_unstable();

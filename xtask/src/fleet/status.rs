@@ -11,7 +11,6 @@ use super::ask::Client;
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) node: String,
     pub(crate) version: u64,
     pub(crate) generation: u32,
     pub(crate) coordinator: Option<String>,
