@@ -52,5 +52,7 @@ async fn browse(mut browser: Browser, mean: Duration, mut stopped: watch::Receiv
         }
         browser.step().await;
     }
+    // Not all at once: a node is asked no more than before.
+    tokio::time::sleep(browser.pause(mean)).await;
     browser.finish().await;
 }

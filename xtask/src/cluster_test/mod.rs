@@ -16,3 +16,4 @@ mod verdict;
 
 pub(crate) use options::Options;
 pub(crate) use run::run;
+pub(crate) use scenario::Scenario;

@@ -44,6 +44,26 @@ pub(crate) struct Options {
     pub(super) keep_logs: bool,
 }
 
+impl Options {
+    /// Enough to notice what is broken, with a seed that is always the same.
+    pub(crate) fn smoke(scenario: Scenario) -> Self {
+        Self {
+            nodes: 4,
+            sessions: 100,
+            seconds: 10,
+            scenario,
+            seed: Some(1),
+            affinity: Affinity::None,
+            rate: 200,
+            heal_within: 10,
+            deregister_delay: 1.5,
+            release: false,
+            node_flag: Vec::new(),
+            keep_logs: false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Affinity {
     /// Every request goes to any ready node.

@@ -35,6 +35,18 @@ pub(crate) struct Options {
     seconds: Option<u64>,
 }
 
+impl Options {
+    /// Starts, shows itself a few times, and ends.
+    pub(crate) fn smoke() -> Self {
+        Self {
+            nodes: 3,
+            port: 0,
+            browsers: 20,
+            seconds: Some(6),
+        }
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Outcome {
     let directory = std::env::temp_dir().join(format!("wadi-demo-{}", std::process::id()));
     let outcome = runtime()?.block_on(play(options, &directory));
