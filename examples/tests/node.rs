@@ -99,12 +99,17 @@ fn ask(address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
     ask_as(&address.to_string(), address, line, cookie, body)
 }
 
-/// Asks `address` for what is called `host`.
-fn ask_as(host: &str, address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("it accepts");
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it accepts");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
+    stream
+}
+
+/// Asks `address` for what is called `host`.
+fn ask_as(host: &str, address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
+    let mut stream = connect(address);
     let length = body.len();
     let kind = "application/x-www-form-urlencoded";
     write!(
@@ -200,10 +205,76 @@ fn every_endpoint_answers() {
 }
 
 #[test]
+fn a_read_creates_no_session_and_attributes_are_any_bytes() {
+    let node = Node::start(&[]);
+    for path in ["GET /counter", "GET /list/a", "GET /attr/k", "GET /me"] {
+        let answer = node.ask(path, "", "");
+        assert_eq!(answer.header("set-cookie"), None, "{path}");
+        assert_eq!(answer.header("x-wadi"), Some("local; node=n1; hops=0"));
+    }
+    let cookie = node.ask("POST /counter", "", "").cookie();
+    let bytes = [0, 0xff, 0xfe, b'\r', b'\n', 0x80];
+    let mut stream = connect(node.http);
+    let length = bytes.len();
+    write!(
+        stream,
+        "PUT /attr/k HTTP/1.1\r\nHost: n\r\nCookie: {cookie}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .expect("it reads");
+    stream.write_all(&bytes).expect("it reads");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("an answer");
+    let mut stream = connect(node.http);
+    write!(
+        stream,
+        "GET /attr/k HTTP/1.1\r\nHost: n\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.ends_with(&bytes), "{answer:?}");
+}
+
+#[test]
+fn an_echo_comes_back_while_the_body_is_still_being_sent() {
+    let node = Node::start(&[]);
+    let mut stream = connect(node.http);
+    write!(
+        stream,
+        "POST /echo HTTP/1.1\r\nHost: n\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = BufReader::new(stream.try_clone().expect("a handle"));
+    for part in ["first", "other"] {
+        write!(stream, "5\r\n{part}\r\n").expect("it reads");
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            let read = answer.read_line(&mut line).expect("text in time");
+            assert!(read > 0, "the answer ended before {part}");
+        }
+    }
+    write!(stream, "0\r\n\r\n").expect("it reads");
+}
+
+#[test]
+fn events_and_holds_count_on_in_their_session() {
+    let node = Node::start(&[]);
+    let cookie = node.ask("GET /events?n=2&ms=1", "", "").cookie();
+    let again = node.ask("GET /events?n=1&ms=1", &cookie, "");
+    assert!(again.body.contains("data: 3"), "{}", again.body);
+    node.ask("GET /hold?ms=1", &cookie, "");
+    let began = BootClock.now();
+    let held = node.ask("GET /hold?ms=200", &cookie, "");
+    assert_eq!(held.body, r#"{"held_ms":200,"holds":2,"node":"n1"}"#);
+    assert!(BootClock.now().since(began) >= Duration::from_millis(200));
+}
+
+#[test]
 fn a_websocket_counts_in_the_session_until_it_ends() {
     let node = Node::start(&["--deregister-delay", "0"]);
     let cookie = node.ask("POST /counter", "", "").cookie();
-    let connect = || {
+    let open = || {
         let request = tungstenite::http::Request::builder()
             .uri(format!("ws://{}/ws", node.http))
             .header("Host", "n")
@@ -214,19 +285,16 @@ fn a_websocket_counts_in_the_session_until_it_ends() {
             .header("Cookie", &cookie)
             .body(())
             .expect("a request");
-        let stream = TcpStream::connect(node.http).expect("it accepts");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a timeout");
+        let stream = connect(node.http);
         tungstenite::client(request, stream).expect("it upgrades").0
     };
-    let mut socket = connect();
+    let mut socket = open();
     for expected in ["1: hello", "2: hello"] {
         socket.send("hello".into()).expect("it reads");
         let echoed = socket.read().expect("it answers");
         assert_eq!(echoed.to_text().expect("text"), expected);
     }
-    let mut ended = connect();
+    let mut ended = open();
     assert_eq!(node.ask("POST /logout", &cookie, "").status, 204);
     ended.send("hello".into()).expect("it reads");
     assert!(ended.read().expect("an answer").is_close());
@@ -264,7 +332,11 @@ fn administration_tells_what_is_there_on_its_own_listener() {
     let (_, id) = cookie.split_once('=').expect("a pair");
 
     let page = ask(node.admin, "GET /wadi/", "", "");
-    assert!(page.body.contains("Sessions, live<td>1"), "{}", page.body);
+    assert!(
+        page.body.contains("Sessions, live<td class=n>1"),
+        "{}",
+        page.body
+    );
     let metrics = ask(node.admin, "GET /metrics", "", "");
     for figure in [
         r#"wadi_sessions{state="live"} 1"#,
@@ -310,6 +382,7 @@ fn a_signal_makes_it_leave_and_a_second_one_stops_it() {
         ready = node.ask("GET /readyz", "", "");
     }
     assert_eq!(ready.status, 503);
+    assert_eq!(node.ask("GET /healthz", "", "").status, 200, "it lives");
     assert_eq!(
         node.ask("POST /counter", "", "").status,
         200,

@@ -2,13 +2,17 @@
 //!
 //! A layer without a cluster has none of this, and pays nothing for it.
 
+#[cfg(feature = "serve")]
+mod evacuate;
 mod join;
+mod leave;
+mod listen;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use wadi_core::clock::{BootClock, Clock};
-use wadi_core::member::NodeName;
+use wadi_core::member::{NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
 use wadi_core::session::{Keyring, Sessions};
 use wadi_core::transport::{Connections, Network, Streams};
@@ -19,11 +23,13 @@ use crate::config::WadiConfig;
 /// A node of a cluster, as its layer carries it.
 pub(crate) struct Cluster {
     node: Node,
-    clock: Arc<dyn Clock>,
     network: Option<Arc<dyn Network>>,
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
     connections: OnceLock<Connections>,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "cluster")]
+    agreement: OnceLock<Arc<wadi_core::node::Agreement>>,
 }
 
 /// What a cluster stands in, where it is not the machine itself.
@@ -52,10 +58,17 @@ impl Cluster {
         Self {
             node: Node::new(settings, Arc::clone(&clock), sessions),
             clock,
+            #[cfg(feature = "cluster")]
+            agreement: OnceLock::new(),
             network: surroundings.network,
             authority: surroundings.authority,
             connections: OnceLock::new(),
         }
+    }
+
+    /// Whether it is a member that may be given sessions, and may act now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.node.status().standing() == Some(Standing::Ready) && self.node.sessions().may_act()
     }
 
     pub(crate) const fn node(&self) -> &Node {

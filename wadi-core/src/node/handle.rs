@@ -13,8 +13,9 @@ use super::given::Given;
 use super::locate::{Located, NotRegistered};
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::{Left, Status};
+use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
+use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
@@ -34,6 +35,7 @@ struct Inner {
     open: Arc<OpenBuckets>,
     queue: mpsc::Sender<Given>,
     status: watch::Receiver<Status>,
+    migrations: Arc<Migrations>,
     /// The driver's, until it starts.
     seat: Mutex<Option<Seat>>,
     task: OnceLock<AbortHandle>,
@@ -89,6 +91,7 @@ impl Node {
             open,
             queue,
             status: watched,
+            migrations: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
         }))
@@ -115,6 +118,7 @@ impl Node {
             Arc::clone(&inner.open),
             (inner.queue.clone(), seat.given),
             seat.status,
+            Arc::clone(&inner.migrations),
         );
         let task = tokio::spawn(driver.run()).abort_handle();
         // The seat was taken once.
@@ -131,6 +135,26 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status.borrow().clone()
+    }
+
+    /// How many sessions have come and gone since it started.
+    #[must_use]
+    pub fn migrations(&self) -> &Migrations {
+        &self.0.migrations
+    }
+
+    /// How many of the sessions here are displaced: another member manages their bucket. It looks at
+    /// every bucket, so it is for people, and not for every request.
+    #[must_use]
+    pub fn displaced(&self) -> usize {
+        let status = self.status();
+        let (Some(me), Some(layout)) = (status.incarnation, status.layout) else {
+            return 0;
+        };
+        let map = self.0.sessions.map();
+        let away = |bucket: &BucketId| layout.placement(*bucket).manager != me;
+        let others = map.buckets().iter().filter(away);
+        others.map(|bucket| map.len_of(bucket)).sum()
     }
 
     /// Waits, at most `within`, until it is a ready member; who it is then.

@@ -5,6 +5,8 @@
 //! decides nothing itself. Every wait in here is bounded, and an unknown outcome is "unavailable",
 //! never "absent".
 
+#[cfg(feature = "raft")]
+mod agreement;
 mod authority;
 mod driver;
 mod given;
@@ -19,11 +21,14 @@ mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::protocol::Event;
+#[cfg(feature = "raft")]
+pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, Told};
 pub use locate::{Located, NotRegistered};
 pub use settings::NodeSettings;
-pub use status::{Evacuation, Left, Status};
+pub use status::{Evacuation, Left, Migrations, Status};
 pub use surroundings::Surroundings;

@@ -1,7 +1,7 @@
 //! A node that leaves in good order takes nothing with it.
 
 use wadi_core::message::Want;
-use wadi_core::node::Left;
+use wadi_core::node::{Left, Told};
 
 use crate::world::{Refused, World, secs};
 
@@ -129,4 +129,18 @@ async fn a_request_that_uses_a_session_for_too_long_loses_it() {
         Ok((visit.contains("before")?, visit.contains("after")?))
     });
     assert_eq!(seen.await, Ok((true, false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_left_and_was_not_told_does_not_come_back() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let n1 = world.node("n1");
+    let youngest = world.node("n3").status().incarnation;
+    world.lose_left("n1");
+    let left = n1.leave(secs(20)).await;
+    assert!(left.in_good_order, "{left:?}");
+    assert!(!world.was_told("n1", |told| matches!(told, Told::Fenced { .. })));
+    let layout = world.node("n2").status().layout.unwrap();
+    assert_eq!(layout.members.len(), 2);
+    assert_eq!(layout.members.keys().max().copied(), youngest);
 }

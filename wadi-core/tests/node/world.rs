@@ -59,6 +59,8 @@ impl Clock for RuntimeClock {
 struct Way {
     to: Arc<InProcess>,
     cut: Arc<AtomicBool>,
+    /// The next answer to its going gets lost.
+    loses_left: Arc<AtomicBool>,
 }
 
 impl Authority for Way {
@@ -67,7 +69,12 @@ impl Authority for Way {
             if self.cut.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
-            self.to.command(command).await
+            let goes = matches!(command, Command::Left { .. });
+            let answer = self.to.command(command).await;
+            if goes && self.loses_left.swap(false, Ordering::Relaxed) {
+                return Err(Unreachable);
+            }
+            answer
         })
     }
 
@@ -94,6 +101,7 @@ struct Stage {
     node: Node,
     notes: Arc<Notebook>,
     to_authority: Arc<AtomicBool>,
+    loses_left: Arc<AtomicBool>,
 }
 
 /// Nodes by name, and everything between them.
@@ -155,11 +163,13 @@ impl World {
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
         let to_authority = Arc::new(AtomicBool::new(false));
+        let loses_left = Arc::new(AtomicBool::new(false));
         let notes = Arc::new(Notebook::default());
         let surroundings = Surroundings {
             authority: Arc::new(Way {
                 to: Arc::clone(&self.authority),
                 cut: Arc::clone(&to_authority),
+                loses_left: Arc::clone(&loses_left),
             }),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
@@ -173,6 +183,7 @@ impl World {
             node,
             notes,
             to_authority,
+            loses_left,
         };
         self.nodes.lock().insert(name, Arc::new(stage));
     }
@@ -218,6 +229,12 @@ impl World {
         let left = self.node(name).leave(secs(20)).await;
         self.nodes.lock().remove(name);
         left
+    }
+
+    /// The answer that this node has left, which it has, will not reach it.
+    pub(crate) fn lose_left(&self, name: &str) {
+        let loses_left = &self.stage(name).loses_left;
+        loses_left.store(true, Ordering::Relaxed);
     }
 
     /// Whether the node hears nothing of the authority, nor it of the node.

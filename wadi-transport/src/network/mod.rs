@@ -5,6 +5,7 @@
 
 mod answering;
 mod messages;
+mod names;
 mod open;
 mod pool;
 mod questions;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use wadi_core::message::Message;
-use wadi_core::transport::{Connections, Network, NetworkSettings, NotOpened, Opening};
+use wadi_core::transport::{Connections, Discovery, Network, NetworkSettings, NotOpened, Opening};
 
 use super::messages::Messages;
+use super::names::Names;
 use super::open::Open;
 use super::questions::Questions;
 use super::streams::MemberStreams;
@@ -144,6 +145,10 @@ impl std::fmt::Debug for Tcp {
 }
 
 impl Network for Tcp {
+    fn behind(&self, names: Vec<String>) -> Arc<dyn Discovery> {
+        Arc::new(Names(names))
+    }
+
     fn open(&self, settings: NetworkSettings) -> Opening<'_> {
         Box::pin(async move {
             let started = self.start(settings).await;

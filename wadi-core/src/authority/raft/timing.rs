@@ -84,6 +84,13 @@ impl Timing {
         self.lease / 2
     }
 
+    /// 4 L (16 s): for how long a founding by several may take. Whoever takes part in it does nothing
+    /// else meanwhile; where somebody dies in the middle, the others start over after that.
+    #[must_use]
+    pub fn founding(self) -> Duration {
+        self.lease * 4
+    }
+
     /// L/40 (100 ms): how often the leader looks again at what nobody tells it of.
     #[must_use]
     pub fn look(self) -> Duration {

@@ -145,12 +145,17 @@ impl Driver {
         self.go(false);
     }
 
-    fn go(&mut self, agreed: bool) {
-        let left_behind = match &self.life {
+    /// How many sessions would be lost with this node.
+    pub(super) fn left_behind(&self) -> usize {
+        match &self.life {
             Life::Member(member) => self.sessions.map().len() + member.participant.sealed(),
             Life::Joining { returned, .. } => returned.len(),
             Life::Over => 0,
-        };
+        }
+    }
+
+    fn go(&mut self, agreed: bool) {
+        let left_behind = self.left_behind();
         let left = Left {
             in_good_order: agreed && left_behind == 0,
             left_behind,

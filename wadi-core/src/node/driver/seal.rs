@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
 use crate::node::given::Given;
@@ -50,6 +51,7 @@ impl Driver {
                 let (tenure, revision) = (sealed.tenure, sealed.revision);
                 let state = sealed.state.clone();
                 if self.sessions.drop_sealed(sealed) {
+                    self.migrations.left.fetch_add(1, Relaxed);
                     Input::Sealed {
                         id,
                         tenure,
