@@ -204,7 +204,7 @@ fn main() {
                 mebibytes(bytes, messages.passed),
                 mebibytes(bytes, stream.passed),
                 stream.passed.as_secs_f64() / messages.passed.as_secs_f64(),
-                messages.ticks as f64 / stream.ticks as f64,
+                messages.ticks as f64 / stream.ticks.max(1) as f64,
             );
         }
     });
