@@ -264,7 +264,11 @@ fn administration_tells_what_is_there_on_its_own_listener() {
     let (_, id) = cookie.split_once('=').expect("a pair");
 
     let page = ask(node.admin, "GET /wadi/", "", "");
-    assert!(page.body.contains("Sessions, live<td class=n>1"), "{}", page.body);
+    assert!(
+        page.body.contains("Sessions, live<td class=n>1"),
+        "{}",
+        page.body
+    );
     let metrics = ask(node.admin, "GET /metrics", "", "");
     for figure in [
         r#"wadi_sessions{state="live"} 1"#,

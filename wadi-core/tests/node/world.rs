@@ -256,6 +256,12 @@ impl World {
         self.stage(name).notes.0.lock().iter().any(what)
     }
 
+    pub(crate) fn times_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> usize {
+        let stage = self.stage(name);
+        let notes = stage.notes.0.lock();
+        notes.iter().filter(|told| what(told)).count()
+    }
+
     /// The names of the nodes that serve this session.
     pub(crate) fn serving(&self, id: &SessionId) -> Vec<&'static str> {
         let serves = |node: &Node| {
