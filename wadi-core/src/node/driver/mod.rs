@@ -91,6 +91,8 @@ struct Membership {
     lease: Lease,
     /// When to look again at what was asked of the authority and has not shown in a layout yet.
     look_at: Option<Moment>,
+    /// It has asked to be no member any more, and may be none before it hears so.
+    has_asked_to_go: bool,
 }
 
 impl Driver {
