@@ -133,6 +133,12 @@ impl Node {
         self.0.status.borrow().clone()
     }
 
+    /// Whether this node may create sessions by itself at this moment. Costs one load.
+    #[must_use]
+    pub fn may_create(&self) -> bool {
+        self.0.open.any()
+    }
+
     /// Waits, at most `within`, until it is a ready member; who it is then.
     ///
     /// # Errors

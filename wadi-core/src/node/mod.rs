@@ -19,6 +19,7 @@ mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::message::Want;
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
