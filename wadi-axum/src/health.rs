@@ -27,7 +27,8 @@ where
                     // A layer for tests is open from the start.
                     Phase::NotStarted if wadi.is_open() => answer(StatusCode::OK, "ready\n"),
                     Phase::NotStarted => answer(StatusCode::SERVICE_UNAVAILABLE, "not started\n"),
-                    Phase::Serving => answer(StatusCode::OK, "ready\n"),
+                    Phase::Serving if wadi.is_ready() => answer(StatusCode::OK, "ready\n"),
+                    Phase::Serving => answer(StatusCode::SERVICE_UNAVAILABLE, "joining\n"),
                     Phase::Leaving | Phase::Closing | Phase::Closed => {
                         answer(StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
                     }

@@ -143,6 +143,12 @@ impl WadiLayer {
         self.shared.told_once.store(true, Relaxed);
     }
 
+    /// Whether this node serves, and is a ready member of its cluster where it has one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && self.cluster().is_none_or(Cluster::is_ready)
+    }
+
     /// Whether it serves.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -54,6 +54,8 @@ mod service;
 mod session;
 mod shared;
 mod start;
+#[cfg(feature = "serve")]
+pub mod status;
 
 pub use cluster::JoinError;
 pub use config::WadiConfig;

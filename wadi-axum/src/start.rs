@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::JoinError;
 use crate::config::WadiConfig;
@@ -60,6 +61,20 @@ impl WadiLayer {
     /// A node that was not started cannot be any more.
     pub fn leave(&self) {
         self.node().lifecycle.advance(Phase::Leaving);
+    }
+
+    /// After your own loop has ended: moves what is left to the other nodes of the cluster, and tells
+    /// them that this node is gone; without it they wait for its lease to run out. Takes `within` at
+    /// most, and does nothing for a node that is alone. `serve` does it by itself.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on.
+    pub async fn depart(&self, within: Duration) {
+        self.node().lifecycle.advance(Phase::Closed);
+        if let Some(cluster) = self.cluster() {
+            cluster.depart(within).await;
+        }
     }
 
     /// Resolves when this node has started.

@@ -7,9 +7,6 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use wadi_axum::config::ConfigError;
 use wadi_axum::{ServeError, WadiLayer};
-use wadi_core::authority::{Charter, Solo};
-use wadi_core::clock::{BootClock, Clock};
-use wadi_core::member::NodeName;
 
 use super::{Options, admin, app, metrics};
 
@@ -17,7 +14,6 @@ use super::{Options, admin, app, metrics};
 #[derive(Debug)]
 pub struct Node {
     wadi: WadiLayer,
-    authority: Solo,
     http: TcpListener,
     admin: TcpListener,
 }
@@ -57,13 +53,7 @@ impl Node {
     /// [`RunError::Config`] or [`RunError::Listen`].
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
-        let charter = Charter {
-            buckets: config.buckets(),
-            ..Charter::default()
-        };
-        let name = NodeName::new(config.name());
         Ok(Self {
-            authority: Solo::found(charter, 0, name, BootClock.now()),
             wadi: WadiLayer::new(config),
             http: listen("--http", options.http).await?,
             admin: listen("--admin", options.admin).await?,
@@ -97,7 +87,7 @@ impl Node {
         metrics::recorder();
         let addresses = self.addresses();
         let app = app::app(&self.wadi);
-        let admin = admin::app(&self.wadi, self.authority);
+        let admin = admin::app(&self.wadi);
         let admin = axum::serve(self.admin, admin).into_future();
         let ready = async {
             self.wadi.started().await;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use wadi_core::member::NodeName;
-use wadi_core::node::NobodyListens;
 use wadi_core::transport::{NetworkSettings, NotOpened, Secret};
 
 use super::Cluster;
+use super::listen::Log;
 use crate::config::WadiConfig;
 
 /// A node of a cluster could not be started. Nothing is left open.
@@ -35,7 +35,7 @@ impl Cluster {
         let surroundings = wadi_core::node::Surroundings {
             authority,
             transport: Arc::clone(&connections.transport),
-            listener: Arc::new(NobodyListens),
+            listener: Arc::new(Log),
         };
         self.node.start(connections.address.clone(), surroundings);
         // A node starts once.

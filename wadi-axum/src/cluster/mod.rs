@@ -2,13 +2,17 @@
 //!
 //! A layer without a cluster has none of this, and pays nothing for it.
 
+#[cfg(feature = "serve")]
+mod evacuate;
 mod join;
+mod leave;
+mod listen;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use wadi_core::clock::{BootClock, Clock};
-use wadi_core::member::NodeName;
+use wadi_core::member::{NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
 use wadi_core::session::{Keyring, Sessions};
 use wadi_core::transport::{Connections, Network, Streams};
@@ -19,7 +23,6 @@ use crate::config::WadiConfig;
 /// A node of a cluster, as its layer carries it.
 pub(crate) struct Cluster {
     node: Node,
-    clock: Arc<dyn Clock>,
     network: Option<Arc<dyn Network>>,
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
@@ -48,14 +51,17 @@ impl Cluster {
     pub(crate) fn new(config: &WadiConfig, keyring: Keyring, surroundings: Surroundings) -> Self {
         let settings = NodeSettings::new(NodeName::new(config.name()), config.charter());
         let sessions = Sessions::builder(keyring).limits(config.limits());
-        let clock = surroundings.clock;
         Self {
-            node: Node::new(settings, Arc::clone(&clock), sessions),
-            clock,
+            node: Node::new(settings, surroundings.clock, sessions),
             network: surroundings.network,
             authority: surroundings.authority,
             connections: OnceLock::new(),
         }
+    }
+
+    /// Whether it is a member that may be given sessions, and may act now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.node.status().standing() == Some(Standing::Ready) && self.node.sessions().may_act()
     }
 
     pub(crate) const fn node(&self) -> &Node {

@@ -10,12 +10,13 @@ use http_body::Body;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::cluster::Cluster;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::node::Node;
 
 use super::connection;
 use super::counted::Counted;
-use super::leave::{Departure, leave_when_asked};
+use super::leave::{Departure, Times, leave_when_asked};
 use super::signal::Signals;
 
 /// The times that serving keeps.
@@ -23,10 +24,8 @@ use super::signal::Signals;
 pub(crate) struct Listening {
     /// How long a connection may be silent.
     pub(crate) keep_alive: Duration,
-    /// How long the node is unready and still accepting.
-    pub(crate) deregister_delay: Duration,
-    /// How long requests in flight have, after that.
-    pub(crate) drain: Duration,
+    /// What leaving may take.
+    pub(crate) leaving: Times,
 }
 
 /// Serves `app` on `listener` until somebody asks the node to leave, and leaves.
@@ -36,6 +35,7 @@ pub(crate) async fn serve<L, S, B>(
     listener: L,
     app: S,
     node: &Node,
+    cluster: Option<&Cluster>,
     mut signals: Signals,
     times: Listening,
 ) where
@@ -52,9 +52,15 @@ pub(crate) async fn serve<L, S, B>(
     let _close = CloseOnDrop(lifecycle);
     let connections = TaskTracker::new();
 
-    let (departure, ()) = tokio::join!(
-        leave_when_asked(lifecycle, &mut signals, times.deregister_delay),
+    // Made when the time begins, and waited for at its end.
+    let cut = async {
+        lifecycle.reached(Phase::Leaving).await;
+        (tokio::time::sleep(times.leaving.connections()),)
+    };
+    let (departure, (), (cut,)) = tokio::join!(
+        leave_when_asked(lifecycle, &mut signals, cluster, times.leaving),
         accept(listener, app, node, &connections, times.keep_alive),
+        cut,
     );
     connections.close();
 
@@ -62,7 +68,7 @@ pub(crate) async fn serve<L, S, B>(
         Departure::AtOnce => true,
         Departure::InGoodOrder => tokio::select! {
             () = connections.wait() => false,
-            () = tokio::time::sleep(times.drain) => true,
+            () = cut => true,
             () = signals.again() => true,
         },
     };
@@ -73,6 +79,12 @@ pub(crate) async fn serve<L, S, B>(
         );
     } else {
         tracing::info!("left: every request was finished");
+    }
+    if let Some(cluster) = cluster {
+        let farewell = times.leaving.farewell;
+        let in_haste = departure == Departure::AtOnce;
+        let within = if in_haste { Duration::ZERO } else { farewell };
+        cluster.depart(within).await;
     }
 }
 

@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body as RequestBody;
@@ -17,8 +18,11 @@ use crate::start::StartError;
 use crate::{WadiLayer, health};
 
 use super::accept::{Listening, serve};
-use super::leave::leave_when_asked;
+use super::leave::{Times, leave_when_asked};
 use super::signal::Signals;
+
+/// What telling the cluster takes at most, the replacement of a vote included.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(4);
 
 /// An application could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +77,18 @@ impl WadiLayer {
         let config = self.config();
         let times = Listening {
             keep_alive: config.keep_alive(),
-            deregister_delay: config.deregister_delay(),
-            drain: config.leave_timeout() - config.deregister_delay(),
+            leaving: self.leaving_times(),
         };
-        serve(listener, app, self.node(), signals, times).await;
+        serve(listener, app, self.node(), self.cluster(), signals, times).await;
         self.close();
         Ok(())
     }
 
     /// A future for your own loop's graceful shutdown: it waits for SIGTERM, SIGINT or
-    /// [`WadiLayer::leave`], turns readiness to 503, and resolves after `deregister_delay`, or at
-    /// once on a second signal. How long requests in flight then have is your loop's affair.
+    /// [`WadiLayer::leave`], turns readiness to 503, and resolves after `deregister_delay`, when the
+    /// sessions have moved to the other nodes of a cluster, or at once on a second signal. How long
+    /// requests in flight then have is your loop's affair. In a cluster, call
+    /// [`WadiLayer::depart`] after it.
     ///
     /// ```no_run
     /// # use wadi_axum::{WadiConfig, WadiLayer};
@@ -104,11 +109,23 @@ impl WadiLayer {
     /// When the process cannot listen for signals.
     pub fn leave_on_signal(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let mut signals = Signals::listen()?;
-        let lifecycle = self.node().lifecycle.clone();
-        let delay = self.config().deregister_delay();
+        let (wadi, times) = (self.clone(), self.leaving_times());
         Ok(async move {
-            leave_when_asked(&lifecycle, &mut signals, delay).await;
+            let lifecycle = &wadi.node().lifecycle;
+            leave_when_asked(lifecycle, &mut signals, wadi.cluster(), times).await;
         })
+    }
+
+    fn leaving_times(&self) -> Times {
+        let config = self.config();
+        let (deregister_delay, in_all) = (config.deregister_delay(), config.leave_timeout());
+        let farewell = (in_all - deregister_delay) / 4;
+        let farewell = self.cluster().map(|_| farewell.min(LONGEST_FAREWELL));
+        Times {
+            deregister_delay,
+            in_all,
+            farewell: farewell.unwrap_or_default(),
+        }
     }
 
     /// `GET /healthz`, which says that the process answers, and `GET /readyz`, which says whether

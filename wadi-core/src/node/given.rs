@@ -47,6 +47,12 @@ pub(super) enum Given {
         asked: Asked,
         answer: Result<Answer, Unreachable>,
     },
+    /// Move everything to the others; requests lose what they still use then. Told whether
+    /// everything was moved; `false` where nobody is there to take it.
+    Evacuate {
+        revoke_at: Moment,
+        reply: oneshot::Sender<bool>,
+    },
     /// Leave in good order, at the latest by then.
     Leave {
         until: Moment,

@@ -13,8 +13,9 @@ use super::given::Given;
 use super::locate::{Located, NotRegistered};
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::{Left, Status};
+use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
+use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
@@ -34,6 +35,7 @@ struct Inner {
     open: Arc<OpenBuckets>,
     queue: mpsc::Sender<Given>,
     status: watch::Receiver<Status>,
+    migrations: Arc<Migrations>,
     /// The driver's, until it starts.
     seat: Mutex<Option<Seat>>,
     task: OnceLock<AbortHandle>,
@@ -89,6 +91,7 @@ impl Node {
             open,
             queue,
             status: watched,
+            migrations: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
         }))
@@ -115,6 +118,7 @@ impl Node {
             Arc::clone(&inner.open),
             (inner.queue.clone(), seat.given),
             seat.status,
+            Arc::clone(&inner.migrations),
         );
         let task = tokio::spawn(driver.run()).abort_handle();
         // The seat was taken once.
@@ -137,6 +141,26 @@ impl Node {
     #[must_use]
     pub fn may_create(&self) -> bool {
         self.0.open.any()
+    }
+
+    /// How many sessions have come and gone since it started.
+    #[must_use]
+    pub fn migrations(&self) -> &Migrations {
+        &self.0.migrations
+    }
+
+    /// How many of the sessions here are displaced: another member manages their bucket. It looks at
+    /// every bucket, so it is for people, and not for every request.
+    #[must_use]
+    pub fn displaced(&self) -> usize {
+        let status = self.status();
+        let (Some(me), Some(layout)) = (status.incarnation, status.layout) else {
+            return 0;
+        };
+        let map = self.0.sessions.map();
+        let away = |bucket: &BucketId| layout.placement(*bucket).manager != me;
+        let others = map.buckets().iter().filter(away);
+        others.map(|bucket| map.len_of(bucket)).sum()
     }
 
     /// Waits, at most `within`, until it is a ready member; who it is then.
@@ -200,8 +224,25 @@ impl Node {
         tokio::time::timeout(within, asked).await.ok().flatten()
     }
 
-    /// Leaves in good order: hands over everything, then is gone. After `within` it goes with what
-    /// is left. Whoever asks it for something meanwhile is still answered.
+    /// Moves everything to the other members, and takes nothing new; the node stays a member, which
+    /// can say where everything is, until it leaves. After `within`, requests lose the sessions that
+    /// they still use here. Says whether everything was moved; `false` where no other member is there
+    /// to take it.
+    ///
+    /// # Cancellation
+    ///
+    /// It goes on, and nothing undoes it.
+    pub async fn evacuate(&self, within: Duration) -> bool {
+        let (reply, moved) = oneshot::channel();
+        let revoke_at = self.0.clock.now() + within;
+        let asked = self.0.queue.send(Given::Evacuate { revoke_at, reply });
+        asked.await.is_ok() && moved.await.unwrap_or(false)
+    }
+
+    /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
+    /// over, requests lose the sessions that they still use here; after `within`, or where no other
+    /// member is there to take them, it goes with what is left. Whoever asks it for something
+    /// meanwhile is still answered.
     ///
     /// # Cancellation
     ///

@@ -26,5 +26,5 @@ pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, Told};
 pub use locate::{Located, NotRegistered};
 pub use settings::NodeSettings;
-pub use status::{Left, Status};
+pub use status::{Evacuation, Left, Migrations, Status};
 pub use surroundings::Surroundings;

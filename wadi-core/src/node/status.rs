@@ -1,6 +1,7 @@
 //! What a node says of itself, for whoever asks at any time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bucket::Layout;
 use crate::member::{Incarnation, Standing};
@@ -12,8 +13,40 @@ pub struct Status {
     pub incarnation: Option<Incarnation>,
     /// The latest layout that it knows.
     pub layout: Option<Arc<Layout>>,
+    /// How far its evacuation is, while it leaves.
+    pub evacuation: Option<Evacuation>,
     /// How its leaving ended, when it has left.
     pub left: Option<Left>,
+}
+
+/// How many sessions have come to a node from others and gone to others, since it started.
+#[derive(Debug, Default)]
+pub struct Migrations {
+    pub(super) arrived: AtomicU64,
+    pub(super) left: AtomicU64,
+}
+
+impl Migrations {
+    /// How many came and were confirmed.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Relaxed)
+    }
+
+    /// How many were sealed for another node. A few of them may have come back.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.load(Relaxed)
+    }
+}
+
+/// How far an evacuation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evacuation {
+    /// Sessions that were here when it began.
+    pub began_with: usize,
+    /// Sessions that are still here.
+    pub left: usize,
 }
 
 /// How a node left.

@@ -153,6 +153,13 @@ impl SessionMap {
         sessions.collect()
     }
 
+    /// How many sessions of one bucket there are.
+    #[must_use]
+    pub fn len_of(&self, bucket: BucketId) -> usize {
+        let shard = self.shards.get(bucket.index());
+        shard.map_or(0, |shard| shard.read().len())
+    }
+
     /// Looks at the sessions of one bucket under its lock; `look` must not come back to the map.
     pub(super) fn for_each(&self, bucket: BucketId, mut look: impl FnMut(&SessionId, &Arc<Held>)) {
         if let Some(shard) = self.shards.get(bucket.index()) {

@@ -68,7 +68,21 @@ impl Sessions {
         clock: &dyn Clock,
     ) -> Result<Sealed, SessionError> {
         let alone = held.alone(wait).await.ok_or(SessionError::Busy)?;
-        let held = Arc::clone(alone.session());
+        self.seal_in_use(id, alone.session(), clock)
+    }
+
+    /// Seals the session, whoever uses it: their next operation fails, and so does their response.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Sessions::seal`], but for the first.
+    pub fn seal_in_use(
+        &self,
+        id: &SessionId,
+        held: &Arc<Held>,
+        clock: &dyn Clock,
+    ) -> Result<Sealed, SessionError> {
+        let held = Arc::clone(held);
         let mut body = held.body();
         match body.phase {
             Phase::Serving if body.id == *id => {}
@@ -83,7 +97,6 @@ impl Sessions {
         held.set_deadline(&body, &self.limits);
         let (tenure, revision) = (body.tenure, body.revision);
         drop(body);
-        drop(alone);
         Ok(Sealed {
             held,
             tenure,

@@ -1,8 +1,9 @@
 //! A node that leaves in good order takes nothing with it.
 
+use wadi_core::message::Want;
 use wadi_core::node::Left;
 
-use crate::world::{World, secs};
+use crate::world::{Refused, World, secs};
 
 #[tokio::test(start_paused = true)]
 async fn every_session_of_a_leaving_node_is_on_the_others() {
@@ -64,15 +65,68 @@ async fn requests_go_on_while_a_node_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_node_leaves_at_its_deadline_and_says_what_it_leaves_behind() {
+async fn the_last_node_leaves_at_once_and_says_what_it_leaves_behind() {
     let world = World::of(&["n1"]).await;
     world.create("n1").await;
-    let left = world.leave("n1").await;
+    let node = world.node("n1");
+    let evacuated = tokio::time::timeout(secs(1), node.evacuate(secs(20))).await;
+    assert_eq!(evacuated, Ok(false));
+    let left = tokio::time::timeout(secs(1), world.leave("n1")).await;
     assert_eq!(
         left,
-        Left {
+        Ok(Left {
             in_good_order: false,
             left_behind: 1
-        }
+        })
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_leave_at_once() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    for name in ["n1", "n2", "n3"] {
+        world.create(name).await;
+    }
+    let [a, b, c] = ["n1", "n2", "n3"].map(|name| world.node(name));
+    let all = async { tokio::join!(a.leave(secs(20)), b.leave(secs(20)), c.leave(secs(20))) };
+    let (a, b, c) = tokio::time::timeout(secs(20), all).await.unwrap();
+    assert_eq!(a.left_behind + b.left_behind + c.left_behind, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evacuated_node_says_where_everything_is_until_it_leaves() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let id = world.create("n1").await;
+    let node = world.node("n1");
+    assert!(node.evacuate(secs(20)).await);
+    assert!(node.sessions().map().is_empty());
+    let evacuation = node.status().evacuation.unwrap();
+    assert_eq!((evacuation.began_with, evacuation.left), (1, 0));
+    tokio::time::sleep(secs(20)).await;
+    let owner = world.request_wanting(Want::Locate, "n1", &id, async |visit| {
+        visit.get::<String>("owner")
+    });
+    assert_eq!(owner.await, Ok(Some("n1".to_owned())));
+    assert!(world.leave("n1").await.in_good_order);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_uses_a_session_for_too_long_loses_it() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    let node = world.node("n1");
+    let (too_long, moved) = tokio::join!(
+        world.request("n1", &id, async |visit| {
+            visit.insert("before", true)?;
+            tokio::time::sleep(secs(30)).await;
+            visit.insert("after", true)
+        }),
+        node.evacuate(secs(5)),
+    );
+    assert!(moved);
+    assert_eq!(too_long, Err(Refused::Unavailable));
+    let seen = world.request("n2", &id, async |visit| {
+        Ok((visit.contains("before")?, visit.contains("after")?))
+    });
+    assert_eq!(seen.await, Ok((true, false)));
 }

@@ -1,49 +1,123 @@
-//! Leaving: agreed, then everything is moved to the others, then gone. At its deadline it goes with
-//! what is left.
+//! Leaving: agreed, then everything is moved to the others, then gone, when it may go. At its deadline
+//! it goes with what is left.
 
 use tokio::sync::oneshot;
 
 use super::{Driver, Life};
 use crate::authority::Command;
 use crate::clock::Moment;
+use crate::member::{Member, Standing};
 use crate::node::given::Asked;
 use crate::node::listen::Told;
-use crate::node::status::Left;
+use crate::node::status::{Evacuation, Left};
 
 /// A leaving under way.
 pub(super) struct Leaving {
+    /// When requests that still use sessions of this node lose them.
+    pub(super) revoke_at: Moment,
+    /// When it goes, with what is left; not before it may go.
     pub(super) until: Moment,
+    /// Whether it goes when everything is moved; until then it goes on as a member that has nothing.
+    may_go: bool,
+    /// How many sessions were here when it began.
+    began_with: usize,
+    /// Who waits until everything is moved.
+    moved: Vec<oneshot::Sender<bool>>,
     /// Who waits for its end.
-    replies: Vec<oneshot::Sender<Left>>,
+    gone: Vec<oneshot::Sender<Left>>,
 }
 
 impl Driver {
+    pub(super) fn evacuate(&mut self, revoke_at: Moment, reply: oneshot::Sender<bool>) {
+        let leaving = self.leaving_by(revoke_at);
+        leaving.moved.push(reply);
+        self.look_at_standing();
+        self.report_evacuation();
+    }
+
     pub(super) fn start_leaving(&mut self, until: Moment, reply: oneshot::Sender<Left>) {
-        match &mut self.leaving {
-            Some(leaving) => {
-                leaving.until = leaving.until.min(until);
-                leaving.replies.push(reply);
-            }
-            None => {
-                self.leaving = Some(Leaving {
-                    until,
-                    replies: vec![reply],
-                });
-                self.look_at_standing();
-            }
-        }
+        let now = self.now();
+        let leaving = self.leaving_by(now + until.since(now) * 9 / 10);
+        leaving.until = leaving.until.min(until);
+        leaving.may_go = true;
+        leaving.gone.push(reply);
+        self.look_at_standing();
+        self.report_evacuation();
+    }
+
+    fn leaving_by(&mut self, revoke_at: Moment) -> &mut Leaving {
+        let began_with = self.sessions.map().len();
+        let leaving = self.leaving.get_or_insert_with(|| Leaving {
+            revoke_at,
+            until: Moment::from_nanos(u64::MAX),
+            may_go: false,
+            began_with,
+            moved: Vec::new(),
+            gone: Vec::new(),
+        });
+        leaving.revoke_at = leaving.revoke_at.min(revoke_at);
+        leaving
     }
 
     /// The protocol has nothing left to move. It is asked again, and says so again, until the
     /// authority has agreed that this member is gone.
     pub(super) fn evacuated(&mut self) {
-        if let (Some(me), true) = (self.me(), self.leaving.is_some()) {
+        self.report_evacuation();
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        for reply in leaving.moved.drain(..) {
+            // Who has given up meanwhile is not told.
+            let _ = reply.send(true);
+        }
+        let may_go = leaving.may_go;
+        if let (Some(me), true) = (self.me(), may_go) {
             let command = Command::Left {
                 incarnation: me,
                 force: false,
             };
             self.ask(Asked::Left(me), command);
         }
+    }
+
+    /// Where nobody is left to take anything, waiting moves nothing.
+    pub(super) fn look_for_takers(&mut self) {
+        let (Some(me), Some(layout)) = (self.me(), &self.layout) else {
+            return;
+        };
+        let stays = |member: &Member| member.standing != Standing::Leaving;
+        let mut others = layout.members.iter().filter(|(who, _)| **who != me);
+        if others.any(|(_, member)| stays(member)) {
+            return;
+        }
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        for reply in leaving.moved.drain(..) {
+            let _ = reply.send(false);
+        }
+        if leaving.may_go {
+            self.leave_in_haste();
+        }
+    }
+
+    /// Whether requests have had their time: what they still use is moved from under them.
+    pub(super) fn revokes(&self) -> bool {
+        let leaving = self.leaving.as_ref();
+        leaving.is_some_and(|leaving| leaving.revoke_at <= self.now())
+    }
+
+    /// Lets everybody see how far it is.
+    pub(super) fn report_evacuation(&self) {
+        let evacuation = self.leaving.as_ref().map(|leaving| Evacuation {
+            began_with: leaving.began_with,
+            left: self.sessions.map().len(),
+        });
+        self.status.send_if_modified(|status| {
+            let changed = status.evacuation != evacuation;
+            status.evacuation = evacuation;
+            changed
+        });
     }
 
     /// The authority agreed that this member is gone.
@@ -88,8 +162,7 @@ impl Driver {
         });
         self.tell(Told::Left { left_behind });
         if let Some(leaving) = self.leaving.take() {
-            for reply in leaving.replies {
-                // Who has given up meanwhile is not told.
+            for reply in leaving.gone {
                 let _ = reply.send(left);
             }
         }

@@ -86,6 +86,7 @@ impl Driver {
             self.coordinate(coordinator::Input::Layout(layout));
             self.look_at_standing();
         }
+        self.look_for_takers();
         self.publish();
     }
 
@@ -109,7 +110,10 @@ impl Driver {
             Some(Standing::Joining | Standing::Ready) if leaves => {
                 self.ask(Asked::Leave(me), Command::Leave(me));
             }
-            Some(Standing::Leaving) => self.give(Input::Evacuate),
+            Some(Standing::Leaving) => {
+                self.give(Input::Evacuate);
+                self.look_for_takers();
+            }
             _ => {}
         }
     }

@@ -23,7 +23,7 @@ use super::given::Given;
 use super::holdings::Here;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::Status;
+use super::status::{Migrations, Status};
 use super::surroundings::Surroundings;
 use super::waiting::Waiting;
 use crate::authority::Lease;
@@ -58,6 +58,7 @@ pub(super) struct Driver {
     /// The latest layout that the authority has told of, whoever this node was then.
     layout: Option<Arc<Layout>>,
     status: watch::Sender<Status>,
+    migrations: Arc<Migrations>,
 }
 
 /// What this node is in the cluster.
@@ -96,6 +97,7 @@ impl Driver {
         open: Arc<OpenBuckets>,
         (back, queue): (mpsc::Sender<Given>, mpsc::Receiver<Given>),
         status: watch::Sender<Status>,
+        migrations: Arc<Migrations>,
     ) -> Self {
         Self {
             settings,
@@ -119,6 +121,7 @@ impl Driver {
             leaving: None,
             layout: None,
             status,
+            migrations,
         }
     }
 
@@ -163,6 +166,7 @@ impl Driver {
             Given::Departed => self.bury_departed(),
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
+            Given::Evacuate { revoke_at, reply } => self.evacuate(revoke_at, reply),
             Given::Leave { until, reply } => self.start_leaving(until, reply),
         }
     }

@@ -1,6 +1,7 @@
 //! What each of the protocol's outputs means in this node.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
 use crate::member::Incarnation;
@@ -62,7 +63,9 @@ impl Driver {
                 self.expect_readable(installed.map(drop));
             }
             Output::Confirm { id, tenure } => {
-                self.sessions.confirm(&id, tenure);
+                if self.sessions.confirm(&id, tenure) {
+                    self.migrations.arrived.fetch_add(1, Relaxed);
+                }
             }
             Output::Discard(id) => self.sessions.discard(&id),
             Output::Found { id, found } => self.found(id, found),

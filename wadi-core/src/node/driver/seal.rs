@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
 use crate::node::given::Given;
@@ -23,9 +24,16 @@ impl Driver {
         self.sealing += 1;
         let sessions = Arc::clone(&self.sessions);
         let clock = Arc::clone(&self.clock);
+        let revokes = self.revokes();
         let (wait, back) = (self.settings.seal_wait, self.back.clone());
         // The values' own code runs in there; should it panic, the session stays as it is.
-        let sealing = tokio::spawn(async move { sessions.seal(&id, &held, wait, &*clock).await });
+        let sealing = tokio::spawn(async move {
+            if revokes {
+                sessions.seal_in_use(&id, &held, &*clock)
+            } else {
+                sessions.seal(&id, &held, wait, &*clock).await
+            }
+        });
         self.tasks.spawn(async move {
             let outcome = sealing.await.unwrap_or(Err(SessionError::Busy));
             // A driver that is gone has no use for it.
@@ -43,6 +51,7 @@ impl Driver {
                 let (tenure, revision) = (sealed.tenure, sealed.revision);
                 let state = sealed.state.clone();
                 if self.sessions.drop_sealed(sealed) {
+                    self.migrations.left.fetch_add(1, Relaxed);
                     Input::Sealed {
                         id,
                         tenure,

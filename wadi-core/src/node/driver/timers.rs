@@ -38,6 +38,9 @@ impl Driver {
         if is_due(self.leaving.as_ref().map(|leaving| leaving.until)) {
             self.leave_in_haste();
         }
+        if self.leaving.is_some() {
+            self.report_evacuation();
+        }
         match &self.life {
             Life::Joining { again_at, .. } if is_due(*again_at) => self.ask_to_join(),
             Life::Joining { .. } | Life::Over => {}

@@ -1,0 +1,48 @@
+//! What a node tells, as log lines. None of them names a session.
+
+use wadi_core::node::{Listener, Told};
+use wadi_core::protocol::Event;
+
+/// Writes what happens into the log.
+#[derive(Debug)]
+pub(super) struct Log;
+
+impl Listener for Log {
+    fn told(&self, what: Told) {
+        match what {
+            Told::Joined(incarnation) => tracing::info!(?incarnation, "joined the cluster"),
+            Told::Fenced { former, offers } => tracing::warn!(
+                ?former,
+                offers,
+                "declared dead by the cluster; coming back as somebody new, with these sessions to offer"
+            ),
+            Told::Session(Event::Lost(_)) => {
+                tracing::warn!("a session is lost: it died with its node");
+            }
+            Told::Session(Event::Stale(_)) => {
+                tracing::warn!("an older copy of a session serves; the newest is not to be found");
+            }
+            Told::Session(Event::Outdated(_)) => {
+                tracing::info!("a returning node's copy of a session was dropped for a newer one");
+            }
+            Told::Session(Event::Fork(_)) => {
+                tracing::error!("two copies of a session were held at once; please report this");
+            }
+            Told::Unreadable { from } => tracing::error!(
+                ?from,
+                "a session that arrived cannot be read, and stays with its sender"
+            ),
+            Told::Unencodable { type_name, reason } => tracing::warn!(
+                type_name,
+                reason,
+                "a session cannot leave this node, because a value in it cannot be encoded"
+            ),
+            Told::OtherCluster => tracing::error!(
+                "this cluster has another number of buckets than this node was set up with: give \
+                 all nodes the same `buckets`"
+            ),
+            Told::Left { .. } => {}
+            _ => tracing::info!("{what:?}"),
+        }
+    }
+}

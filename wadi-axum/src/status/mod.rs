@@ -1,0 +1,10 @@
+//! What a node says of itself and of its cluster, for people and for programs.
+//!
+//! It shows no id and no value, and decides nothing.
+
+mod admin;
+mod page;
+mod report;
+
+pub use admin::guard;
+pub use report::{Evacuation, MemberReport, MigrationReport, SessionReport, StatusReport};

@@ -1,0 +1,208 @@
+//! The report itself: this node's view of the cluster, as it serves it as JSON.
+
+use serde::Serialize;
+use wadi_core::bucket::Layout;
+use wadi_core::member::{Incarnation, Standing};
+use wadi_core::node::Status;
+use wadi_core::protocol::coordinator::{ElectionPolicy, Oldest};
+
+use crate::WadiLayer;
+use crate::lifecycle::Phase;
+
+/// What a node knows now. Another node may know more, or less.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StatusReport {
+    /// The node's name.
+    pub node: String,
+    /// Which start of the node this is; `None` before it has joined.
+    pub incarnation: Option<u64>,
+    /// The layout's version within its generation; 0 before one is known.
+    pub version: u64,
+    /// The authority's generation.
+    pub generation: u32,
+    /// The name of the member that decides when buckets change hands; `None` before one is known.
+    pub coordinator: Option<String>,
+    /// The members, in join order.
+    pub members: Vec<MemberReport>,
+    /// The sessions of this node.
+    pub sessions: SessionReport,
+    /// How many sessions are here whose bucket another member manages.
+    pub displaced: usize,
+    /// How many sessions came and went since the node's start.
+    pub migrations: MigrationReport,
+    /// How far an evacuation is; `None` while there is none.
+    pub evacuation: Option<Evacuation>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemberReport {
+    /// Its name.
+    pub node: String,
+    /// Where other nodes reach it; `None` for a node that is alone.
+    pub cluster: Option<String>,
+    /// How many buckets it manages.
+    pub buckets: usize,
+    /// `joining`, `ready` or `leaving`; of this node itself also how far its serving is.
+    pub state: &'static str,
+}
+
+/// How many sessions a node has, by where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SessionReport {
+    /// In memory, as typed values.
+    pub live: usize,
+    /// In memory, as bytes.
+    pub frozen: usize,
+    /// On this node's disc.
+    pub disc: usize,
+    /// Copies of other nodes' sessions.
+    pub replicas: usize,
+}
+
+/// How many sessions came and went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MigrationReport {
+    /// From other nodes.
+    #[serde(rename = "in")]
+    pub arrived: u64,
+    /// To other nodes.
+    #[serde(rename = "out")]
+    pub left: u64,
+}
+
+/// How far an evacuation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Evacuation {
+    /// Sessions that were here when it began.
+    pub began_with: usize,
+    /// Sessions that are still here.
+    pub left: usize,
+}
+
+impl WadiLayer {
+    /// What this node knows of itself and of its cluster now. It looks at every bucket, so it is for
+    /// people and probes, and not for every request.
+    #[must_use]
+    pub fn status(&self) -> StatusReport {
+        let census = self.sessions().census();
+        let sessions = SessionReport {
+            live: census.live,
+            frozen: census.frozen,
+            disc: 0,
+            replicas: 0,
+        };
+        match self.cluster() {
+            None => self.alone(sessions),
+            Some(cluster) => {
+                let node = cluster.node();
+                let migrations = node.migrations();
+                StatusReport {
+                    displaced: node.displaced(),
+                    migrations: MigrationReport {
+                        arrived: migrations.arrived(),
+                        left: migrations.left(),
+                    },
+                    ..self.member(&node.status(), sessions)
+                }
+            }
+        }
+    }
+
+    fn alone(&self, sessions: SessionReport) -> StatusReport {
+        let node = self.config().name();
+        let member = MemberReport {
+            node: node.clone(),
+            cluster: None,
+            buckets: usize::from(self.config().buckets().get()),
+            state: serving(self.phase()),
+        };
+        StatusReport {
+            incarnation: Some(1),
+            version: 1,
+            coordinator: Some(node.clone()),
+            members: vec![member],
+            ..Self::nobody(node, sessions)
+        }
+    }
+
+    fn member(&self, status: &Status, sessions: SessionReport) -> StatusReport {
+        let evacuation = status.evacuation.map(|evacuation| Evacuation {
+            began_with: evacuation.began_with,
+            left: evacuation.left,
+        });
+        let report = StatusReport {
+            incarnation: status.incarnation.map(Incarnation::get),
+            evacuation,
+            ..Self::nobody(self.config().name(), sessions)
+        };
+        let Some(layout) = &status.layout else {
+            return report;
+        };
+        StatusReport {
+            version: layout.version.number(),
+            generation: layout.version.generation(),
+            coordinator: coordinator(layout),
+            members: members(layout),
+            ..report
+        }
+    }
+
+    fn nobody(node: String, sessions: SessionReport) -> StatusReport {
+        StatusReport {
+            node,
+            incarnation: None,
+            version: 0,
+            generation: 0,
+            coordinator: None,
+            members: Vec::new(),
+            sessions,
+            displaced: 0,
+            migrations: MigrationReport {
+                arrived: 0,
+                left: 0,
+            },
+            evacuation: None,
+        }
+    }
+}
+
+fn coordinator(layout: &Layout) -> Option<String> {
+    let elected = layout.members.get(&Oldest.elect(layout)?)?;
+    Some(elected.node.as_str().to_owned())
+}
+
+fn members(layout: &Layout) -> Vec<MemberReport> {
+    let members = layout.members.iter();
+    members
+        .map(|(who, member)| MemberReport {
+            node: member.node.as_str().to_owned(),
+            cluster: Some(member.address.clone()),
+            buckets: layout.managed_by(*who),
+            state: standing(member.standing),
+        })
+        .collect()
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Joining => "joining",
+        Standing::Ready => "ready",
+        Standing::Leaving => "leaving",
+    }
+}
+
+const fn serving(phase: Phase) -> &'static str {
+    match phase {
+        Phase::NotStarted => "not started",
+        Phase::Serving => "ready",
+        Phase::Leaving => "leaving",
+        Phase::Closing => "closing",
+        Phase::Closed => "closed",
+    }
+}
