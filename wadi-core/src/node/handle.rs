@@ -137,6 +137,12 @@ impl Node {
         self.0.status.borrow().clone()
     }
 
+    /// Whether this node may create sessions by itself at this moment. Costs one load.
+    #[must_use]
+    pub fn may_create(&self) -> bool {
+        self.0.open.any()
+    }
+
     /// How many sessions have come and gone since it started.
     #[must_use]
     pub fn migrations(&self) -> &Migrations {
