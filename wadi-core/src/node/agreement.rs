@@ -38,8 +38,12 @@ pub struct AgreementSettings {
     pub clock: Arc<dyn Clock>,
     /// What a cluster is founded with; the same on every node.
     pub charter: Charter,
-    /// A cluster that this node founds is of this generation at least: above those of which
-    /// something is kept; else 0.
+    /// A cluster that this node founds is of this generation at least.
+    ///
+    /// Incarnations of one generation are numbered alike, and nobody joins a cluster that is not of a
+    /// higher one than the last whose member it was. So it should be above that of every earlier start
+    /// of which something is kept, or whose other nodes may still run: the seconds of the wall clock
+    /// at the node's start do, where nothing better is known.
     pub generation: u32,
     /// Where other nodes may be. No addresses: the node founds alone.
     pub discovery: Arc<dyn Discovery>,

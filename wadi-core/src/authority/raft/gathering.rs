@@ -207,7 +207,7 @@ impl Gathering {
             if let Some(layout) = part.layouts().borrow().as_deref() {
                 let generation = layout.version.generation();
                 past.last = Some((part.cluster_id(), generation));
-                past.generation = past.generation.max(generation + 1);
+                past.generation = past.generation.max(generation.saturating_add(1));
                 let addresses = layout.members.values().map(|member| member.address.clone());
                 let own = &self.settings.raft.address;
                 past.known = addresses.filter(|address| address != own).collect();

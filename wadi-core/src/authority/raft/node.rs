@@ -331,6 +331,14 @@ impl RaftAuthority {
         applied.map(|applied| applied.index)
     }
 
+    /// Until its replica has ended by itself: it would go on renewing, and learn of nothing.
+    pub(crate) async fn failed(&self) {
+        let mut metrics = self.raft.metrics();
+        let failed = metrics.wait_for(|metrics| metrics.running_state.is_err());
+        // Nobody tells any more: it has ended, too.
+        let _ = failed.await;
+    }
+
     /// The cluster's lease.
     pub(super) fn lease(&self) -> Duration {
         self.asker.timing.lease()
