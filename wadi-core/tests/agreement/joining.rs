@@ -257,3 +257,21 @@ async fn a_dropped_agreement_takes_no_more_part() {
     let next = world.leader().await;
     assert_ne!(next, leader);
 }
+
+/// They are members of the same cluster again when the last voter that counted goes.
+#[tokio::test(start_paused = true)]
+async fn voters_that_restart_one_after_the_other_within_a_lease_are_gone_all_the_same() {
+    let all = ["n1", "n2", "n3", "n4", "n5"];
+    let mut world = World::of(&all).await;
+    world.voters_count(5).await;
+    for name in ["n1", "n2", "n3"] {
+        world.kill(name).await;
+        world.start(name, &all);
+        let joined = || world.node(name).me().is_some();
+        if name != "n3" {
+            until("it has joined", joined).await;
+        }
+    }
+    world.all_ready(&all).await;
+    world.voters_count(5).await;
+}

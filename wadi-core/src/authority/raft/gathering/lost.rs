@@ -7,7 +7,9 @@
 use tokio::time;
 
 use super::{Gathering, MayFound};
+use crate::authority::raft::message::Part;
 use crate::authority::raft::node::RaftAuthority;
+use crate::member::Incarnation;
 
 impl Gathering {
     /// Until it is certain that nothing can be agreed any more once this node is out of it, too; as a
@@ -42,8 +44,12 @@ impl Gathering {
         let configs = part.voters_and_addresses();
         let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
         let around = self.ask_around(addresses).await;
-        let is_gone = |voter: &(_, String)| {
-            voter.0 == part.incarnation() || around.is_out(&voter.1, part.cluster_id())
+        let is_gone = |voter: &(Incarnation, String)| {
+            let theirs = Part {
+                incarnation: voter.0,
+                ..part.part()
+            };
+            voter.0 == part.incarnation() || around.is_gone(&voter.1, theirs)
         };
         let is_lost = |voters: &Vec<_>| {
             let gone = voters.iter().filter(|voter| is_gone(voter)).count();
