@@ -9,9 +9,9 @@ mod reception;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -69,8 +69,7 @@ pub struct Agreement {
     wanted: watch::Sender<Wanted>,
     layouts: watch::Sender<Option<Arc<Layout>>>,
     keeper: AbortHandle,
-    /// Taken by whoever closes it.
-    closing: Mutex<Option<()>>,
+    is_closed: AtomicBool,
 }
 
 impl Agreement {
@@ -116,7 +115,7 @@ impl Agreement {
             wanted,
             layouts,
             keeper,
-            closing: Mutex::new(Some(())),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -164,7 +163,7 @@ impl Agreement {
     /// Ends it at once: takes part in nothing any more, tells nobody, and answers nobody. Later calls
     /// do nothing.
     pub async fn close(&self) {
-        if self.closing.lock().take().is_none() {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
             return;
         }
         self.keeper.abort();
