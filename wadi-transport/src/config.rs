@@ -46,10 +46,10 @@ pub struct Limits {
     /// look-up of the name. Default 5 s.
     pub handshake: Duration,
     /// Connections that are in their handshake. When there are as many, a further one gets the place
-    /// of the oldest of those that come from the same address as most do. Each takes some 50 KiB
-    /// until it is done. Default 256.
+    /// of the oldest of those that come from the same address as most do. Default 256.
     pub handshakes: usize,
-    /// Accepted connections, streams included; further ones are refused with a reason. Default 1024.
+    /// Accepted connections, streams included; further ones are refused with a reason. Streams of
+    /// members leave a quarter of them to messages and questions. Default 1024.
     pub connections: usize,
     /// Links to other nodes. Default 1024.
     pub links: usize,

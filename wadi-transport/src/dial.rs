@@ -145,9 +145,11 @@ pub(crate) async fn dial(
             version,
         })
     };
-    let outcome = match timeout(shared.limits.handshake, attempt).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(DialError::TimedOut(address.to_owned())),
+    let attempt = timeout(shared.limits.handshake, attempt);
+    let outcome = match shared.closing.run_until_cancelled(attempt).await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(_)) => Err(DialError::TimedOut(address.to_owned())),
+        None => Err(DialError::Closing),
     };
     outcome.inspect_err(|why| shared.journal.failed(why, why.needs_a_hand()))
 }

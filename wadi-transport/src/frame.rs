@@ -5,8 +5,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rmp_serde::Deserializer;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// Bytes before a frame's body: its length, most significant byte first.
@@ -26,8 +26,8 @@ pub enum FrameError {
     #[error("it cannot be decoded")]
     Decode(#[from] rmp_serde::decode::Error),
     /// There are bytes after the value.
-    #[error("{0} bytes follow the value")]
-    Trailing(usize),
+    #[error("more bytes follow the value")]
+    Trailing,
 }
 
 /// Cuts a connection into frames of at most `limit` bytes each; a longer one is an error on both
@@ -72,19 +72,20 @@ pub fn encode_named<T: Serialize>(value: &T) -> Result<Bytes, FrameError> {
 /// # Errors
 ///
 /// When the bytes are not exactly one such value.
-pub fn decode<T: DeserializeOwned>(mut body: &[u8]) -> Result<T, FrameError> {
-    let mut deserializer = Deserializer::new(&mut body);
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    let mut deserializer = Deserializer::from_read_ref(body);
     deserializer.set_max_depth(DEPTH);
     let value = T::deserialize(&mut deserializer)?;
-    match body.len() {
-        0 => Ok(value),
-        more => Err(FrameError::Trailing(more)),
+    // The end shows in that not even the first byte of another value can be read.
+    match <()>::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        Ok(()) | Err(_) => Err(FrameError::Trailing),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+
     use tokio_util::codec::Decoder;
 
     use super::*;
@@ -109,9 +110,10 @@ mod tests {
 
     #[test]
     fn a_value_is_the_whole_body() {
-        let mut body = encode(&7_u64).unwrap().to_vec();
-        body.push(0);
-        assert!(matches!(decode::<u64>(&body), Err(FrameError::Trailing(1))));
+        for more in [&[0][..], &[0xc0], &[0xdd], &[0xc1, 1]] {
+            let body = [&encode(&7_u64).unwrap()[..], more].concat();
+            assert!(matches!(decode::<u64>(&body), Err(FrameError::Trailing)));
+        }
         assert!(matches!(decode::<u64>(&[]), Err(FrameError::Decode(_))));
     }
 

@@ -46,7 +46,7 @@ impl Journal {
         }
     }
 
-    /// Why a connection that this node wants could not be made, and whether somebody has to mend it.
+    /// Why a connection that this node wants could not be made, or be used, and whether somebody has to mend it.
     pub(crate) fn failed(&self, why: &impl std::fmt::Display, needs_a_hand: bool) {
         if !needs_a_hand {
             tracing::debug!("{why}");

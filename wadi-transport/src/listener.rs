@@ -195,6 +195,11 @@ fn admit(
             if taker.audience == Audience::Members && !shared.is_member(&hello.peer) {
                 return Err(Refusal::NoMember);
             }
+            let kept = shared.limits.connections / 4;
+            if taker.audience == Audience::Members && shared.connections.available_permits() < kept
+            {
+                return Err(Refusal::Full);
+            }
             let place = (taker.takes.try_reserve_owned()).map_err(|error| match error {
                 TrySendError::Full(_) => Refusal::Full,
                 TrySendError::Closed(_) => no_such_kind(),

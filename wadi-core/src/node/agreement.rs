@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
 use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
-use crate::authority::{Answer, Charter, Command, Joined};
+use crate::authority::{Answer, Charter, Command, Joined, NotAMember};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName};
@@ -93,7 +93,7 @@ impl Agreement {
             discovery: settings.discovery,
             found_with: settings.found_with,
         }));
-        let seat = watch::Sender::new(Seat::Empty);
+        let seat = watch::Sender::new(Seat::Empty { former: None });
         let layouts = watch::Sender::new(None);
         let (wanted, wants) = watch::channel(Wanted::default());
         let keeper = Keeper {
@@ -127,7 +127,7 @@ impl Agreement {
     pub fn part(&self) -> Option<Arc<RaftAuthority>> {
         match &*self.seat.borrow() {
             Seat::Taken(part) => Some(Arc::clone(part)),
-            Seat::Empty | Seat::Closed => None,
+            Seat::Empty { .. } | Seat::Closed => None,
         }
     }
 
@@ -181,7 +181,9 @@ impl Agreement {
         });
         let mut seat = self.seat.subscribe();
         loop {
-            let taken = seat.wait_for(|seat| !matches!(seat, Seat::Empty)).await;
+            let taken = seat
+                .wait_for(|seat| !matches!(seat, Seat::Empty { .. }))
+                .await;
             let taken = taken.map_err(|_| Unreachable)?.clone();
             let Seat::Taken(part) = taken else {
                 return Err(Unreachable);
@@ -203,6 +205,12 @@ impl Agreement {
     }
 
     async fn ask(&self, command: Command) -> Result<Answer, Unreachable> {
+        // The authority that it was a member of is no more, and never answers it.
+        if let (Command::Renew(who), Seat::Empty { former }) = (&command, &*self.seat.borrow())
+            && *former == Some(*who)
+        {
+            return Ok(Answer::Renewed(Err(NotAMember::Tombstoned(*who))));
+        }
         let part = self.part().ok_or(Unreachable)?;
         let answer = part.propose(command, self.timing.change()).await;
         answer.map_err(|_| Unreachable)

@@ -178,3 +178,51 @@ async fn a_restarted_node_joins_as_somebody_new() {
     }
     world.voters_count(3).await;
 }
+
+/// Where most voters have started anew, nothing is agreed any more; their list founds again.
+#[tokio::test(start_paused = true)]
+async fn where_most_voters_have_restarted_the_next_generation_is_founded() {
+    const THREE: [&str; 3] = ["n1", "n2", "n3"];
+    for (names, restart) in [
+        (&THREE[..2], &["n1"][..]),
+        (&THREE[..], &["n1", "n2"]),
+        (&THREE[..], &["n3", "n1"]),
+    ] {
+        let mut world = World::of(names).await;
+        world
+            .voters_count(if names.len() == 3 { 3 } else { 1 })
+            .await;
+        let version = world.nodes.values().next().unwrap().layout().unwrap();
+        let version = version.version;
+        // With two, it is the only voter that restarts.
+        let leader = [world.leader().await];
+        let restart = if names.len() == 2 {
+            &leader[..]
+        } else {
+            restart
+        };
+        for name in restart {
+            world.kill(name).await;
+        }
+        let stays = names.iter().find(|name| !restart.contains(name)).unwrap();
+        for name in restart {
+            world.start(name, names);
+        }
+        until("the new generation, and no two at once", || {
+            let part = world.node(stays).agreement.part();
+            let is_old = part.is_none_or(|part| part.incarnation() < version_floor(version));
+            let others = restart.iter().any(|name| world.may_act(name));
+            assert!(!(is_old && world.may_act(stays) && others));
+            !is_old
+        })
+        .await;
+        world.all_ready(names).await;
+        let layout = world.node(stays).layout().unwrap();
+        assert_eq!(layout.version.generation(), version.generation() + 1);
+    }
+}
+
+fn version_floor(version: wadi_core::bucket::LayoutVersion) -> wadi_core::member::Incarnation {
+    let next = wadi_core::bucket::LayoutVersion::founding(version.generation() + 1);
+    wadi_core::member::Incarnation::new(next.as_u64())
+}

@@ -66,9 +66,10 @@ async fn answer(shared: &Shared, stream: &mut Stream, answering: &Answering) -> 
         };
         if answer.len() > limits.question_bytes {
             let (length, limit) = (answer.len(), limits.question_bytes);
-            tracing::error!(
+            let why = format_args!(
                 "an answer has {length} bytes, and may have {limit}: raise question_bytes on all nodes"
             );
+            shared.journal.failed(&why, true);
             return Ok(());
         }
         timeout(limits.write, write_frame(stream, &answer)).await??;

@@ -124,7 +124,10 @@ impl Transport for Messages {
             Err(lost @ (SendError::NotConnected | SendError::Full)) => {
                 tracing::debug!("no message to {to:?}: {lost}");
             }
-            Err(never) => tracing::error!("no message to {to:?}: {never}"),
+            Err(never) => {
+                let why = format_args!("no message to {to:?}: {never}");
+                self.open.shared.journal.failed(&why, true);
+            }
         }
     }
 }

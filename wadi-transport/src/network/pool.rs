@@ -71,8 +71,9 @@ impl Pool {
         });
         let swept = pool.clone();
         shared.spawn(async move {
-            loop {
-                sleep(swept.shared.limits.question_idle / 2).await;
+            let every = swept.shared.limits.question_idle / 2;
+            let closing = swept.shared.closing.clone();
+            while closing.run_until_cancelled(sleep(every)).await.is_some() {
                 swept.sweep();
             }
         });

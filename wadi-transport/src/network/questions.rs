@@ -53,9 +53,10 @@ impl Carrier for Questions {
         Box::pin(async move {
             let (length, limit) = (message.len(), self.open.shared.limits.question_bytes);
             if length > limit {
-                tracing::error!(
+                let why = format_args!(
                     "a question has {length} bytes, and may have {limit}: raise question_bytes on all nodes"
                 );
+                self.open.shared.journal.failed(&why, true);
                 return Err(NotCarried::NotDelivered);
             }
             let mut sent = false;

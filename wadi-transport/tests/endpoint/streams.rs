@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use wadi_core::member::Incarnation;
 use wadi_transport::{Audience, DialError, Refusal};
 
 use crate::scene::{LONG, Node, config};
@@ -95,6 +96,31 @@ async fn a_stream_finds_its_kind_or_is_refused() {
     assert_eq!(refused, DialError::Refused { address, why });
     drop(http);
     let _http = n2.endpoint.streams("http", Audience::Anybody).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_members_leave_room_for_messages() {
+    let mut few = config("n2");
+    few.limits.connections = 8;
+    let mut member = config("n1");
+    member.membership.incarnation = Some(Incarnation::new(1));
+    let (n1, n2) = (Node::start(member).await, Node::start(few).await);
+    let _streams = n2.endpoint.streams("http", Audience::Members).unwrap();
+    let address = n2.address();
+    let mut opened = Vec::new();
+    let refused = loop {
+        match n1.endpoint.open(&address, None, "http").await {
+            Ok(stream) => opened.push(stream),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(
+        refused
+            .to_string()
+            .contains("as many connections as it may")
+    );
+    assert_eq!(opened.len(), 6);
+    n1.link_to(&n2).connected(LONG).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

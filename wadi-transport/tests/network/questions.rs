@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wadi_core::transport::{Answering, Answers, NotCarried};
+use wadi_transport::{Config, Endpoint, Security, TransportKey};
 
 use crate::scene::{KEY, LONG, NO_KEY, Node, limits, settings, tcp};
 
@@ -192,4 +194,43 @@ async fn streams_are_kept_for_a_while_and_their_number_is_bounded() {
     sleep(Duration::from_millis(900)).await;
     ask(&n1, n2.address(), Bytes::new()).await.unwrap();
     assert!(accepted.load(Relaxed) <= before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_question_ends_that_stream_only() {
+    let node = open("n1").await;
+    node.open
+        .carrier
+        .serve(Echo::after(Duration::from_millis(100)));
+    let mut config = Config::on_loopback("shop", "odd");
+    let key = TransportKey::from_secret(&KEY[0].0).unwrap();
+    config.security = Security::Keys(vec![key]);
+    let (odd, _incoming) = Endpoint::<u8>::start(config, ()).await.unwrap();
+    let thrown: [&[u8]; 4] = [
+        // Longer than a question may be.
+        &[0xff; 100],
+        // Cut off.
+        &[0, 0, 0, 9, 1, 2],
+        &[0, 0],
+        // The second before the first is answered.
+        &[0, 0, 0, 1, 1, 0, 0, 0, 1, 1],
+    ];
+    for bytes in thrown {
+        let opened = odd.open(node.address(), None, "wadi-questions").await;
+        let mut stream = opened.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        if bytes.len() < 10 {
+            stream.shutdown().await.unwrap();
+        }
+        let mut answer = Vec::new();
+        let read = timeout(LONG, stream.read_to_end(&mut answer)).await;
+        // It is closed, in good order or not.
+        let _ = read.expect("it is closed in time");
+        assert_eq!(answer, []);
+    }
+    let friend = open("n2").await;
+    let question = Bytes::from_static(b"well?");
+    let answer = ask(&friend, node.address(), question.clone()).await;
+    assert_eq!(answer, Ok(question));
 }

@@ -5,6 +5,7 @@
 //! where a list says that there are others, nor because nobody answers.
 
 mod around;
+mod lost;
 mod together;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use super::founding::{Decision, Founders};
 use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
 use super::node::{RaftAuthority, RaftSettings};
 use super::timing::Timing;
-use super::types::StartId;
+use super::types::{ClusterId, StartId};
 use crate::authority::Charter;
 use crate::transport::Discovery;
 use around::Around;
@@ -73,6 +74,8 @@ struct Past {
     generation: u32,
     /// Where other members were.
     known: BTreeSet<String>,
+    /// Of which cluster it was a member last, and that one's generation.
+    last: Option<(ClusterId, u32)>,
     may_found: MayFound,
 }
 
@@ -92,6 +95,7 @@ impl Gathering {
         let past = Past {
             generation: settings.generation,
             known: BTreeSet::new(),
+            last: None,
             may_found: MayFound::AsListed,
         };
         Self {
@@ -142,14 +146,15 @@ impl Gathering {
     async fn look_around(&self) -> (Founders, Around) {
         let discovered = time::timeout(self.timing.attempt(), self.settings.discovery.addresses());
         let discovered = discovered.await.ok().and_then(Result::ok);
-        let (known, may_found) = {
+        let (known, last, may_found) = {
             let past = self.past.lock();
-            (past.known.clone(), past.may_found)
+            (past.known.clone(), past.last, past.may_found)
         };
         let asked = known
             .into_iter()
             .chain(discovered.iter().flatten().cloned());
-        let around = self.ask_around(asked).await;
+        let mut around = self.ask_around(asked).await;
+        around.forget_older(last);
         let founders = match (may_found, discovered, self.settings.found_with) {
             (MayFound::Alone, ..) | (MayFound::AsListed, Some(_), Some(1)) => Founders::alone(),
             (MayFound::AsListed, Some(list), None) => Founders::of(list),
@@ -182,27 +187,34 @@ impl Gathering {
     /// is possible. Afterwards [`Gathering::take_part`] is called again.
     pub(crate) async fn retire(&self, part: &RaftAuthority) {
         part.hand_over_vote(self.timing.change()).await;
-        self.remember(part);
-        part.close().await;
-        self.become_now(Here::Apart);
+        let votes = part.votes();
+        let votes_alone = !votes.is_changing && votes.voters.iter().eq([&part.incarnation()]);
+        self.end(
+            part,
+            if votes_alone && !part.has_others() {
+                MayFound::Alone
+            } else {
+                MayFound::Never
+            },
+        )
+        .await;
     }
 
-    fn remember(&self, part: &RaftAuthority) {
-        let me = part.incarnation();
-        let votes = part.votes();
-        let votes_alone = !votes.is_changing && votes.voters.iter().eq([&me]);
-        let mut past = self.past.lock();
-        past.may_found = if votes_alone && !part.has_others() {
-            MayFound::Alone
-        } else {
-            MayFound::Never
-        };
-        if let Some(layout) = part.layouts().borrow().as_deref() {
-            past.generation = past.generation.max(layout.version.generation() + 1);
-            let addresses = layout.members.values().map(|member| member.address.clone());
-            let own = &self.settings.raft.address;
-            past.known = addresses.filter(|address| address != own).collect();
+    async fn end(&self, part: &RaftAuthority, may_found: MayFound) {
+        {
+            let mut past = self.past.lock();
+            past.may_found = may_found;
+            if let Some(layout) = part.layouts().borrow().as_deref() {
+                let generation = layout.version.generation();
+                past.last = Some((part.cluster_id(), generation));
+                past.generation = past.generation.max(generation + 1);
+                let addresses = layout.members.values().map(|member| member.address.clone());
+                let own = &self.settings.raft.address;
+                past.known = addresses.filter(|address| address != own).collect();
+            }
         }
+        part.close().await;
+        self.become_now(Here::Apart);
     }
 
     /// Takes part in nothing any more, and answers nobody. What has to be closed.
@@ -244,7 +256,7 @@ impl Gathering {
     fn present(&self) -> Option<Present> {
         let generation = self.past.lock().generation;
         Some(match &*self.here.lock() {
-            Here::Apart => Present::Apart,
+            Here::Apart => Present::Apart(None),
             Here::Waiting { backs, start } => Present::Waiting {
                 node: self.settings.raft.node.clone(),
                 backs: backs.clone(),
@@ -262,7 +274,7 @@ impl Gathering {
                         cluster: part.cluster_id(),
                         generation: layout.version.generation(),
                     },
-                    _ => Present::Apart,
+                    _ => Present::Apart(Some(part.cluster_id())),
                 }
             }
             Here::Closed => return None,

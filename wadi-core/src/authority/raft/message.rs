@@ -76,8 +76,8 @@ pub(super) enum Present {
     Founding { cluster: ClusterId, by: String },
     /// A member.
     Member { cluster: ClusterId, generation: u32 },
-    /// In no cluster, and takes part in no founding now.
-    Apart,
+    /// No member, and takes part in no founding now. Its part in this cluster may still run.
+    Apart(Option<ClusterId>),
 }
 
 /// The answer to a message.

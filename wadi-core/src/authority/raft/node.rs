@@ -18,7 +18,7 @@ use super::machine::Machine;
 use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
 use super::network::Network;
 use super::timing::Timing;
-use super::types::{ClusterId, Found, Founder, RaftTypes, may_be_asked, raft_id};
+use super::types::{ClusterId, Found, Founder, RaftTypes, incarnation, may_be_asked, raft_id};
 use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
 use crate::bucket::Layout;
@@ -325,6 +325,32 @@ impl RaftAuthority {
         layout.is_some_and(|layout| layout.members.keys().any(|who| *who != self.me))
     }
 
+    /// How far it has carried out what is agreed. Goes on all the time, because members renew.
+    pub(super) fn agreed(&self) -> Option<u64> {
+        let applied = self.raft.metrics().borrow().last_applied;
+        applied.map(|applied| applied.index)
+    }
+
+    /// The cluster's lease.
+    pub(super) fn lease(&self) -> Duration {
+        self.asker.timing.lease()
+    }
+
+    /// Who votes, and where they are; before and after, in the middle of a change.
+    pub(super) fn voters_and_addresses(&self) -> Vec<Vec<(Incarnation, String)>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let place = |id: &u64| {
+            let node = membership.get_node(id)?;
+            Some((incarnation(*id), node.addr.clone()))
+        };
+        let configs = membership.get_joint_config().iter();
+        configs
+            .map(|voters| voters.iter().filter_map(place).collect())
+            .collect()
+    }
+
     /// Which founding this node's cluster came of, a random number: it tells clusters apart that have
     /// one name, also where one was founded after the other.
     #[must_use]
@@ -341,8 +367,8 @@ impl RaftAuthority {
         !self.log.is_untouched()
     }
 
-    /// Answers what another node sent. Takes no longer than an attempt to ask, a quarter of the
-    /// lease; safe to drop.
+    /// Answers what another node sent. Takes no longer than an attempt to ask
+    /// ([`Timing::attempt`]); safe to drop.
     pub async fn receive(&self, message: Bytes) -> Bytes {
         let Some(message) = decode::<Message>(&message) else {
             return Self::not_here();

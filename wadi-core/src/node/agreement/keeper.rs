@@ -12,8 +12,10 @@ use crate::member::Incarnation;
 /// This node's place in the authority.
 #[derive(Clone, Debug)]
 pub(super) enum Seat {
-    /// None yet, or none at the moment.
-    Empty,
+    /// None yet, or none at the moment; and whose it was.
+    Empty {
+        former: Option<Incarnation>,
+    },
     Taken(Arc<RaftAuthority>),
     /// None any more.
     Closed,
@@ -42,16 +44,22 @@ impl Keeper {
             let part = self.gathering.take_part().await;
             self.seat.send_replace(Seat::Taken(Arc::clone(&part)));
             let me = part.incarnation();
-            tokio::select! {
-                () = pass_on(&part, &self.layouts) => {}
+            let is_lost = tokio::select! {
+                () = pass_on(&part, &self.layouts) => false,
+                () = self.gathering.lost(&part) => true,
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;
                     }
+                    false
                 }
+            };
+            self.seat.send_replace(Seat::Empty { former: Some(me) });
+            if is_lost {
+                self.gathering.renounce(&part).await;
+            } else {
+                self.gathering.retire(&part).await;
             }
-            self.seat.send_replace(Seat::Empty);
-            self.gathering.retire(&part).await;
         }
     }
 }

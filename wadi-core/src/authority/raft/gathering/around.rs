@@ -28,7 +28,7 @@ impl Around {
             Present::Member { generation, .. } => Some(Presence::Member {
                 generation: *generation,
             }),
-            Present::Apart => None,
+            Present::Apart(_) => None,
         };
         let all = self.0.iter();
         all.filter_map(|(address, present)| Some((address.clone(), presence(present)?)))
@@ -43,6 +43,20 @@ impl Around {
         });
         let others = same.map(|(address, _)| address.clone());
         [first.to_owned()].into_iter().chain(others).collect()
+    }
+
+    /// Forgets the members of clusters that this node cannot join, because their layouts are not above
+    /// those that it knows.
+    pub(super) fn forget_older(&mut self, last: Option<(ClusterId, u32)>) {
+        let Some((last, known)) = last else { return };
+        let may_join = |present: &Present| match present {
+            Present::Member {
+                cluster,
+                generation,
+            } => *cluster == last || *generation > known,
+            _ => true,
+        };
+        self.0.retain(|_, present| may_join(present));
     }
 
     pub(super) fn is_any_member(&self) -> bool {
@@ -67,7 +81,8 @@ impl Present {
     fn is_in(&self, of: ClusterId) -> bool {
         match self {
             Self::Founding { cluster, .. } | Self::Member { cluster, .. } => *cluster == of,
-            Self::Waiting { .. } | Self::Apart => false,
+            Self::Apart(still) => *still == Some(of),
+            Self::Waiting { .. } => false,
         }
     }
 }
