@@ -215,6 +215,7 @@ impl World {
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
             evacuate_at_once: 3,
+            ..Settings::default()
         });
         let first = hosts[0].clock.read(0);
         hosts[0].process = Process::Member {

@@ -21,6 +21,7 @@ mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::message::Want;
 pub use crate::protocol::Event;
 #[cfg(feature = "raft")]
 pub use agreement::{Agreement, AgreementSettings};

@@ -172,6 +172,12 @@ impl Sessions {
         self.clock.now()
     }
 
+    /// The present on the wall, as ids are stamped with.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u32 {
+        self.clock.unix_seconds()
+    }
+
     /// Whether this node may act.
     #[inline]
     #[must_use]

@@ -124,6 +124,12 @@ impl Visit {
         held.and_then(|_| self.known.get())
     }
 
+    /// The session itself, while the visit holds it.
+    #[must_use]
+    pub fn session(&self) -> Option<Arc<Held>> {
+        self.state.lock().held().ok().flatten()
+    }
+
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
         nested::refuse()?;
         self.state.lock().held()

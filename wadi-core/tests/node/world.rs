@@ -59,8 +59,8 @@ impl Clock for RuntimeClock {
 struct Way {
     to: Arc<InProcess>,
     cut: Arc<AtomicBool>,
-    /// The next answer to its going gets lost.
-    loses_left: Arc<AtomicBool>,
+    /// What the authority says to a farewell does not arrive.
+    farewell_unheard: Arc<AtomicBool>,
 }
 
 impl Authority for Way {
@@ -69,10 +69,10 @@ impl Authority for Way {
             if self.cut.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
-            let goes = matches!(command, Command::Left { .. });
+            let is_farewell = matches!(command, Command::Left { .. });
             let answer = self.to.command(command).await;
-            if goes && self.loses_left.swap(false, Ordering::Relaxed) {
-                return Err(Unreachable);
+            if is_farewell && self.farewell_unheard.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
             }
             answer
         })
@@ -101,7 +101,7 @@ struct Stage {
     node: Node,
     notes: Arc<Notebook>,
     to_authority: Arc<AtomicBool>,
-    loses_left: Arc<AtomicBool>,
+    farewell_unheard: Arc<AtomicBool>,
 }
 
 /// Nodes by name, and everything between them.
@@ -163,13 +163,13 @@ impl World {
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
         let to_authority = Arc::new(AtomicBool::new(false));
-        let loses_left = Arc::new(AtomicBool::new(false));
+        let farewell_unheard = Arc::new(AtomicBool::new(false));
         let notes = Arc::new(Notebook::default());
         let surroundings = Surroundings {
             authority: Arc::new(Way {
                 to: Arc::clone(&self.authority),
                 cut: Arc::clone(&to_authority),
-                loses_left: Arc::clone(&loses_left),
+                farewell_unheard: Arc::clone(&farewell_unheard),
             }),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
@@ -183,7 +183,7 @@ impl World {
             node,
             notes,
             to_authority,
-            loses_left,
+            farewell_unheard,
         };
         self.nodes.lock().insert(name, Arc::new(stage));
     }
@@ -231,15 +231,16 @@ impl World {
         left
     }
 
-    /// The answer that this node has left, which it has, will not reach it.
-    pub(crate) fn lose_left(&self, name: &str) {
-        let loses_left = &self.stage(name).loses_left;
-        loses_left.store(true, Ordering::Relaxed);
-    }
-
     /// Whether the node hears nothing of the authority, nor it of the node.
     pub(crate) fn cut_off(&self, name: &str, cut: bool) {
         self.stage(name).to_authority.store(cut, Ordering::Relaxed);
+    }
+
+    /// The authority takes the node's farewell, and the node does not hear so.
+    pub(crate) fn farewell_unheard(&self, name: &str) {
+        self.stage(name)
+            .farewell_unheard
+            .store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {
@@ -271,6 +272,12 @@ impl World {
 
     pub(crate) fn was_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> bool {
         self.stage(name).notes.0.lock().iter().any(what)
+    }
+
+    pub(crate) fn times_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> usize {
+        let stage = self.stage(name);
+        let notes = stage.notes.0.lock();
+        notes.iter().filter(|told| what(told)).count()
     }
 
     /// The names of the nodes that serve this session.
@@ -351,7 +358,7 @@ impl World {
                 Look::NotHere(_) => {}
             }
             match at.locate(*id, want).await {
-                Located::Here => {}
+                Located::Here | Located::Came(_) => {}
                 Located::At(holder) => {
                     match self.name_of(holder).and_then(|name| self.find_node(name)) {
                         Some(holder) => at = holder,

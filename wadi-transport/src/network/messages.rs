@@ -113,13 +113,15 @@ impl Transport for Messages {
         self.keep_links(&wanted);
     }
 
-    fn send(&self, to: Incarnation, message: Message) {
+    fn send(&self, to: Incarnation, message: Message) -> bool {
         let links = self.links.read();
         let Some(line) = links.get(&to) else {
             tracing::debug!("no message to {to:?}: it is no other member");
-            return;
+            return false;
         };
-        match line.link.send(&message) {
+        let sent = line.link.send(&message);
+        let was_taken = sent.is_ok();
+        match sent {
             Ok(()) => {}
             Err(lost @ (SendError::NotConnected | SendError::Full)) => {
                 tracing::debug!("no message to {to:?}: {lost}");
@@ -129,6 +131,7 @@ impl Transport for Messages {
                 self.open.shared.journal.failed(&why, true);
             }
         }
+        was_taken
     }
 }
 

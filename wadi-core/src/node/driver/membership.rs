@@ -65,6 +65,7 @@ impl Driver {
             coordinator: Coordinator::new(me, Oldest, terms, self.settings.pace.clone()),
             lease,
             look_at: None,
+            has_asked_to_go: false,
         }));
         let inbox = Letterbox {
             me,

@@ -2,6 +2,10 @@
 //!
 //! It is no part of a product: every node on it is in this process.
 
+mod carrier;
+mod open;
+mod streams;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +13,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Inbox, Transport};
+use self::streams::Waiting;
+use super::{Answers, Inbox, Transport};
 use crate::bucket::Layout;
 use crate::member::{Incarnation, NodeName};
 use crate::message::Message;
@@ -22,7 +27,18 @@ pub struct Network(Arc<Mutex<State>>);
 struct State {
     listening: HashMap<Incarnation, (NodeName, Arc<dyn Inbox>)>,
     links: HashMap<(NodeName, NodeName), Condition>,
+    /// Who takes raw streams, by node and kind.
+    accepting: HashMap<(NodeName, &'static str), Waiting>,
+    /// Who answers questions.
+    answering: HashMap<NodeName, Arc<dyn Answers>>,
     carried: u64,
+}
+
+impl State {
+    fn condition(&self, from: &NodeName, to: &NodeName) -> Condition {
+        let link = (from.clone(), to.clone());
+        self.links.get(&link).copied().unwrap_or_default()
+    }
 }
 
 /// What happens to the messages from one node to another.
@@ -46,17 +62,29 @@ impl Network {
     /// The transport of the node with this name.
     #[must_use]
     pub fn port(&self, node: NodeName) -> Arc<dyn Transport> {
-        Arc::new(Port {
+        Arc::new(self.port_of(node))
+    }
+
+    fn port_of(&self, node: NodeName) -> Port {
+        Port {
             network: self.clone(),
             node,
             me: Mutex::new(None),
-        })
+        }
     }
 
     /// Sets the condition of the link from one node to another; that of the way back stays.
     pub fn set(&self, from: &NodeName, to: &NodeName, condition: Condition) {
         let mut state = self.0.lock();
         state.links.insert((from.clone(), to.clone()), condition);
+    }
+
+    /// The node takes nothing any more: who dials or asks it is refused, as after the end of a process.
+    pub fn remove(&self, node: &NodeName) {
+        let mut state = self.0.lock();
+        state.listening.retain(|_, (name, _)| name != node);
+        state.accepting.retain(|(name, _), _| name != node);
+        state.answering.remove(node);
     }
 
     /// Makes every link good.
@@ -70,35 +98,33 @@ impl Network {
         self.0.lock().carried
     }
 
-    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) {
+    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) -> bool {
         let inbox = {
             let mut state = self.0.lock();
             state.carried += 1;
             (state.listening.get(&to)).map(|(_, inbox)| Arc::clone(inbox))
         };
-        if let Some(inbox) = inbox {
-            inbox.arrived(from, message);
-        }
+        inbox.is_some_and(|inbox| inbox.arrived(from, message))
     }
 
-    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) {
+    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) -> bool {
         let condition = {
             let state = self.0.lock();
             let Some((target, _)) = state.listening.get(&to) else {
-                return;
+                return false;
             };
-            let link = (node.clone(), target.clone());
-            state.links.get(&link).copied().unwrap_or_default()
+            state.condition(node, target)
         };
         let copies = match condition {
             Condition { cut: true, .. } => 0,
             Condition { doubled: true, .. } => 2,
             _ => 1,
         };
+        let mut taken = true;
         for _ in 0..copies {
             let message = message.clone();
             if condition.delay.is_zero() {
-                self.arrive(from, to, message);
+                taken &= self.arrive(from, to, message);
             } else {
                 let network = self.clone();
                 tokio::spawn(async move {
@@ -107,6 +133,7 @@ impl Network {
                 });
             }
         }
+        taken
     }
 }
 
@@ -135,10 +162,8 @@ impl Transport for Port {
 
     fn members(&self, _: &Arc<Layout>) {}
 
-    fn send(&self, to: Incarnation, message: Message) {
+    fn send(&self, to: Incarnation, message: Message) -> bool {
         let me = *self.me.lock();
-        if let Some(me) = me {
-            self.network.carry(&self.node, me, to, message);
-        }
+        me.is_some_and(|me| self.network.carry(&self.node, me, to, message))
     }
 }
