@@ -4,6 +4,7 @@
 //! whether its sender may act, is the business of whoever stands above. This crate opens no socket.
 
 mod calls;
+mod discovery;
 mod network;
 mod streams;
 
@@ -14,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use calls::{Answering, Answers, Carrier, Carrying, NotCarried};
+pub use discovery::{AddressList, Discovering, Discovery, NotDiscovered};
 pub use network::{Connections, Network, NetworkSettings, NotOpened, Opening, Secret};
 pub use streams::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 
@@ -39,8 +41,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Called with each layout, in order.
     fn members(&self, layout: &Arc<Layout>);
 
-    /// Sends `message` to `to`, who is another node. What cannot be carried now is dropped.
-    fn send(&self, to: Incarnation, message: Message);
+    /// Sends `message` to `to`, who is another node. Whether it was taken: `false` when it cannot be
+    /// carried now, because the way there has too many already or there is none, and is dropped. Who
+    /// has much to send then waits a while. Taken does not mean that it arrives.
+    fn send(&self, to: Incarnation, message: Message) -> bool;
 }
 
 /// Where the messages for one incarnation go.

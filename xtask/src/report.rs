@@ -13,6 +13,7 @@ mod stopwatch {
     use std::time::{Duration, Instant};
 
     /// Measures from its making.
+    #[derive(Clone, Copy, Debug)]
     pub(crate) struct Stopwatch(Instant);
 
     impl Stopwatch {

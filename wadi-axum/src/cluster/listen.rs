@@ -1,7 +1,6 @@
 //! What a node tells, as log lines. None of them names a session.
 
-use wadi_core::node::{Listener, Told};
-use wadi_core::protocol::Event;
+use wadi_core::node::{Event, Listener, Told};
 
 /// Writes what happens into the log.
 #[derive(Debug)]

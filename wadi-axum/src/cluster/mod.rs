@@ -45,6 +45,9 @@ pub(crate) struct Cluster {
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
     connections: OnceLock<Connections>,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "cluster")]
+    agreement: OnceLock<Arc<wadi_core::node::Agreement>>,
     relocation: Arc<dyn Relocation>,
     route: Route,
     pool: Pool,
@@ -87,14 +90,18 @@ impl Cluster {
             Relocate::Migrate => Arc::new(Migrate),
             Relocate::Proxy => Arc::new(Proxy),
         };
+        let clock = surroundings.clock;
         Self {
-            pool: Pool::new(Arc::clone(&surroundings.clock)),
+            pool: Pool::new(Arc::clone(&clock)),
             relocation,
             route: Route::new(config),
             following: Following::default(),
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
-            node: Node::new(settings, surroundings.clock, sessions),
+            node: Node::new(settings, Arc::clone(&clock), sessions),
+            clock,
+            #[cfg(feature = "cluster")]
+            agreement: OnceLock::new(),
             network: surroundings.network,
             authority: surroundings.authority,
             connections: OnceLock::new(),

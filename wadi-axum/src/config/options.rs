@@ -164,6 +164,12 @@ options! {
     /// Default none: the node founds a cluster alone, and others join it.
     join: Vec<String> = Vec::new();
 
+    /// How many nodes there are at the beginning, where `join` names are looked up (DNS): each address
+    /// behind a name is a node. A cluster is founded by a majority of this number.
+    ///
+    /// Default none: `join` is a list of addresses, and its length is the number.
+    found_with: Option<usize> = None;
+
     /// The cluster's name; nodes of other clusters are refused.
     ///
     /// Default `wadi`. 1 to 63 letters, digits, `-`, `_` or `.`. The same on all nodes.

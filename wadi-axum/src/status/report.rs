@@ -4,7 +4,6 @@ use serde::Serialize;
 use wadi_core::bucket::Layout;
 use wadi_core::member::{Incarnation, Standing};
 use wadi_core::node::Status;
-use wadi_core::protocol::coordinator::{ElectionPolicy, Oldest};
 
 use crate::WadiLayer;
 use crate::lifecycle::Phase;
@@ -147,7 +146,9 @@ impl WadiLayer {
         StatusReport {
             version: layout.version.number(),
             generation: layout.version.generation(),
-            coordinator: coordinator(layout),
+            coordinator: status
+                .coordinator()
+                .map(|member| member.node.as_str().to_owned()),
             members: members(layout),
             ..report
         }
@@ -170,11 +171,6 @@ impl WadiLayer {
             evacuation: None,
         }
     }
-}
-
-fn coordinator(layout: &Layout) -> Option<String> {
-    let elected = layout.members.get(&Oldest.elect(layout)?)?;
-    Some(elected.node.as_str().to_owned())
 }
 
 fn members(layout: &Layout) -> Vec<MemberReport> {

@@ -13,7 +13,7 @@ use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::protocol::{Input, Participant, coordinator};
 
 use crate::coordinate::coordinator_of;
-use crate::faults::AUTHORITY;
+use crate::faults::{AUTHORITY, LEAVE_WITHIN};
 use crate::host::{Process, SkewedClock};
 use crate::world::{Happening, MILLI, World};
 
@@ -24,7 +24,10 @@ pub(crate) enum Call {
     Renew(Incarnation, RenewalNumber),
     Ready(Incarnation),
     Leave(Incarnation),
-    Left(Incarnation),
+    Left {
+        incarnation: Incarnation,
+        force: bool,
+    },
     Propose(Incarnation, LayoutVersion, Option<u16>),
     Layout,
 }
@@ -105,8 +108,8 @@ impl World {
             }
             Call::Ready(incarnation) => drop(self.register.ready(incarnation)),
             Call::Leave(incarnation) => drop(self.register.leave(incarnation)),
-            Call::Left(incarnation) => {
-                if self.register.left(incarnation, false).is_ok() {
+            Call::Left { incarnation, force } => {
+                if self.register.left(incarnation, force).is_ok() {
                     self.reply(host, start, Reply::Gone(incarnation));
                 }
             }
@@ -430,10 +433,44 @@ impl World {
     }
 
     pub(crate) fn evacuated(&mut self, host: usize) {
-        if let Some(me) = self.hosts[host].incarnation() {
+        if let Some(incarnation) = self.hosts[host].incarnation() {
             self.note(|| format!("h{host} is evacuated"));
-            self.call(host, Call::Left(me));
+            let force = false;
+            self.call(host, Call::Left { incarnation, force });
         }
+    }
+
+    /// `who` is leaving from now on, and has so long for it.
+    pub(crate) fn go_within(&mut self, host: usize, who: Incarnation) {
+        let start = self.hosts[host].start;
+        self.after(LEAVE_WITHIN, Happening::LeaveInHaste { host, start, who });
+    }
+
+    /// The time that `who` had for leaving is up: it goes with what it still has, where nobody is ready to
+    /// take that. Elsewhere it is left to try on: one that does not get away there is to be noticed.
+    pub(crate) fn leave_in_haste(&mut self, host: usize, who: Incarnation) {
+        let is_leaving = matches!(
+            self.hosts[host].process,
+            Process::Member { leaving: true, .. }
+        );
+        if self.hosts[host].incarnation() != Some(who) || !is_leaving {
+            return;
+        }
+        let mut members = self.register.layout().members.values();
+        if members.any(|member| member.standing == Standing::Ready) {
+            self.go_within(host, who);
+            return;
+        }
+        self.note(|| format!("h{host} leaves in haste"));
+        self.oracle.died(who);
+        self.stop(host);
+        let left = Call::Left {
+            incarnation: who,
+            force: true,
+        };
+        self.call(host, left);
+        let wait = self.rng.u64(100 * MILLI..1_500 * MILLI);
+        self.after(wait, Happening::Start { host, pause_of: 0 });
     }
 }
 

@@ -256,6 +256,7 @@ impl World {
                 )
             });
             self.oracle.append_acknowledged(&request.id, token);
+            self.bereave(request.host, &request.id);
         }
     }
 

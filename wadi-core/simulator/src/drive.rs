@@ -149,6 +149,9 @@ impl World {
         );
         let phase = Phase::of_message(&message.body, leaving);
         self.note_message(host, target, &message);
+        if self.straggles(target, from, to, &message) {
+            return;
+        }
         let ambushed = phase.and_then(|phase| self.ambush(phase, host, target));
         let mut strikes = Vec::new();
         let mut copies = 1;

@@ -14,6 +14,9 @@ pub(crate) const AUTHORITY: usize = usize::MAX;
 /// receiver's.
 pub(crate) const LONGEST_DELAY: u64 = 2_000 * MILLI;
 
+/// How long a member takes for leaving at most: six leases, as in the product.
+pub(crate) const LEAVE_WITHIN: u64 = 6_000 * MILLI;
+
 /// Links that carry nothing, each for a while.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
@@ -258,8 +261,15 @@ impl World {
                 self.after(wait, Happening::Start { host, pause_of: 0 });
             }
             Fault::Leave => {
-                if let Process::Member { leaving, .. } = &mut self.hosts[host].process {
-                    *leaving = true;
+                if let Process::Member {
+                    leaving,
+                    participant,
+                    ..
+                } = &mut self.hosts[host].process
+                    && !std::mem::replace(leaving, true)
+                {
+                    let who = participant.me();
+                    self.go_within(host, who);
                 }
             }
             Fault::Authority => self.authority_fails_over(),

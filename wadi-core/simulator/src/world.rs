@@ -22,6 +22,7 @@ use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
+use crate::stragglers::Stragglers;
 
 pub(crate) const MILLI: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000 * MILLI;
@@ -102,6 +103,14 @@ pub(crate) enum Happening {
     Mend {
         cut: u64,
     },
+    Straggle {
+        number: u64,
+    },
+    LeaveInHaste {
+        host: usize,
+        start: u64,
+        who: Incarnation,
+    },
 }
 
 struct Due {
@@ -157,6 +166,7 @@ pub(crate) struct World {
     pub(crate) echoes: VecDeque<Echo>,
     pub(crate) temper: Temper,
     pub(crate) ambush: Option<Ambush>,
+    pub(crate) stragglers: Option<Stragglers>,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -205,6 +215,7 @@ impl World {
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
             evacuate_at_once: 3,
+            ..Settings::default()
         });
         let first = hosts[0].clock.read(0);
         hosts[0].process = Process::Member {
@@ -219,6 +230,7 @@ impl World {
             noise: Noise::random(&mut rng),
             temper,
             ambush: Ambush::random(&mut rng),
+            stragglers: Stragglers::random(seed),
             rng,
             register,
             authority_clock,
@@ -357,6 +369,7 @@ impl World {
             | Happening::SealTimeout { host, start, .. }
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
+            | Happening::LeaveInHaste { host, start, .. }
             | Happening::HostTick { host, start } => {
                 if self.hosts[*host].start != *start {
                     return;
@@ -404,6 +417,8 @@ impl World {
             Happening::Strike => self.strike(),
             Happening::Befall { host, fault } => self.befall(host, fault),
             Happening::Mend { cut } => self.cuts.mend(cut),
+            Happening::Straggle { number } => self.straggle(number),
+            Happening::LeaveInHaste { host, who, .. } => self.leave_in_haste(host, who),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Message, Want};
-use crate::session::{Guard, Sealed, SessionError, SessionId};
+use crate::session::{Guard, SessionId};
 use crate::transport::Inbox;
 
 /// One thing that the driver is given.
@@ -33,10 +33,12 @@ pub(super) enum Given {
     },
     /// A request needs a session to be registered.
     Register(oneshot::Sender<Guard>),
-    /// A session's lock was had, or was not.
-    Sealed {
+    /// A session's lock was had, or was not in time.
+    Locked {
+        /// For which incarnation of this node it was waited for.
+        me: Incarnation,
         id: SessionId,
-        outcome: Result<Sealed, SessionError>,
+        alone: Option<Guard>,
     },
     /// Sessions ended: the departures have them.
     Departed,

@@ -227,7 +227,7 @@ impl Node {
     /// Moves everything to the other members, and takes nothing new; the node stays a member, which
     /// can say where everything is, until it leaves. After `within`, requests lose the sessions that
     /// they still use here. Says whether everything was moved; `false` where no other member is there
-    /// to take it.
+    /// to take it, after `within` also where all others are leaving.
     ///
     /// # Cancellation
     ///
@@ -240,9 +240,9 @@ impl Node {
     }
 
     /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
-    /// over, requests lose the sessions that they still use here; after `within`, or where no other
-    /// member is there to take them, it goes with what is left. Whoever asks it for something
-    /// meanwhile is still answered.
+    /// over, requests lose the sessions that they still use here; after `within`, or where there is no
+    /// other member, it goes with what is left. Where all others are leaving it waits for who comes in
+    /// their place. Whoever asks it for something meanwhile is still answered.
     ///
     /// # Cancellation
     ///

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bucket::Layout;
-use crate::member::{Incarnation, Standing};
+use crate::member::{Incarnation, Member, Standing};
+use crate::protocol::coordinator::{ElectionPolicy, Oldest};
 
 /// How far a node is.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,13 @@ pub struct Left {
 }
 
 impl Status {
+    /// The member that decides when buckets change hands, as far as this node knows.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<&Member> {
+        let layout = self.layout.as_ref()?;
+        layout.members.get(&Oldest.elect(layout)?)
+    }
+
     /// How far it is in its life as a member.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {

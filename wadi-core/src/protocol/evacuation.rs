@@ -1,59 +1,247 @@
 //! A leaving member moves everything it holds to the buckets' managers.
 //!
 //! The layout has already given its buckets to others. It asks each manager to take each session;
-//! that is an ordinary migration, so what is true of migrations is true of leaving.
+//! that is an ordinary migration, so what is true of migrations is true of leaving. So much is under
+//! way at once, in number and in bytes, and a session counts until its manager lets the last copy
+//! here go: whoever is slow to take is not given more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::settings::Settings;
 use super::timer::Timer;
 use super::turn::Turn;
+use crate::bucket::BucketId;
 use crate::message::{Body, Want};
 use crate::session::SessionId;
 
 /// An evacuation under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Evacuation {
-    under_way: BTreeSet<SessionId>,
+    under_way: BTreeMap<SessionId, Pending>,
+    /// How many of them are sealed, and what those take, encoded.
+    sealed: usize,
+    bytes: usize,
+    /// What a session takes, by those that were sealed lately; zero before the first.
+    typical: usize,
+    /// In use: they wait for their locks, and nobody waits behind them. For how many ticks more.
+    later: BTreeMap<SessionId, u32>,
+    /// Those that have no encoding stay.
+    stay: BTreeSet<SessionId>,
+    /// Found by the last look at a bucket, and not asked for yet.
+    found: VecDeque<SessionId>,
+    /// The bucket that is looked at next.
+    next: u16,
+    /// The last look went through all buckets and found nothing: there is no other before the next tick.
+    seen_all: bool,
+    /// The network took no more: nothing new before the next tick.
+    held_back: bool,
+}
+
+/// A session whose manager was asked to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    /// Ticks until it is asked again.
+    left: u32,
+    /// Ticks between this asking and the next.
+    wait: u32,
+    /// What its sealed copy takes; none before it is sealed.
+    bytes: Option<usize>,
+}
+
+impl Pending {
+    const NEW: Self = Self {
+        // The next tick may be close.
+        left: 2,
+        wait: 1,
+        bytes: None,
+    };
+}
+
+/// What a session may take, before one was sealed.
+const FIRST_GUESS: usize = 128 * 1024;
+
+/// How many ticks, one each `retry`, make the longest wait.
+fn most_ticks(settings: &Settings) -> u32 {
+    let retry = settings.retry.as_nanos().max(1);
+    u32::try_from(settings.retry_most.as_nanos() / retry)
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 impl Evacuation {
-    /// Keeps as many sessions under way as the settings allow. With `again`, those under way are
-    /// asked for once more.
-    pub(super) fn push(&mut self, turn: &mut Turn<'_>, again: bool) {
-        let holdings = turn.holdings;
-        self.under_way.retain(|id| holdings.get(id).is_some());
-        if again {
-            for id in self.under_way.clone() {
-                Self::ask(turn, id);
-            }
-        }
-        let room = turn
-            .settings
-            .evacuate_at_once
-            .saturating_sub(self.under_way.len());
-        if room == 0 {
-            return;
-        }
-        for id in holdings.some(room, &|id| self.under_way.contains(id)) {
-            self.under_way.insert(id);
-            Self::ask(turn, id);
+    /// Asks for more, when there is room for much more.
+    pub(super) fn push(&mut self, turn: &mut Turn<'_>) {
+        let room = self.room(turn.settings);
+        if room >= self.under_way.len() {
+            self.fill(turn, room);
         }
     }
 
-    fn ask(turn: &mut Turn<'_>, id: SessionId) {
+    /// The layout has changed: everything under way is asked for once more, of who manages it now.
+    pub(super) fn start_again(&mut self, turn: &mut Turn<'_>) {
+        for pending in self.under_way.values_mut() {
+            (pending.left, pending.wait) = (1, 1);
+        }
+        self.tick(turn);
+    }
+
+    /// A while later: asks again what was asked long ago, and for more.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+        (self.held_back, self.seen_all) = (false, false);
+        let most = most_ticks(turn.settings);
+        let mut again = Vec::new();
+        for (id, pending) in &mut self.under_way {
+            pending.left = pending.left.saturating_sub(1);
+            if pending.left == 0 {
+                pending.left = pending.wait;
+                pending.wait = pending.wait.saturating_mul(2).min(most);
+                again.push(*id);
+            }
+        }
+        for id in again {
+            self.ask(turn, id);
+        }
+        for left in self.later.values_mut() {
+            *left = left.saturating_sub(1);
+        }
+        let due = self.later.iter().filter(|(_, left)| **left == 0);
+        let due: Vec<_> = due
+            .map(|(id, _)| *id)
+            .take(turn.settings.evacuate_at_once)
+            .collect();
+        for id in due {
+            self.later.insert(id, most);
+            self.ask(turn, id);
+        }
+        let room = self.room(turn.settings);
+        self.fill(turn, room);
+    }
+
+    /// How many more may be under way, by number and by what they probably take.
+    fn room(&self, settings: &Settings) -> usize {
+        let number = settings
+            .evacuate_at_once
+            .saturating_sub(self.under_way.len());
+        let typical = self.typical();
+        let expected = (self.under_way.len() - self.sealed).saturating_mul(typical);
+        let bytes = settings
+            .evacuate_bytes
+            .saturating_sub(self.bytes.saturating_add(expected));
+        number.min(bytes.div_ceil(typical))
+    }
+
+    const fn typical(&self) -> usize {
+        if self.typical == 0 {
+            FIRST_GUESS
+        } else {
+            self.typical
+        }
+    }
+
+    fn fill(&mut self, turn: &mut Turn<'_>, room: usize) {
+        if self.held_back {
+            return;
+        }
+        for _ in 0..room {
+            let Some(id) = self.another(turn) else { break };
+            self.under_way.insert(id, Pending::NEW);
+            self.ask(turn, id);
+        }
+    }
+
+    fn knows(&self, id: &SessionId) -> bool {
+        self.under_way.contains_key(id) || self.later.contains_key(id) || self.stay.contains(id)
+    }
+
+    /// A session that is here and that nobody was asked to take.
+    fn another(&mut self, turn: &Turn<'_>) -> Option<SessionId> {
+        let buckets = turn.layout.buckets().get();
+        let mut looks = buckets;
+        loop {
+            while let Some(id) = self.found.pop_front() {
+                if !self.knows(&id) && turn.holdings.get(&id).is_some() {
+                    return Some(id);
+                }
+            }
+            if looks == 0 || self.seen_all {
+                self.seen_all = true;
+                return None;
+            }
+            looks -= 1;
+            let mut found = std::mem::take(&mut self.found);
+            (turn.holdings).for_each_in(BucketId::new(self.next), &mut |id, _| found.push_back(id));
+            self.found = found;
+            self.next = (self.next + 1) % buckets;
+        }
+    }
+
+    /// Asks its manager to take a session, unless it is sealed already.
+    fn ask(&self, turn: &mut Turn<'_>, id: SessionId) {
         let manager = turn.manager(&id);
-        if manager != turn.me {
-            let want = Want::Move;
-            turn.send(
-                manager,
-                Body::Find {
-                    id,
-                    to: manager,
-                    want,
-                },
-            );
+        if manager != turn.me && turn.holdings.get(&id).is_some() {
+            let (to, want) = (manager, Want::Move);
+            turn.send(manager, Body::Find { id, to, want });
         }
         turn.timers
             .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
+    }
+
+    /// The session is sealed, and takes so many bytes until it is gone.
+    pub(super) fn sealed(&mut self, id: SessionId, bytes: usize) {
+        self.later.remove(&id);
+        self.forget(&id);
+        let sealed = Pending {
+            bytes: Some(bytes),
+            ..Pending::NEW
+        };
+        self.under_way.insert(id, sealed);
+        self.sealed += 1;
+        self.bytes += bytes;
+        let typical = self.typical();
+        self.typical = (typical - typical / 8 + bytes / 8).max(1);
+    }
+
+    /// Requests use the session: it is sealed when they let it go, or is asked for again.
+    pub(super) fn waits(&mut self, settings: &Settings, id: SessionId) {
+        if self.forget(&id) || self.later.contains_key(&id) {
+            self.later.insert(id, most_ticks(settings));
+        }
+    }
+
+    /// The session has no encoding, and nothing takes it.
+    pub(super) fn stays(&mut self, id: SessionId) {
+        if self.forget(&id) || self.later.remove(&id).is_some() {
+            self.stay.insert(id);
+        }
+    }
+
+    /// No copy of the session is here any more.
+    pub(super) fn gone(&mut self, id: &SessionId) {
+        self.forget(id);
+        self.later.remove(id);
+        self.stay.remove(id);
+    }
+
+    fn forget(&mut self, id: &SessionId) -> bool {
+        let pending = self.under_way.remove(id);
+        if let Some(bytes) = pending.and_then(|pending| pending.bytes) {
+            self.sealed -= 1;
+            self.bytes -= bytes;
+        }
+        pending.is_some()
+    }
+
+    /// Forgets of those under way which are not here any more, however they went.
+    pub(super) fn retain(&mut self, is_here: impl Fn(&SessionId) -> bool) {
+        let known = self.under_way.keys().chain(self.later.keys());
+        let gone: Vec<_> = known.filter(|id| !is_here(id)).copied().collect();
+        for id in gone {
+            self.gone(&id);
+        }
+    }
+
+    /// The network takes no more for now.
+    pub(super) fn hold_back(&mut self) {
+        self.held_back = true;
     }
 }

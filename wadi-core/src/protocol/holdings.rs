@@ -26,7 +26,6 @@ pub trait Holdings {
     /// Every copy of `bucket` that is here and not sealed, in any order.
     fn for_each_in(&self, bucket: BucketId, each: &mut dyn FnMut(SessionId, Copy));
 
-    /// Up to `limit` ids, in any order, skipping those for which `skip` is true; empty only when
-    /// no other session is here.
-    fn some(&self, limit: usize, skip: &dyn Fn(&SessionId) -> bool) -> Vec<SessionId>;
+    /// Whether no session is here that is not sealed.
+    fn is_empty(&self) -> bool;
 }

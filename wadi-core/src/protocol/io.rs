@@ -50,8 +50,14 @@ pub enum Input {
         /// The encoded session.
         state: Bytes,
     },
+    /// The driver waits for the session's lock, and will say what became of it.
+    Waits(SessionId),
     /// The driver could not have the session's lock in time; it is in the map as before.
     Busy(SessionId),
+    /// The session has no encoding; it is in the map as before.
+    Unencodable(SessionId),
+    /// The transport did not take a message, because it has too many: who has much to send waits.
+    Congested,
     /// The session that was to be sealed is not in the map (any more).
     Gone(SessionId),
     /// A session was destroyed or expired here: under its exclusive lock it was taken out of the
@@ -80,7 +86,8 @@ pub enum Output {
         message: Message,
     },
     /// Take the session's exclusive lock, within a bound, encode it and take it out of the map;
-    /// then give [`Input::Sealed`], [`Input::Busy`] or [`Input::Gone`], exactly one of them.
+    /// then give [`Input::Sealed`], [`Input::Busy`], [`Input::Unencodable`] or [`Input::Gone`], exactly
+    /// one of them; [`Input::Waits`] before, where the lock cannot be had at once.
     Seal(SessionId),
     /// Put a session that was sealed in vain back as it was: held.
     Restore {

@@ -257,7 +257,10 @@ impl Participant {
                     this.copies.end_again(turn, &this.markers, id);
                 }
             }
-            this.push_evacuation(turn, true);
+            if let Some(evacuation) = &mut this.evacuation {
+                evacuation.start_again(turn);
+            }
+            this.look_whether_evacuated(turn);
         });
     }
 
@@ -365,7 +368,7 @@ impl Participant {
             Body::NotMine { bucket } => self.directory.not_mine(turn, from, bucket),
             Body::Pulled { bucket } if from_manager => {
                 self.directory.pulled(turn, bucket);
-                self.push_evacuation(turn, false);
+                self.look_whether_evacuated(turn);
             }
             // From the manager to holders and askers.
             Body::Answer { id, answer } if from_manager => self.asks.answer(turn, id, answer),
@@ -382,8 +385,9 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                self.copies.drop_below(turn, from, id, tenure);
-                self.push_evacuation(turn, false);
+                if self.copies.drop_below(turn, from, id, tenure) {
+                    self.has_gone(turn, &id);
+                }
             }
             Body::Registered { id, tenure } if from_manager => {
                 self.asks.registered(turn, id, tenure);
@@ -396,6 +400,7 @@ impl Participant {
             } if from_manager => {
                 let markers = &mut self.markers;
                 self.copies.mark(turn, markers, from, id, tenure, keep_for);
+                self.has_gone(turn, &id);
             }
             Body::Inquire { scope } if from_manager => {
                 if self.copies.is_between(turn, scope) {
@@ -474,7 +479,7 @@ impl Participant {
                     return;
                 }
                 Timer::Evacuate => {
-                    this.push_evacuation(turn, true);
+                    this.evacuate_on(turn);
                     return;
                 }
                 Timer::Forget => {
@@ -539,8 +544,14 @@ impl Participant {
                 state,
             } => {
                 if has_lease || !this.copies.is_sealing(&id) {
+                    let bytes = state.len();
                     this.copies
                         .sealed(turn, &this.markers, id, tenure, revision, state);
+                    if let Some(evacuation) = &mut this.evacuation
+                        && this.copies.is_sealed(turn.bucket(&id), &id)
+                    {
+                        evacuation.sealed(id, bytes);
+                    }
                 } else {
                     this.copies.not_sealed(id);
                     turn.out.push(Output::Restore {
@@ -551,24 +562,77 @@ impl Participant {
                     });
                 }
             }
-            Input::Busy(id) => this.copies.busy(turn, id),
-            Input::Gone(id) => this.copies.gone(turn, &this.markers, id),
-            Input::End { id, tenure } => this.copies.end(turn, &mut this.markers, id, tenure),
+            Input::Waits(id) => {
+                if let Some(evacuation) = &mut this.evacuation {
+                    evacuation.waits(turn.settings, id);
+                    evacuation.push(turn);
+                }
+            }
+            Input::Busy(id) => {
+                this.copies.busy(turn, id);
+                if let Some(evacuation) = &mut this.evacuation {
+                    evacuation.waits(turn.settings, id);
+                    evacuation.push(turn);
+                }
+            }
+            Input::Unencodable(id) => {
+                this.copies.busy(turn, id);
+                if let Some(evacuation) = &mut this.evacuation {
+                    evacuation.stays(id);
+                    evacuation.push(turn);
+                }
+            }
+            Input::Gone(id) => {
+                this.copies.gone(turn, &this.markers, id);
+                this.has_gone(turn, &id);
+            }
+            Input::End { id, tenure } => {
+                this.copies.end(turn, &mut this.markers, id, tenure);
+                this.has_gone(turn, &id);
+            }
+            Input::Congested => {
+                if let Some(evacuation) = &mut this.evacuation {
+                    evacuation.hold_back();
+                }
+            }
             Input::Evacuate => {
-                this.evacuation.get_or_insert_default();
-                this.push_evacuation(turn, false);
+                this.evacuation.get_or_insert_default().push(turn);
+                this.look_whether_evacuated(turn);
             }
             Input::Layout(_) | Input::Lease(_) | Input::Message { .. } | Input::Timer(_) => {}
         });
     }
 
-    fn push_evacuation(&mut self, turn: &mut Turn<'_>, again: bool) {
+    /// The evacuation's tick.
+    fn evacuate_on(&mut self, turn: &mut Turn<'_>) {
         let Some(evacuation) = &mut self.evacuation else {
             return;
         };
-        evacuation.push(turn, again);
-        let nothing_left = turn.holdings.some(1, &|_| false).is_empty();
-        if nothing_left
+        let (copies, holdings) = (&self.copies, turn.holdings);
+        evacuation.retain(|id| {
+            holdings.get(id).is_some()
+                || copies.is_sealing(id)
+                || copies.is_sealed(turn.bucket(id), id)
+        });
+        evacuation.tick(turn);
+        self.look_whether_evacuated(turn);
+    }
+
+    /// A copy of the session is here no more.
+    fn has_gone(&mut self, turn: &mut Turn<'_>, id: &SessionId) {
+        let Some(evacuation) = &mut self.evacuation else {
+            return;
+        };
+        evacuation.gone(id);
+        evacuation.push(turn);
+        self.look_whether_evacuated(turn);
+    }
+
+    fn look_whether_evacuated(&mut self, turn: &mut Turn<'_>) {
+        if self.evacuation.is_none() {
+            return;
+        }
+        if turn.holdings.is_empty()
             && self.copies.is_settled()
             && self.directory.is_empty()
             && !self.asks.is_registering()

@@ -29,8 +29,13 @@ pub struct Settings {
     /// How long the marker of an ended session is kept. Must be longer than any copy of it can
     /// last, so above the longest idle time. Default 2 h.
     pub mark_for: Duration,
-    /// How many sessions an evacuation has under way at once. Default 256.
+    /// How many sessions an evacuation has under way at once, from the asking until the copy here is
+    /// dropped. Default 1024; about as many as move in two network round trips.
     pub evacuate_at_once: usize,
+    /// How many bytes of sealed sessions an evacuation has under way at once; it overshoots by what
+    /// sessions are larger than those before. Default 8 MiB; what a link carries in a tenth of a
+    /// second.
+    pub evacuate_bytes: usize,
 }
 
 impl Settings {
@@ -55,7 +60,8 @@ impl Default for Settings {
             absent_after: Duration::from_secs(30),
             remember_for: Duration::from_secs(16),
             mark_for: Duration::from_secs(2 * 3600),
-            evacuate_at_once: 256,
+            evacuate_at_once: 1024,
+            evacuate_bytes: 8 << 20,
         }
     }
 }

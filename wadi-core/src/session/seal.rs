@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use super::SessionId;
 use super::attributes::Attributes;
 use super::error::{DecodeFault, SessionError};
-use super::held::{Body, Held, Phase};
+use super::held::{Body, Guard, Held, Phase};
 use super::limits::{IdleLimit, Lifetime, nanos};
 use super::sessions::Sessions;
-use crate::clock::{Clock, Moment};
+use crate::clock::Moment;
 use crate::tenure::{Revision, Tenure};
 
 /// A session that serves nobody until it is unsealed or dropped, with its state as it was sealed.
+/// Whoever waits for it goes on waiting while this lives, where its lock was had.
 #[derive(Debug)]
 pub struct Sealed {
     held: Arc<Held>,
+    alone: Option<Guard>,
     /// Its tenure here.
     pub tenure: Tenure,
     /// Its revision.
@@ -32,7 +34,7 @@ pub struct Sealed {
 
 /// What travels.
 #[derive(Serialize, Deserialize)]
-struct Portable {
+struct Portable<'a> {
     /// How long nobody has asked for it, in nanoseconds.
     idle_for: u64,
     /// Its own idle limit, in nanoseconds.
@@ -45,45 +47,36 @@ struct Portable {
     /// How long since its cookie was sent, in nanoseconds; `None` before.
     cookie_age: Option<u64>,
     returned: bool,
-    attributes: Bytes,
+    #[serde(borrow, serialize_with = "as_bytes")]
+    attributes: &'a [u8],
+}
+
+/// What names and numbers take beside the attributes.
+const PORTABLE_BYTES: usize = 128;
+
+fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 impl Sessions {
-    /// Waits, at most `wait`, for every request that uses the session, and seals it.
+    /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
+    /// then their next operation fails, and so does their response. It never waits.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Busy`] when it took too long, [`SessionError::Unencodable`] when something
-    /// has no encoding (it goes on being served), [`SessionError::Ended`] or
-    /// [`SessionError::Moved`] when there is nothing left to seal.
-    ///
-    /// # Cancellation
-    ///
-    /// Leaves the session unsealed.
-    pub async fn seal(
+    /// [`SessionError::Busy`] when an operation is under way at this moment or a value's own code
+    /// panicked, [`SessionError::Unencodable`] when something has no encoding (either way it goes on
+    /// being served), [`SessionError::Ended`] or [`SessionError::Moved`] when there is nothing left to
+    /// seal.
+    pub fn seal(
         &self,
         id: &SessionId,
         held: &Arc<Held>,
-        wait: Duration,
-        clock: &dyn Clock,
-    ) -> Result<Sealed, SessionError> {
-        let alone = held.alone(wait).await.ok_or(SessionError::Busy)?;
-        self.seal_in_use(id, alone.session(), clock)
-    }
-
-    /// Seals the session, whoever uses it: their next operation fails, and so does their response.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Sessions::seal`], but for the first.
-    pub fn seal_in_use(
-        &self,
-        id: &SessionId,
-        held: &Arc<Held>,
-        clock: &dyn Clock,
+        alone: Option<Guard>,
+        now: Moment,
     ) -> Result<Sealed, SessionError> {
         let held = Arc::clone(held);
-        let mut body = held.body();
+        let mut body = held.try_body().ok_or(SessionError::Busy)?;
         match body.phase {
             Phase::Serving if body.id == *id => {}
             // Under its former id it has ended.
@@ -91,36 +84,39 @@ impl Sessions {
             Phase::Arriving | Phase::Sealed => return Err(SessionError::Moved),
             Phase::Ended => return Err(SessionError::Ended),
         }
-        // Read now that the lock is had: what was waited counts as time, too.
-        let state = encode(&body, clock.now())?;
+        let state = encode_or_panic(&body, now).ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
         let (tenure, revision) = (body.tenure, body.revision);
         drop(body);
         Ok(Sealed {
             held,
+            alone,
             tenure,
             revision,
             state,
         })
     }
 
-    /// Serves a sealed session again, here, at `tenure`.
-    pub fn unseal(&self, sealed: Sealed, tenure: Tenure) {
-        let mut body = sealed.held.body();
-        if body.phase == Phase::Sealed {
-            body.phase = Phase::Serving;
-            body.tenure = tenure;
-            sealed.held.set_deadline(&body, &self.limits);
-        }
+    /// Takes a sealed session out of the map; whether it was there.
+    pub fn take_out(&self, id: &SessionId, sealed: &Sealed) -> bool {
+        self.map.remove_exactly(id, &sealed.held)
     }
 
-    /// Takes a sealed session out of the map; whether it was there. Its live values are let go of.
-    pub fn drop_sealed(&self, sealed: Sealed) -> bool {
-        let id = sealed.held.id();
-        let was_there = self.map.remove_exactly(&id, &sealed.held);
-        let_go(sealed.held);
-        was_there
+    /// Puts a sealed session that was taken out back as it was: it is served here, and whoever waited
+    /// for it has it.
+    pub fn put_back(&self, id: SessionId, sealed: Sealed) {
+        let Sealed { held, alone, .. } = sealed;
+        let mut body = held.body();
+        if body.phase == Phase::Sealed {
+            body.phase = Phase::Serving;
+            held.set_deadline(&body, &self.limits);
+            drop(body);
+            if let Some(other) = self.map.insert(id, Arc::clone(&held)) {
+                self.supersede(other);
+            }
+        }
+        drop(alone);
     }
 
     /// Takes every session out of the map, whoever uses it, and gives those that have an encoding:
@@ -136,9 +132,8 @@ impl Sessions {
                 if body.phase != Phase::Ended {
                     body.phase = Phase::Sealed;
                     held.set_deadline(&body, &self.limits);
-                    // The values' own code runs in here, and a panic in one must not keep the others.
-                    let state = catch_unwind(AssertUnwindSafe(|| encode(&body, now)));
-                    if let Ok(Ok(state)) = state {
+                    // A panic in one must not keep the others.
+                    if let Some(Ok(state)) = encode_or_panic(&body, now) {
                         drained.push((id, body.tenure, body.revision, state));
                     }
                 }
@@ -229,7 +224,7 @@ impl Sessions {
         state: &[u8],
         now: Moment,
     ) -> Result<Arc<Held>, DecodeFault> {
-        let portable: Portable =
+        let portable: Portable<'_> =
             rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
         let after = |nanos| now + Duration::from_nanos(nanos);
         let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
@@ -244,7 +239,7 @@ impl Sessions {
             },
             touched: ago(portable.idle_for),
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
-            attributes: Attributes::from_frozen(Arc::from(&portable.attributes[..]))?,
+            attributes: Attributes::from_frozen(Arc::from(portable.attributes))?,
             phase,
             returned: portable.returned,
             stays_live: false,
@@ -260,6 +255,21 @@ impl Sessions {
     }
 }
 
+impl Sealed {
+    /// Lets the live values go, and whoever waits look elsewhere.
+    pub fn let_go(self) {
+        let Self { held, alone, .. } = self;
+        // Its guard holds the session, too.
+        drop(alone);
+        let_go(held);
+    }
+}
+
+/// `None` when a value's own code panicked, on the task of whoever serves everybody.
+fn encode_or_panic(body: &Body, now: Moment) -> Option<Result<Bytes, SessionError>> {
+    catch_unwind(AssertUnwindSafe(|| encode(body, now))).ok()
+}
+
 /// The values' own code may run, on the task of whoever serves everybody: a panic in it ends here.
 fn let_go(held: Arc<Held>) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(held)));
@@ -267,6 +277,7 @@ fn let_go(held: Arc<Held>) {
 }
 
 fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
+    let attributes = body.attributes.encode()?;
     let portable = Portable {
         idle_for: nanos(now.since(body.touched)),
         idle: body.lifetime.idle,
@@ -275,9 +286,10 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
             .then(|| nanos(body.lifetime.node_ends.since(now))),
         cookie_age: (body.cookie_sent != Moment::ZERO).then(|| nanos(now.since(body.cookie_sent))),
         returned: body.returned,
-        attributes: Bytes::from_owner(body.attributes.encode()?),
+        attributes: &attributes,
     };
-    let state = rmp_serde::to_vec_named(&portable).expect("plain numbers and bytes encode");
+    let mut state = Vec::with_capacity(attributes.len() + PORTABLE_BYTES);
+    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers and bytes encode");
     Ok(state.into())
 }
 
@@ -287,8 +299,9 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
 ///
 /// What is wrong with it.
 pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
-    let portable: Portable = rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
-    super::frozen::check_frozen(&portable.attributes)
+    let portable: Portable<'_> =
+        rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
+    super::frozen::check_frozen(portable.attributes)
 }
 
 #[cfg(test)]
@@ -332,8 +345,10 @@ mod tests {
 
         async fn seal(&self, id: &SessionId) -> Result<Sealed, SessionError> {
             let held = self.sessions.map().get(id).unwrap();
-            let wait = Duration::from_millis(20);
-            self.sessions.seal(id, &held, wait, &*self.clock).await
+            let alone = held.alone(Duration::from_millis(20)).await;
+            let alone = alone.ok_or(SessionError::Busy)?;
+            let now = self.clock.now();
+            self.sessions.seal(id, &held, Some(alone), now)
         }
     }
 
@@ -355,7 +370,8 @@ mod tests {
             .sessions
             .install(id, tenure, revision, &sealed.state, now)
             .unwrap();
-        assert!(one.sessions.drop_sealed(sealed));
+        assert!(one.sessions.take_out(&id, &sealed));
+        sealed.let_go();
         assert!(matches!(one.look(&id), Look::NotHere(Origin::Lost)));
 
         let Look::Here(guard) = other.look(&id) else {
@@ -382,13 +398,20 @@ mod tests {
         assert_eq!(node.seal(&id).await.map(drop), Err(SessionError::Busy));
         drop(guard);
         let sealed = node.seal(&id).await.unwrap();
-        assert_eq!(node.seal(&id).await.map(drop), Err(SessionError::Moved));
-        let tenure = Tenure::new(LayoutVersion::ZERO, sealed.tenure.count() + 1);
-        node.sessions.unseal(sealed, tenure);
+        let held = node.sessions.map().get(&id).unwrap();
+        let now = node.clock.now();
+        let again = node.sessions.seal(&id, &held, None, now);
+        assert_eq!(again.map(drop), Err(SessionError::Moved));
+        assert!(node.sessions.take_out(&id, &sealed));
+        let (waited, ()) = tokio::join!(node.sessions.share(&held), async {
+            node.sessions.put_back(id, sealed);
+        });
+        assert!(waited.is_ok(), "who waited for it has it");
+        drop(waited);
         let Look::Here(guard) = node.look(&id) else {
-            panic!("it was unsealed")
+            panic!("it was put back")
         };
-        assert_eq!(guard.session().version(), (tenure, Revision::new(1)));
+        assert_eq!(guard.session().version().1, Revision::new(1));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A node that leaves in good order takes nothing with it.
 
 use wadi_core::message::Want;
-use wadi_core::node::Left;
+use wadi_core::node::{Left, Told};
 
 use crate::world::{Refused, World, secs};
 
@@ -89,8 +89,46 @@ async fn all_leave_at_once() {
     }
     let [a, b, c] = ["n1", "n2", "n3"].map(|name| world.node(name));
     let all = async { tokio::join!(a.leave(secs(20)), b.leave(secs(20)), c.leave(secs(20))) };
-    let (a, b, c) = tokio::time::timeout(secs(20), all).await.unwrap();
+    // Somebody might come to take it all, so they wait, and no longer than they may.
+    let (a, b, c) = tokio::time::timeout(secs(21), all).await.unwrap();
     assert_eq!(a.left_behind + b.left_behind + c.left_behind, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_all_leave_takes_everything() {
+    let world = World::of(&["n1", "n2"]).await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(world.create("n1").await);
+        ids.push(world.create("n2").await);
+    }
+    let [first, second] = ["n2", "n1"].map(|name| world.node(name));
+    let leaving = async { tokio::join!(first.leave(secs(20)), second.leave(secs(20))) };
+    let coming = async {
+        tokio::time::sleep(secs(1)).await;
+        world.start("n3").await;
+    };
+    let ((first, second), ()) = tokio::join!(leaving, coming);
+    assert!(first.in_good_order && second.in_good_order);
+    world.kill("n1");
+    world.kill("n2");
+    for id in &ids {
+        assert_eq!(world.serving(id), ["n3"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_farewell_was_heard_has_left_whatever_it_hears() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    world.create("n1").await;
+    world.farewell_unheard("n1");
+    let left = tokio::time::timeout(secs(5), world.node("n1").leave(secs(20))).await;
+    assert!(left.unwrap().in_good_order);
+    assert_eq!(
+        world.times_told("n1", |told| matches!(told, Told::Joined(_))),
+        1
+    );
+    assert!(!world.was_told("n1", |told| matches!(told, Told::Fenced { .. })));
 }
 
 #[tokio::test(start_paused = true)]

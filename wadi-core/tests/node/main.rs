@@ -4,6 +4,7 @@
 mod chaos;
 mod dying;
 mod ending;
+mod evacuating;
 mod joining;
 mod leaving;
 mod moving;

@@ -59,6 +59,8 @@ impl Clock for RuntimeClock {
 struct Way {
     to: Arc<InProcess>,
     cut: Arc<AtomicBool>,
+    /// What the authority says to a farewell does not arrive.
+    farewell_unheard: Arc<AtomicBool>,
 }
 
 impl Authority for Way {
@@ -67,7 +69,12 @@ impl Authority for Way {
             if self.cut.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
-            self.to.command(command).await
+            let is_farewell = matches!(command, Command::Left { .. });
+            let answer = self.to.command(command).await;
+            if is_farewell && self.farewell_unheard.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            answer
         })
     }
 
@@ -94,6 +101,7 @@ struct Stage {
     node: Node,
     notes: Arc<Notebook>,
     to_authority: Arc<AtomicBool>,
+    farewell_unheard: Arc<AtomicBool>,
 }
 
 /// Nodes by name, and everything between them.
@@ -155,11 +163,13 @@ impl World {
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
         let to_authority = Arc::new(AtomicBool::new(false));
+        let farewell_unheard = Arc::new(AtomicBool::new(false));
         let notes = Arc::new(Notebook::default());
         let surroundings = Surroundings {
             authority: Arc::new(Way {
                 to: Arc::clone(&self.authority),
                 cut: Arc::clone(&to_authority),
+                farewell_unheard: Arc::clone(&farewell_unheard),
             }),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
@@ -173,6 +183,7 @@ impl World {
             node,
             notes,
             to_authority,
+            farewell_unheard,
         };
         self.nodes.lock().insert(name, Arc::new(stage));
     }
@@ -225,6 +236,13 @@ impl World {
         self.stage(name).to_authority.store(cut, Ordering::Relaxed);
     }
 
+    /// The authority takes the node's farewell, and the node does not hear so.
+    pub(crate) fn farewell_unheard(&self, name: &str) {
+        self.stage(name)
+            .farewell_unheard
+            .store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {
         let (from, to) = (NodeName::new(from), NodeName::new(to));
         self.network.set(&from, &to, condition);
@@ -254,6 +272,12 @@ impl World {
 
     pub(crate) fn was_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> bool {
         self.stage(name).notes.0.lock().iter().any(what)
+    }
+
+    pub(crate) fn times_told(&self, name: &str, what: impl Fn(&Told) -> bool) -> usize {
+        let stage = self.stage(name);
+        let notes = stage.notes.0.lock();
+        notes.iter().filter(|told| what(told)).count()
     }
 
     /// The names of the nodes that serve this session.

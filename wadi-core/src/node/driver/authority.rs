@@ -69,7 +69,15 @@ impl Driver {
                 self.renewed(number, length);
             }
             (_, Ok(Answer::Renewed(Err(_)) | Answer::Recorded(Err(_))))
-            | (_, Ok(Answer::Left(Err(LeftRefused::NotAMember(_))))) => self.fence(),
+            | (_, Ok(Answer::Left(Err(LeftRefused::NotAMember(_))))) => {
+                // Which of two answers is heard first says nothing.
+                let went = self.member().is_some_and(|member| member.has_asked_to_go);
+                if went {
+                    self.has_left();
+                } else {
+                    self.fence();
+                }
+            }
             (Asked::Left(_), Ok(Answer::Left(Ok(())))) => self.has_left(),
             (Asked::Propose(_), Ok(Answer::Proposed(answer))) => {
                 self.coordinate(coordinator::Input::Answer(answer));

@@ -71,7 +71,9 @@ impl Driver {
             let _ = reply.send(true);
         }
         let may_go = leaving.may_go;
-        if let (Some(me), true) = (self.me(), may_go) {
+        if let (Some(member), true) = (self.member(), may_go) {
+            member.has_asked_to_go = true;
+            let me = member.me;
             let command = Command::Left {
                 incarnation: me,
                 force: false,
@@ -80,23 +82,26 @@ impl Driver {
         }
     }
 
-    /// Where nobody is left to take anything, waiting moves nothing.
+    /// Where nobody else is a member, waiting moves nothing. Where all others are leaving it may: who
+    /// comes in their place takes what is here.
     pub(super) fn look_for_takers(&mut self) {
         let (Some(me), Some(layout)) = (self.me(), &self.layout) else {
             return;
         };
+        let others = || layout.members.iter().filter(|(who, _)| **who != me);
+        let is_alone = others().next().is_none();
         let stays = |member: &Member| member.standing != Standing::Leaving;
-        let mut others = layout.members.iter().filter(|(who, _)| **who != me);
-        if others.any(|(_, member)| stays(member)) {
-            return;
-        }
+        let has_takers = others().any(|(_, member)| stays(member));
+        let is_late = self.revokes() && !has_takers;
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        for reply in leaving.moved.drain(..) {
-            let _ = reply.send(false);
+        if is_alone || is_late {
+            for reply in leaving.moved.drain(..) {
+                let _ = reply.send(false);
+            }
         }
-        if leaving.may_go {
+        if is_alone && leaving.may_go {
             self.leave_in_haste();
         }
     }
@@ -145,12 +150,17 @@ impl Driver {
         self.go(false);
     }
 
-    fn go(&mut self, agreed: bool) {
-        let left_behind = match &self.life {
+    /// How many sessions would be lost with this node.
+    pub(super) fn left_behind(&self) -> usize {
+        match &self.life {
             Life::Member(member) => self.sessions.map().len() + member.participant.sealed(),
             Life::Joining { returned, .. } => returned.len(),
             Life::Over => 0,
-        };
+        }
+    }
+
+    fn go(&mut self, agreed: bool) {
+        let left_behind = self.left_behind();
         let left = Left {
             in_good_order: agreed && left_behind == 0,
             left_behind,

@@ -33,7 +33,11 @@ use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
 use crate::protocol::{Input, Participant, ReturnedCopy};
-use crate::session::{Departures, Sessions};
+use crate::session::{Departures, Sealed, SessionId, Sessions};
+
+/// At most so many inputs, and so many of the protocol's timers, are handled before the other is
+/// looked at again, and the lease.
+const ROUND: usize = 64;
 
 /// The node's driver; see the module.
 pub(super) struct Driver {
@@ -52,6 +56,10 @@ pub(super) struct Driver {
     tasks: JoinSet<()>,
     /// How many of the tasks wait for a session's lock.
     sealing: usize,
+    /// What was sealed and taken out of the map, until the protocol has said whether it stays so.
+    sealed: Vec<(SessionId, Sealed)>,
+    /// The transport did not take a message, and the protocol has not been told.
+    congested: bool,
     waiting: Waiting,
     life: Life,
     leaving: Option<Leaving>,
@@ -83,6 +91,8 @@ struct Membership {
     lease: Lease,
     /// When to look again at what was asked of the authority and has not shown in a layout yet.
     look_at: Option<Moment>,
+    /// It has asked to be no member any more, and may be none before it hears so.
+    has_asked_to_go: bool,
 }
 
 impl Driver {
@@ -112,6 +122,8 @@ impl Driver {
             back,
             tasks: JoinSet::new(),
             sealing: 0,
+            sealed: Vec::new(),
+            congested: false,
             waiting: Waiting::default(),
             life: Life::Joining {
                 former: None,
@@ -131,11 +143,26 @@ impl Driver {
         self.ask_to_join();
         while !matches!(self.life, Life::Over) {
             let nap = self.nap();
-            if let Ok(Some(given)) = tokio::time::timeout(nap, self.queue.recv()).await {
-                self.take(given);
+            let mut given = if nap.is_zero() {
+                self.queue.try_recv().ok()
+            } else {
+                let given = tokio::time::timeout(nap, self.queue.recv()).await;
+                given.ok().flatten()
+            };
+            let mut left = ROUND;
+            while let Some(one) = given.take() {
+                self.take(one);
+                left -= 1;
+                if left > 0 && !matches!(self.life, Life::Over) {
+                    given = self.queue.try_recv().ok();
+                }
             }
             while self.tasks.try_join_next().is_some() {}
             self.do_what_is_due();
+            if left == 0 || nap.is_zero() {
+                // More is waiting; others have their turn before.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -162,7 +189,7 @@ impl Driver {
             Given::Message { to, from, message } => self.message(to, from, message),
             Given::Find { id, want, reply } => self.find(id, want, reply),
             Given::Register(reply) => self.register(reply),
-            Given::Sealed { id, outcome } => self.sealed(id, outcome),
+            Given::Locked { me, id, alone } => self.locked(me, id, alone),
             Given::Departed => self.bury_departed(),
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
@@ -200,10 +227,20 @@ impl Driver {
                 sessions: &self.sessions,
                 departures: &self.departures,
             };
+            let sealed = match &input {
+                Input::Sealed { id, .. } => Some(*id),
+                _ => None,
+            };
             let mut outputs = Vec::new();
             member.participant.handle(now, input, &here, &mut outputs);
             for output in outputs {
                 self.perform(output, &mut inputs);
+            }
+            if let Some(id) = sealed {
+                self.let_sealed_go(id);
+            }
+            if std::mem::take(&mut self.congested) {
+                inputs.push_back(Input::Congested);
             }
         }
     }

@@ -40,7 +40,7 @@ impl Driver {
         match output {
             Output::Send { to, message } => match self.me() {
                 Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
-                _ => self.surroundings.transport.send(to, message),
+                _ => self.congested |= !self.surroundings.transport.send(to, message),
             },
             Output::Seal(id) => self.seal(id, inputs),
             Output::Restore {
@@ -49,8 +49,10 @@ impl Driver {
                 revision,
                 state,
             } => {
-                let installed = self.sessions.install(id, tenure, revision, &state, now);
-                self.expect_readable(installed.map(drop));
+                if !self.put_back(id) {
+                    let installed = self.sessions.install(id, tenure, revision, &state, now);
+                    self.expect_readable(installed.map(drop));
+                }
             }
             Output::Install {
                 id,

@@ -1,65 +1,79 @@
-//! A session is to leave this node: its lock is waited for by a task of its own, and the session
-//! goes from the map in the very step in which the protocol is given what was sealed.
+//! A session is to leave this node. Where its lock is free it is sealed in the very step in which that
+//! is said; else a task of its own waits for the lock. It goes from the map in the step in which the
+//! protocol is given what was sealed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
+use crate::member::Incarnation;
 use crate::node::given::Given;
 use crate::node::listen::Told;
 use crate::protocol::Input;
-use crate::session::{Sealed, SessionError, SessionId};
+use crate::session::{Guard, Held, SessionError, SessionId};
 
 impl Driver {
     pub(super) fn seal(&mut self, id: SessionId, inputs: &mut VecDeque<Input>) {
         let Some(held) = self.sessions.map().get(&id) else {
-            inputs.push_back(Input::Gone(id));
+            inputs.push_front(Input::Gone(id));
             return;
         };
+        let alone = held.try_alone();
+        if alone.is_some() || self.revokes() {
+            let input = self.seal_now(id, &held, alone);
+            // Before what this node tells itself, which goes by what is in the map.
+            inputs.push_front(input);
+            return;
+        }
+        let Some(me) = self.me() else { return };
         if self.sealing >= self.settings.seals_at_once {
-            inputs.push_back(Input::Busy(id));
+            inputs.push_front(Input::Busy(id));
             return;
         }
         self.sealing += 1;
-        let sessions = Arc::clone(&self.sessions);
-        let clock = Arc::clone(&self.clock);
-        let revokes = self.revokes();
+        inputs.push_back(Input::Waits(id));
         let (wait, back) = (self.settings.seal_wait, self.back.clone());
-        // The values' own code runs in there; should it panic, the session stays as it is.
-        let sealing = tokio::spawn(async move {
-            if revokes {
-                sessions.seal_in_use(&id, &held, &*clock)
-            } else {
-                sessions.seal(&id, &held, wait, &*clock).await
-            }
-        });
         self.tasks.spawn(async move {
-            let outcome = sealing.await.unwrap_or(Err(SessionError::Busy));
+            let alone = held.alone(wait).await;
             // A driver that is gone has no use for it.
-            let _ = back.send(Given::Sealed { id, outcome }).await;
+            let _ = back.send(Given::Locked { me, id, alone }).await;
         });
     }
 
-    /// The lock was had, or was not. What was sealed for an earlier incarnation is not in the map any
-    /// more, and is offered already.
-    pub(super) fn sealed(&mut self, id: SessionId, outcome: Result<Sealed, SessionError>) {
+    /// The lock was had, or was not, for the incarnation `me` of this node. What an earlier one waited
+    /// for was taken out of the map when it was fenced, and is offered.
+    pub(super) fn locked(&mut self, me: Incarnation, id: SessionId, alone: Option<Guard>) {
         self.sealing -= 1;
+        if self.me() != Some(me) {
+            return;
+        }
         self.bury_departed();
-        let input = match outcome {
+        let input = match alone {
+            Some(alone) => {
+                let held = Arc::clone(alone.session());
+                self.seal_now(id, &held, Some(alone))
+            }
+            // In use for too long: it is served here as before.
+            None => Input::Busy(id),
+        };
+        self.step(input);
+    }
+
+    fn seal_now(&mut self, id: SessionId, held: &Arc<Held>, alone: Option<Guard>) -> Input {
+        match self.sessions.seal(&id, held, alone, self.now()) {
             Ok(sealed) => {
+                if !self.sessions.take_out(&id, &sealed) {
+                    return Input::Gone(id);
+                }
                 let (tenure, revision) = (sealed.tenure, sealed.revision);
                 let state = sealed.state.clone();
-                if self.sessions.drop_sealed(sealed) {
-                    self.migrations.left.fetch_add(1, Relaxed);
-                    Input::Sealed {
-                        id,
-                        tenure,
-                        revision,
-                        state,
-                    }
-                } else {
-                    Input::Gone(id)
+                self.sealed.push((id, sealed));
+                Input::Sealed {
+                    id,
+                    tenure,
+                    revision,
+                    state,
                 }
             }
             Err(SessionError::Ended | SessionError::Moved) => Input::Gone(id),
@@ -67,11 +81,30 @@ impl Driver {
                 type_name, reason, ..
             }) => {
                 self.tell(Told::Unencodable { type_name, reason });
-                Input::Busy(id)
+                Input::Unencodable(id)
             }
-            // In use for too long: it is served here as before.
             Err(_) => Input::Busy(id),
-        };
-        self.step(input);
+        }
+    }
+
+    /// The protocol does not want it sealed: it is served as before, by the same values, and whoever
+    /// waits for it has it. Whether it was sealed in this step.
+    pub(super) fn put_back(&mut self, id: SessionId) -> bool {
+        let at = self.sealed.iter().position(|(sealed, _)| *sealed == id);
+        if let Some(at) = at {
+            let (_, sealed) = self.sealed.swap_remove(at);
+            self.sessions.put_back(id, sealed);
+        }
+        at.is_some()
+    }
+
+    /// The protocol has taken what was sealed: from here on its copy counts.
+    pub(super) fn let_sealed_go(&mut self, id: SessionId) {
+        let at = self.sealed.iter().position(|(sealed, _)| *sealed == id);
+        if let Some(at) = at {
+            let (_, sealed) = self.sealed.swap_remove(at);
+            self.migrations.left.fetch_add(1, Relaxed);
+            sealed.let_go();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Driver, Life};
+use super::{Driver, Life, ROUND};
 use crate::clock::Moment;
 use crate::protocol::Input;
 use crate::protocol::coordinator;
@@ -61,13 +61,15 @@ impl Driver {
         }
     }
 
-    /// Every timer of the protocol that was due at `now`; what they start anew is due later.
+    /// Of the protocol's timers that were due at `now` so many as one round may take; what is left is
+    /// due in the next.
     fn wake_participant(&mut self, now: Moment) {
-        while let Some(member) = self.member()
-            && let Some((at, timer)) = member.participant.next_timer()
-            && at <= now
-        {
-            self.give(Input::Timer(timer));
+        for _ in 0..ROUND {
+            let Some(member) = self.member() else { return };
+            match member.participant.next_timer() {
+                Some((at, timer)) if at <= now => self.give(Input::Timer(timer)),
+                _ => return,
+            }
         }
     }
 }

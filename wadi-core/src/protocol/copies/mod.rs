@@ -100,6 +100,11 @@ impl Copies {
         self.sealing.contains_key(id)
     }
 
+    /// Whether a copy is here that serves nobody.
+    pub(super) fn is_sealed(&self, bucket: BucketId, id: &SessionId) -> bool {
+        self.sealed.contains(bucket, id)
+    }
+
     /// The driver sealed a session that cannot be sent now.
     pub(super) fn not_sealed(&mut self, id: SessionId) {
         self.sealing.remove(&id);
@@ -178,14 +183,14 @@ impl Copies {
         true
     }
 
-    /// Manager: drop every copy below `tenure`.
+    /// Manager: drop every copy below `tenure`. Whether none is here now.
     pub(super) fn drop_below(
         &mut self,
         turn: &mut Turn<'_>,
         from: Incarnation,
         id: SessionId,
         tenure: Tenure,
-    ) {
+    ) -> bool {
         let bucket = turn.bucket(&id);
         if let Some(sealed) = self.sealed.get(bucket, &id)
             && sealed.tenure < tenure
@@ -196,9 +201,9 @@ impl Copies {
             }
             self.sealed.remove(bucket, &id);
         }
-        if let Some(copy) = turn.holdings.get(&id)
-            && copy.tenure < tenure
-        {
+        let in_map = turn.holdings.get(&id);
+        let is_kept = in_map.is_some_and(|copy| copy.tenure >= tenure);
+        if in_map.is_some() && !is_kept {
             if self.arriving.remove(bucket, &id).is_none() {
                 turn.event(Event::Fork(id));
             }
@@ -207,5 +212,6 @@ impl Copies {
         }
         self.raise_floor(turn, id, tenure, None);
         turn.send(from, Body::Dropped { id, tenure });
+        !is_kept && !self.sealed.contains(bucket, &id)
     }
 }

@@ -98,22 +98,20 @@ impl Network {
         self.0.lock().carried
     }
 
-    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) {
+    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) -> bool {
         let inbox = {
             let mut state = self.0.lock();
             state.carried += 1;
             (state.listening.get(&to)).map(|(_, inbox)| Arc::clone(inbox))
         };
-        if let Some(inbox) = inbox {
-            inbox.arrived(from, message);
-        }
+        inbox.is_some_and(|inbox| inbox.arrived(from, message))
     }
 
-    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) {
+    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) -> bool {
         let condition = {
             let state = self.0.lock();
             let Some((target, _)) = state.listening.get(&to) else {
-                return;
+                return false;
             };
             state.condition(node, target)
         };
@@ -122,10 +120,11 @@ impl Network {
             Condition { doubled: true, .. } => 2,
             _ => 1,
         };
+        let mut taken = true;
         for _ in 0..copies {
             let message = message.clone();
             if condition.delay.is_zero() {
-                self.arrive(from, to, message);
+                taken &= self.arrive(from, to, message);
             } else {
                 let network = self.clone();
                 tokio::spawn(async move {
@@ -134,6 +133,7 @@ impl Network {
                 });
             }
         }
+        taken
     }
 }
 
@@ -162,10 +162,8 @@ impl Transport for Port {
 
     fn members(&self, _: &Arc<Layout>) {}
 
-    fn send(&self, to: Incarnation, message: Message) {
+    fn send(&self, to: Incarnation, message: Message) -> bool {
         let me = *self.me.lock();
-        if let Some(me) = me {
-            self.network.carry(&self.node, me, to, message);
-        }
+        me.is_some_and(|me| self.network.carry(&self.node, me, to, message))
     }
 }

@@ -1,0 +1,162 @@
+//! What an evacuation has under way, and what holds it up.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+use wadi_core::node::{Node, Told};
+use wadi_core::protocol::Settings;
+use wadi_core::session::{Guard, Origin, SessionId, Visit};
+use wadi_core::transport::memory::Condition;
+
+use crate::world::{World, millis, secs};
+
+async fn create(world: &World, name: &str, count: usize) -> Vec<SessionId> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(world.create(name).await);
+    }
+    ids
+}
+
+fn in_use(node: &Node, ids: &[SessionId]) -> Vec<Guard> {
+    let share = |id| node.sessions().map().get(id)?.try_share();
+    ids.iter()
+        .map(|id| share(id).expect("it is here"))
+        .collect()
+}
+
+fn evacuate(node: &Node) {
+    let node = node.clone();
+    tokio::spawn(async move { node.evacuate(secs(60)).await });
+}
+
+/// What `from` sends arrives at once; what `to` answers takes so long.
+fn slow_answers(world: &World, from: &str, to: &str, delay: std::time::Duration) {
+    let slow = Condition {
+        delay,
+        ..Condition::default()
+    };
+    world.condition(to, from, slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_in_use_stop_no_others() {
+    let world = World::of(&["n1", "n2"]).await;
+    let at_once = Settings::default().evacuate_at_once;
+    let busy = create(&world, "n1", at_once + 100).await;
+    create(&world, "n1", 500).await;
+    let node = world.node("n1");
+    let guards = in_use(&node, &busy);
+    evacuate(&node);
+    tokio::time::sleep(millis(400)).await;
+    assert_eq!(
+        node.sessions().map().len(),
+        busy.len(),
+        "the others are gone"
+    );
+    drop(guards);
+    tokio::time::sleep(secs(3)).await;
+    assert!(node.sessions().map().is_empty());
+    assert_eq!(world.node("n2").sessions().map().len(), at_once + 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_under_way_than_were_confirmed_before() {
+    let world = World::of(&["n1", "n2"]).await;
+    let at_once = Settings::default().evacuate_at_once;
+    let count = 3 * at_once;
+    create(&world, "n1", count).await;
+    let node = world.node("n1");
+    slow_answers(&world, "n1", "n2", millis(300));
+    evacuate(&node);
+    let mut most = 0;
+    for _ in 0..200 {
+        tokio::time::sleep(millis(20)).await;
+        let (sealed, arrived) = (node.migrations().left(), confirmed(&world));
+        // What n2 has confirmed n1 hears of 300 ms later.
+        most = most.max(sealed - arrived);
+    }
+    assert!(most <= at_once as u64, "{most}");
+    tokio::time::sleep(secs(10)).await;
+    assert!(node.sessions().map().is_empty());
+}
+
+fn confirmed(world: &World) -> u64 {
+    world.node("n2").migrations().arrived()
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_sessions_are_under_way_by_their_bytes() {
+    const BYTES: usize = 200_000;
+    let world = World::of(&["n1", "n2"]).await;
+    let node = world.node("n1");
+    let most = Settings::default().evacuate_bytes / BYTES;
+    for _ in 0..6 * most {
+        let visit = Visit::without(Arc::clone(node.sessions()), Origin::New);
+        visit.insert("text", "x".repeat(BYTES)).unwrap();
+        visit.commit().unwrap();
+    }
+    slow_answers(&world, "n1", "n2", millis(300));
+    evacuate(&node);
+    let mut under_way = 0;
+    for _ in 0..200 {
+        tokio::time::sleep(millis(20)).await;
+        under_way = under_way.max(node.migrations().left() - confirmed(&world));
+    }
+    assert!(under_way <= 2 * most as u64, "{under_way}");
+    tokio::time::sleep(secs(20)).await;
+    assert!(node.sessions().map().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_asked_for_again_when_its_own_time_is_up() {
+    let world = World::of(&["n1", "n2"]).await;
+    create(&world, "n1", 500).await;
+    let node = world.node("n1");
+    // n2 hears nothing of this before the end.
+    slow_answers(&world, "n1", "n2", secs(5));
+    let mut asked = Vec::new();
+    evacuate(&node);
+    tokio::time::sleep(millis(10)).await;
+    for _ in 0..2 {
+        let before = world.network.carried();
+        tokio::time::sleep(secs(1)).await;
+        asked.push(world.network.carried() - before);
+    }
+    // After 50 to 100, 50, 100, 200, 400, 800 ms and then each second, beside a few for buckets.
+    assert!(asked[0] <= 5 * 500 + 200, "{asked:?}");
+    assert!(asked[1] <= 2 * 500 + 200, "{asked:?}");
+}
+
+/// Encodes once, as often as a value is encoded when it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Stubborn;
+
+impl Serialize for Stubborn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        static WRITTEN: AtomicBool = AtomicBool::new(false);
+        if WRITTEN.swap(true, Ordering::Relaxed) {
+            return Err(serde::ser::Error::custom("not any more"));
+        }
+        serializer.serialize_unit()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_an_encoding_is_told_of_once_and_stays() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    let inserted = world
+        .request("n1", &id, async |visit| visit.insert("stubborn", Stubborn))
+        .await;
+    assert_eq!(inserted, Ok(()));
+    create(&world, "n1", 50).await;
+    let node = world.node("n1");
+    evacuate(&node);
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(node.sessions().map().len(), 1);
+    assert_eq!(world.serving(&id), ["n1"]);
+    let told = world.times_told("n1", |told| matches!(told, Told::Unencodable { .. }));
+    assert_eq!(told, 1);
+}
