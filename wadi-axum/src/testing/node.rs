@@ -101,6 +101,13 @@ impl Node {
         }
     }
 
+    /// From now on this node accepts no streams of others, as one that runs without `serve`: nothing
+    /// can be proxied to it.
+    pub fn take_no_guests(&self) {
+        let network = &self.0.ground.network;
+        network.accept_nothing(&NodeName::new(self.name()));
+    }
+
     /// Whether the session is served by this node.
     #[must_use]
     pub fn holds(&self, id: &SessionId) -> bool {
