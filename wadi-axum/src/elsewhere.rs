@@ -300,7 +300,7 @@ impl Seeker<'_> {
                     Sent::Refused(Verdict::Absent(origin)) if self.has_request() => {
                         return Next::Absent(origin);
                     }
-                    Sent::NotSent => {
+                    Sent::Unsent => {
                         self.unreachable.push(to);
                         if asked_to_move {
                             return Next::Done(Outcome::Refuse);
@@ -350,7 +350,7 @@ impl Seeker<'_> {
 
     async fn send(&mut self, to: Incarnation, wants: Wants, hops: u8) -> Sent {
         let Some(load) = &mut self.load else {
-            return Sent::NotSent;
+            return Sent::Unsent;
         };
         let span = tracing::info_span!("wadi.proxy", ?to, hops);
         self.cluster
@@ -414,7 +414,7 @@ impl Seeker<'_> {
                         hops += 1;
                         to = Some(holder);
                     }
-                    Sent::NotSent => self.unreachable.push(next),
+                    Sent::Unsent => self.unreachable.push(next),
                     Sent::Failed | Sent::Refused(_) => return Some(Outcome::Refuse),
                 }
             }

@@ -172,10 +172,7 @@ impl<S: Clone> WadiService<S> {
         B: 'static,
         R: 'static,
     {
-        let (load, request) = match Load::take::<B, R>(request) {
-            Ok(load) => (Some(load), None),
-            Err(request) => (None, Some(request)),
-        };
+        let (load, request) = Load::take::<B, R>(request);
         let seeking = elsewhere::seek(Arc::clone(&self.shared), quest, load);
         let ready = self.take_ready();
         WadiFuture::seeking(Box::pin(seeking), ready, request, Arc::clone(&self.shared))

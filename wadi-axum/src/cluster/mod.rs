@@ -26,7 +26,9 @@ use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
 use wadi_core::relocate::{Adaptive, Choice, Migrate, Proxy, Relocation, Stray, Use};
 use wadi_core::session::{Keyring, SessionId, Sessions};
-use wadi_core::transport::{Connections, Network, Streams};
+#[cfg(feature = "serve")]
+use wadi_core::transport::Streams;
+use wadi_core::transport::{Connections, Network};
 
 use self::counts::Counts;
 pub use self::counts::RequestCounts;
@@ -159,6 +161,7 @@ impl Cluster {
     }
 
     /// The way to other nodes for what is proxied; `None` before the start.
+    #[cfg(feature = "serve")]
     pub(crate) fn streams(&self) -> Option<&Arc<dyn Streams>> {
         self.connections.get().map(|ways| &ways.streams)
     }

@@ -40,10 +40,11 @@ pub(crate) enum Verdict {
     Unavailable,
 }
 
+#[expect(dead_code, reason = "nothing is sent")]
 pub(crate) enum Sent {
     Answered { answer: Answer, follow: bool },
     Refused(Verdict),
-    NotSent,
+    Unsent,
     Failed,
 }
 
@@ -63,10 +64,14 @@ impl Pool {
 }
 
 impl Load {
+    #[expect(
+        clippy::extra_unused_type_parameters,
+        reason = "it matters where there is proxying"
+    )]
     pub(crate) const fn take<Req: 'static, Res: 'static>(
         request: Request<Req>,
-    ) -> Result<Self, Request<Req>> {
-        Err(request)
+    ) -> (Option<Self>, Option<Request<Req>>) {
+        (None, Some(request))
     }
 
     pub(crate) fn give_back<Req>(self) -> Option<Request<Req>> {

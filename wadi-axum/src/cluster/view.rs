@@ -34,11 +34,13 @@ impl View {
     }
 
     /// Where that member is reached.
+    #[cfg(feature = "serve")]
     pub(crate) fn address(&self, of: Incarnation) -> Option<&str> {
         let member = self.layout.members.get(&of)?;
         Some(&member.address)
     }
 
+    #[cfg(feature = "serve")]
     pub(crate) fn is_member(&self, who: Incarnation) -> bool {
         self.layout.is_member(who)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use parking_lot::Mutex;
 use wadi_core::authority::Charter;
-use wadi_core::bucket::BucketCount;
+use wadi_core::bucket::Placement;
 use wadi_core::clock::Clock;
 use wadi_core::node::{InProcess, Want};
 use wadi_core::relocate::Relocation;
@@ -15,20 +15,13 @@ use wadi_core::session::{ClusterKey, Keyring, SessionId};
 use wadi_core::transport::memory::Network;
 
 use super::clock::Moved;
+use super::ground::{Configure, Ground, PATIENCE, Policy, config};
 use super::node::Node;
 use crate::WadiLayer;
-use crate::config::{CookieMode, WadiConfig, WadiConfigBuilder};
-use crate::layer::Settings;
-
-/// How long anything may take that a test waits for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::config::WadiConfigBuilder;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-pub(super) type App = Arc<dyn Fn(WadiLayer) -> Router + Send + Sync>;
-type Policy = Arc<dyn Fn(Settings) -> Settings + Send + Sync>;
-type Configure = Arc<dyn Fn(WadiConfigBuilder) -> WadiConfigBuilder + Send + Sync>;
 
 /// A cluster of nodes that are all in this process, with a network in memory between them. Each also
 /// serves the application on a loopback port.
@@ -36,17 +29,8 @@ type Configure = Arc<dyn Fn(WadiConfigBuilder) -> WadiConfigBuilder + Send + Syn
 /// Time is the machine's, and moves on besides when the test says so. No lease ever runs out; a node
 /// that is killed is known to be dead at once. Dropping it kills all nodes.
 pub struct Cluster {
-    pub(super) inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) app: App,
-    pub(super) network: Network,
-    pub(super) authority: Arc<InProcess>,
-    pub(super) clock: Arc<Moved>,
-    key: Keyring,
-    configure: Configure,
-    pub(super) policy: Policy,
+    ground: Arc<Ground>,
+    /// All that were started.
     nodes: Mutex<Vec<Node>>,
 }
 
@@ -85,7 +69,9 @@ impl Cluster {
     /// The nodes that were started and are neither dead nor gone, in the order of their start.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
-        self.inner.nodes()
+        let mut nodes = self.nodes.lock();
+        nodes.retain(|node| !node.is_gone());
+        nodes.clone()
     }
 
     /// Starts one more node, and waits until it is ready.
@@ -94,20 +80,20 @@ impl Cluster {
     ///
     /// When it does not get ready.
     pub async fn start(&self, name: &str) -> Node {
-        let started = Node::start(&self.inner, name).await;
-        self.inner.nodes.lock().push(started.clone());
+        let started = Node::start(&self.ground, name).await;
+        self.nodes.lock().push(started.clone());
         started
     }
 
     /// Moves the clock of all nodes on.
     pub fn advance(&self, by: Duration) {
-        self.inner.clock.advance(by);
+        self.ground.clock.advance(by);
     }
 
     /// The network between the nodes, whose links a test cuts and delays.
     #[must_use]
     pub fn network(&self) -> &Network {
-        &self.inner.network
+        &self.ground.network
     }
 
     /// Waits until every node knows of the others and has its share of the buckets.
@@ -117,7 +103,7 @@ impl Cluster {
     /// When that takes too long.
     pub async fn settled(&self) {
         let settled = async {
-            while !self.inner.is_settled() {
+            while !self.is_settled() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -170,7 +156,7 @@ impl ClusterBuilder {
             ..Charter::default()
         };
         let authority = InProcess::new(charter, 0, Arc::clone(&clock) as Arc<dyn Clock>);
-        let inner = Inner {
+        let ground = Ground {
             app: Arc::new(app),
             network: Network::new(),
             authority: Arc::new(authority),
@@ -178,10 +164,10 @@ impl ClusterBuilder {
             key,
             configure,
             policy: self.policy,
-            nodes: Mutex::default(),
         };
         let cluster = Cluster {
-            inner: Arc::new(inner),
+            ground: Arc::new(ground),
+            nodes: Mutex::default(),
         };
         for number in 1..=self.nodes {
             cluster.start(&format!("n{number}")).await;
@@ -191,34 +177,7 @@ impl ClusterBuilder {
     }
 }
 
-fn config(name: &str, key: &Keyring, configure: &Configure) -> WadiConfig {
-    let few = BucketCount::new(64).expect("above zero");
-    let builder = WadiConfig::builder()
-        .name(name)
-        .cluster(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
-        .cluster_key(key.clone())
-        .cookie(CookieMode::Plain)
-        .buckets(few)
-        .x_wadi(true)
-        .deregister_delay(Duration::from_millis(10));
-    configure(builder)
-        .build()
-        .expect("the options fit together")
-}
-
-impl Inner {
-    pub(super) fn config(&self, name: &str) -> WadiConfig {
-        config(name, &self.key, &self.configure)
-    }
-
-    pub(super) fn nodes(&self) -> Vec<Node> {
-        self.nodes.lock().clone()
-    }
-
-    pub(super) fn forget(&self, name: &str) {
-        self.nodes.lock().retain(|node| node.name() != name);
-    }
-
+impl Cluster {
     fn is_settled(&self) -> bool {
         let nodes = self.nodes();
         let layouts: Vec<_> = nodes
@@ -234,20 +193,16 @@ impl Inner {
             && first.members.len() == nodes.len()
             && nodes.iter().all(|node| {
                 let me = node.wadi_node().status().incarnation;
-                let own = |placement: &&_| Some(manager(placement)) == me;
+                let own = |placement: &&Placement| Some(placement.manager) == me;
                 first.placements.iter().filter(own).count() >= share
                     && (share == 0 || node.wadi_node().may_create())
             })
     }
 }
 
-fn manager(placement: &wadi_core::bucket::Placement) -> wadi_core::member::Incarnation {
-    placement.manager
-}
-
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for node in self.inner.nodes() {
+        for node in self.nodes() {
             node.cut_off();
         }
     }

@@ -43,6 +43,7 @@
 
 mod clock;
 mod cluster;
+mod ground;
 mod node;
 
 pub use cluster::{Cluster, ClusterBuilder};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +17,7 @@ use wadi_core::member::{Incarnation, NodeName};
 use wadi_core::node::Authority;
 use wadi_core::session::SessionId;
 
-use super::cluster::{Inner, PATIENCE};
+use super::ground::{Ground, PATIENCE, config};
 use crate::WadiLayer;
 use crate::cluster::Surroundings;
 use crate::layer::Settings;
@@ -31,23 +32,24 @@ struct Stage {
     app: Router,
     address: SocketAddr,
     incarnation: Incarnation,
-    cluster: Weak<Inner>,
+    ground: Arc<Ground>,
+    gone: AtomicBool,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Node {
-    pub(super) async fn start(cluster: &Arc<Inner>, name: &str) -> Self {
+    pub(super) async fn start(ground: &Arc<Ground>, name: &str) -> Self {
         let surroundings = Surroundings {
-            clock: Arc::clone(&cluster.clock) as Arc<_>,
-            network: Some(Arc::new(cluster.network.clone())),
-            authority: Some(Arc::clone(&cluster.authority) as Arc<_>),
+            clock: Arc::clone(&ground.clock) as Arc<_>,
+            network: Some(Arc::new(ground.network.clone())),
+            authority: Some(Arc::clone(&ground.authority) as Arc<_>),
             in_haste: true,
         };
-        let wadi = WadiLayer::new((cluster.policy)(Settings::within(
-            cluster.config(name),
+        let wadi = WadiLayer::new((ground.policy)(Settings::within(
+            config(name, &ground.key, &ground.configure),
             surroundings,
         )));
-        let app = (cluster.app)(wadi.clone());
+        let app = (ground.app)(wadi.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port on loopback");
         let address = listener.local_addr().expect("it is bound");
@@ -65,7 +67,8 @@ impl Node {
             incarnation: ready.expect("the node gets ready in time"),
             app,
             address,
-            cluster: Arc::downgrade(cluster),
+            ground: Arc::clone(ground),
+            gone: AtomicBool::new(false),
             serving: Mutex::new(Some(serving)),
             wadi,
         }))
@@ -98,6 +101,13 @@ impl Node {
         }
     }
 
+    /// From now on this node accepts no streams of others, as one that runs without `serve`: nothing
+    /// can be proxied to it.
+    pub fn take_no_guests(&self) {
+        let network = &self.0.ground.network;
+        network.accept_nothing(&NodeName::new(self.name()));
+    }
+
     /// Whether the session is served by this node.
     #[must_use]
     pub fn holds(&self, id: &SessionId) -> bool {
@@ -125,15 +135,12 @@ impl Node {
     /// Is gone from one moment to the next, with every session that it has; the others know at once.
     pub async fn kill(&self) {
         self.cut_off();
-        if let Some(cluster) = self.0.cluster.upgrade() {
-            let dead = Command::Left {
-                incarnation: self.0.incarnation,
-                force: true,
-            };
-            let told = cluster.authority.command(dead).await;
-            told.expect("the authority is in this process");
-        }
-        self.forget();
+        let dead = Command::Left {
+            incarnation: self.0.incarnation,
+            force: true,
+        };
+        let told = self.0.ground.authority.command(dead).await;
+        told.expect("the authority is in this process");
     }
 
     pub(super) fn cut_off(&self) {
@@ -141,16 +148,17 @@ impl Node {
             serving.abort();
         }
         self.wadi_node().stop();
-        if let Some(cluster) = self.0.cluster.upgrade() {
-            cluster.network.remove(&NodeName::new(self.name()));
-        }
+        self.forget();
     }
 
+    /// From now on nobody reaches it.
     fn forget(&self) {
-        if let Some(cluster) = self.0.cluster.upgrade() {
-            cluster.network.remove(&NodeName::new(self.name()));
-            cluster.forget(self.name());
-        }
+        self.0.gone.store(true, Relaxed);
+        self.0.ground.network.remove(&NodeName::new(self.name()));
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.gone.load(Relaxed)
     }
 
     pub(super) fn wadi_node(&self) -> &wadi_core::node::Node {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use http::header::{COOKIE, HeaderName, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -132,9 +132,4 @@ impl Client {
             }
         }
     }
-}
-
-pub(crate) fn header(headers: &HeaderMap, name: &'static str) -> Option<String> {
-    let value = headers.get(HeaderName::from_static(name))?;
-    Some(value.to_str().unwrap().to_owned())
 }

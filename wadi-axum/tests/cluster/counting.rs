@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use wadi_axum::Phase;
 use wadi_axum::config::Relocate;
 use wadi_axum::testing::Cluster;
 
@@ -108,9 +109,11 @@ async fn no_request_fails_and_no_count_is_lost_while_nodes_leave_and_come() {
                     }
                     let nodes = cluster.nodes();
                     let node = &nodes[turn % nodes.len()];
-                    // As a balancer does, it goes to another node when this one is unready.
                     let answer = client.post(node, "/count", "").await;
+                    // Only a node that has closed meanwhile refuses; a balancer then goes elsewhere.
                     if is_unavailable(answer.status, &answer.headers) {
+                        let phase = node.layer().phase();
+                        assert!(phase >= Phase::Closing, "{node:?} {phase:?} {answer:?}");
                         continue;
                     }
                     counted += 1;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tower::{Layer, ServiceExt};
 use wadi_axum::testing::{Cluster, Node};
-use wadi_axum::{Settings, WadiLayer};
+use wadi_axum::{DetachedSession, Session, SessionError, Settings, WadiLayer};
 use wadi_core::relocate::{Choice, Relocation, Stray};
 
 use crate::app::app;
@@ -101,4 +102,80 @@ async fn a_policy_of_ones_own_sees_the_request() {
     let network = wadi_core::transport::memory::Network::new();
     let config = wadi_axum::WadiConfig::default();
     let _ = WadiLayer::new(Settings::with_network(config, network).relocation(WritersHave));
+}
+
+/// A handle on the client's session, as a stream on that node has one.
+async fn handle(client: &Client, node: &Node) -> DetachedSession {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+    let detach = tower::service_fn(move |request: http::Request<()>| {
+        let sender = sender.clone();
+        async move {
+            let session = request.extensions().get::<Session>().unwrap();
+            sender.send(session.detach()).await.unwrap();
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        }
+    });
+    let request = http::Request::builder().header("cookie", client.cookies());
+    let service = node.layer().layer(detach);
+    service.oneshot(request.body(()).unwrap()).await.unwrap();
+    receiver.recv().await.unwrap()
+}
+
+async fn counted(handle: &DetachedSession) -> Result<u32, SessionError> {
+    let counted = handle.update("n", |n: &mut u32| {
+        *n += 1;
+        *n
+    });
+    counted.await
+}
+
+#[tokio::test]
+async fn a_handle_goes_on_wherever_the_session_then_lives() {
+    let cluster = Cluster::new(3, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    assert_eq!(counted(&here).await, Ok(2));
+    for to in [1, 2, 1] {
+        assert!(cluster.migrate(client.id(), &nodes[to]).await);
+        let n = counted(&here).await.unwrap();
+        assert!(nodes[0].holds(&client.id()));
+        assert_eq!(counted(&here).await, Ok(n + 1));
+    }
+    assert_eq!(client.get(&nodes[2], "/count").await.ok(), "8");
+    client.post(&nodes[1], "/logout", "").await;
+    assert_eq!(counted(&here).await, Err(SessionError::Ended));
+}
+
+#[tokio::test]
+async fn a_handle_on_a_leaving_node_pulls_nothing_back() {
+    let cluster = Cluster::builder(2)
+        .configure(|builder| builder.deregister_delay(Duration::from_secs(2)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    let leaving = nodes[0].clone();
+    let leaves = tokio::spawn(async move { leaving.leave().await });
+    assert!(comes_to(&client, &nodes[1]).await, "it is evacuated");
+    assert_eq!(counted(&here).await, Err(SessionError::Moved));
+    assert!(nodes[1].holds(&client.id()));
+    leaves.await.unwrap();
+    assert_eq!(client.get(&nodes[1], "/count").await.ok(), "1");
+}
+
+#[tokio::test]
+async fn sessions_come_to_and_from_a_node_that_takes_no_proxied_requests() {
+    let cluster = Cluster::builder(3).start(app).await;
+    let nodes = cluster.nodes();
+    nodes[0].take_no_guests();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let read = client.get(&nodes[1], "/count").await;
+    assert_eq!(read.how(), "migrated; node=n2; hops=1");
+    let read = client.get(&nodes[0], "/count").await;
+    assert_eq!(read.how(), "proxied; node=n2; hops=1");
 }

@@ -12,6 +12,7 @@ use super::driver::Driver;
 use super::given::Given;
 use super::locate::{Located, NotRegistered};
 use super::open::OpenBuckets;
+use super::recall::Recaller;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
@@ -25,9 +26,9 @@ use crate::session::{Departures, Guard, SessionId, Sessions, SessionsBuilder};
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
 /// [`Node::stop`].
 #[derive(Clone)]
-pub struct Node(Arc<Inner>);
+pub struct Node(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     settings: Arc<NodeSettings>,
     clock: Arc<dyn Clock>,
     sessions: Arc<Sessions>,
@@ -83,7 +84,7 @@ impl Node {
             given,
             status,
         };
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             settings,
             clock,
             sessions: Arc::new(sessions),
@@ -94,7 +95,10 @@ impl Node {
             migrations: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
-        }))
+        });
+        let recaller = Recaller(Arc::downgrade(&inner));
+        inner.sessions.recalled_by(Arc::new(recaller));
+        Self(inner)
     }
 
     /// Starts it: it joins its cluster, where others reach it at `address`. Once only; later calls

@@ -16,6 +16,7 @@ mod in_process;
 mod listen;
 mod locate;
 mod open;
+mod recall;
 mod settings;
 mod status;
 mod surroundings;

@@ -418,6 +418,16 @@ impl Visit {
         }
     }
 
+    /// The session that a detached handle means has gone and come back: this is where it is now.
+    pub(super) fn means(&self, gone: &Arc<Held>, now: &Arc<Held>) {
+        let mut state = self.state.lock();
+        if let Hold::Gone(Some(held)) = &mut state.hold
+            && Arc::ptr_eq(held, gone)
+        {
+            *held = Arc::clone(now);
+        }
+    }
+
     pub(super) fn is_read_only(&self) -> bool {
         self.state.lock().read_only
     }

@@ -2,7 +2,7 @@
 //!
 //! A body that is small is read first, so that it can be sent again; any other goes once.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -56,27 +56,23 @@ pub(super) enum Manner {
 pub(crate) struct Unreadable;
 
 impl Load {
-    /// A request that can be proxied: its body, and that of the response to it, are the ones that travel.
+    /// Takes a request that can be proxied, which is one whose body, and that of the response to it, are
+    /// the ones that travel; else gives it back.
     pub(crate) fn take<Req: 'static, Res: 'static>(
-        mut request: Request<Req>,
-    ) -> Result<Self, Request<Req>> {
+        request: Request<Req>,
+    ) -> (Option<Self>, Option<Request<Req>>) {
         let is_tunnel = request.extensions().get::<Protocol>().is_some();
         let is_odd = request.method() == Method::CONNECT && !is_tunnel;
-        if is_odd || !is::<Res, Body>() {
-            return Err(request);
+        if is_odd || TypeId::of::<Res>() != TypeId::of::<Body>() {
+            return (None, Some(request));
         }
-        match swap::<Req, Body>(request) {
+        let (parts, body) = request.into_parts();
+        match same::<Req, Body>(body) {
             Ok(body) => {
-                let (parts, body) = body.into_parts();
-                Ok(Self {
-                    parts,
-                    cargo: Cargo::Stream(Mutex::new(body)),
-                })
+                let cargo = Cargo::Stream(Mutex::new(body));
+                (Some(Self { parts, cargo }), None)
             }
-            Err(given_back) => {
-                request = given_back;
-                Err(request)
-            }
+            Err(body) => (None, Some(Request::from_parts(parts, body))),
         }
     }
 
@@ -87,7 +83,8 @@ impl Load {
             Cargo::Stream(body) => body.into_inner(),
             Cargo::Spent => return None,
         };
-        swap::<Body, Req>(Request::from_parts(self.parts, body)).ok()
+        let body = same::<Body, Req>(body).ok()?;
+        Some(Request::from_parts(self.parts, body))
     }
 
     /// Reads the body if it is small; whether the request can be sent more than once.
@@ -135,7 +132,7 @@ impl Load {
     }
 
     /// The request as it travels; its body goes with it, unless it can be repeated.
-    pub(super) fn to_send(&mut self, wants: Wants, hops: u8) -> Request<Body> {
+    pub(super) fn outgoing(&mut self, wants: Wants, hops: u8) -> Request<Body> {
         let body = match std::mem::replace(&mut self.cargo, Cargo::Spent) {
             Cargo::Whole(whole) => {
                 self.cargo = Cargo::Whole(whole.clone());
@@ -185,22 +182,13 @@ impl Load {
     }
 }
 
-/// Whether two types are the same one.
-fn is<A: 'static, B: 'static>() -> bool {
-    std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>()
-}
-
-/// The same request with the same body, where the two types are the same one.
-fn swap<A: 'static, B: 'static>(request: Request<A>) -> Result<Request<B>, Request<A>> {
-    let (parts, body) = request.into_parts();
+/// The same body, where the two types are the same one.
+fn same<A: 'static, B: 'static>(body: A) -> Result<B, A> {
     let mut body = Some(body);
     let same = (&mut body as &mut dyn Any).downcast_mut::<Option<B>>();
     match same.and_then(Option::take) {
-        Some(body) => Ok(Request::from_parts(parts, body)),
-        None => {
-            let body = body.expect("it was not taken");
-            Err(Request::from_parts(parts, body))
-        }
+        Some(body) => Ok(body),
+        None => Err(body.expect("it was not taken")),
     }
 }
 
@@ -218,9 +206,7 @@ impl Answer {
     /// `None` where the body is not of the type that a [`Load`] was taken for.
     pub(crate) fn into_response<Res: 'static>(self) -> Option<http::Response<Res>> {
         let (parts, body) = self.0.into_parts();
-        let mut body = Some(body);
-        let same = (&mut body as &mut dyn Any).downcast_mut::<Option<Res>>();
-        let body = same.and_then(Option::take)?;
+        let body = same::<Body, Res>(body).ok()?;
         Some(http::Response::from_parts(parts, body))
     }
 }

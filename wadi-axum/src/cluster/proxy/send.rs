@@ -27,7 +27,7 @@ pub(crate) enum Sent {
     /// Nothing was done there.
     Refused(Verdict),
     /// It was not sent, and is as it was.
-    NotSent,
+    Unsent,
     /// It may have been executed, and there is no answer.
     Failed,
 }
@@ -43,10 +43,10 @@ impl Cluster {
         hops: u8,
     ) -> Sent {
         let Some((streams, view)) = self.streams().zip(self.view()) else {
-            return Sent::NotSent;
+            return Sent::Unsent;
         };
         let Some(address) = view.address(to) else {
-            return Sent::NotSent;
+            return Sent::Unsent;
         };
         let streams = Arc::clone(streams);
         self.counts.proxied_out.one();
@@ -55,14 +55,14 @@ impl Cluster {
                 let is_member = |who| view.is_member(who);
                 let line = self.pool.line(&*streams, to, address, is_member).await;
                 let Ok(mut line) = line else {
-                    return Sent::NotSent;
+                    return Sent::Unsent;
                 };
-                match line.try_send_request(load.to_send(wants, hops)).await {
+                match line.try_send_request(load.outgoing(wants, hops)).await {
                     Ok(response) => response,
                     Err(mut refused) => match refused.take_message() {
                         Some(request) => {
                             load.restore(request.into_body());
-                            return Sent::NotSent;
+                            return Sent::Unsent;
                         }
                         None => return Sent::Failed,
                     },
@@ -74,7 +74,7 @@ impl Cluster {
             {
                 Ok(Some(response)) => response,
                 Ok(None) => return Sent::Failed,
-                Err(NotConnected) => return Sent::NotSent,
+                Err(NotConnected) => return Sent::Unsent,
             },
         };
         received(response, load)
@@ -95,7 +95,7 @@ impl Cluster {
             let mut sender = over_http2(stream).await.ok_or(NotConnected)?;
             // Whether the other side takes such requests is known when it has answered once.
             sender.ready().await.map_err(|_| NotConnected)?;
-            return Ok(sender.send_request(load.to_send(wants, hops)).await.ok());
+            return Ok(sender.send_request(load.outgoing(wants, hops)).await.ok());
         }
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|_| NotConnected)?;
@@ -105,7 +105,7 @@ impl Cluster {
             }
         });
         sender.ready().await.map_err(|_| NotConnected)?;
-        Ok(sender.send_request(load.to_send(wants, hops)).await.ok())
+        Ok(sender.send_request(load.outgoing(wants, hops)).await.ok())
     }
 }
 

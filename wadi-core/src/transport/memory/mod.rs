@@ -87,6 +87,12 @@ impl Network {
         state.answering.remove(node);
     }
 
+    /// The node takes no raw streams any more.
+    pub fn accept_nothing(&self, node: &NodeName) {
+        let mut state = self.0.lock();
+        state.accepting.retain(|(name, _), _| name != node);
+    }
+
     /// Makes every link good.
     pub fn heal(&self) {
         self.0.lock().links.clear();

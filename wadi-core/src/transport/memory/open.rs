@@ -1,6 +1,5 @@
 //! A node's network, opened: a node's address is its name.
 
-use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -23,9 +22,4 @@ impl crate::transport::Network for Network {
         };
         Box::pin(ready(Ok(connections)))
     }
-}
-
-/// What is not known of a node in words.
-pub(super) fn unreachable(to: impl fmt::Display) -> String {
-    format!("{to} is not on this network, or the link to it is cut")
 }

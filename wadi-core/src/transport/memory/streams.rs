@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Port;
-use super::open::unreachable;
 use crate::member::Incarnation;
 use crate::transport::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 
@@ -72,7 +71,11 @@ impl Streams for Pipes {
         within: Duration,
     ) -> Dialling<'a> {
         Box::pin(async move {
-            let refused = || NotDialled(unreachable(address));
+            let refused = || {
+                NotDialled(format!(
+                    "{address} is not on this network, or the link is cut"
+                ))
+            };
             let me = self.port.me.lock().ok_or_else(refused)?;
             let waiting = self.waiting(to, kind).ok_or_else(refused)?;
             let (here, there) = tokio::io::duplex(IN_FLIGHT);
