@@ -153,6 +153,17 @@ impl SessionMap {
         sessions.collect()
     }
 
+    /// Takes all sessions of one bucket out.
+    pub(super) fn take(&self, bucket: BucketId) -> Vec<(SessionId, Arc<Held>)> {
+        let Some(shard) = self.shards.get(bucket.index()) else {
+            return Vec::new();
+        };
+        let taken = std::mem::take(&mut *shard.write());
+        self.len.fetch_sub(taken.len(), Relaxed);
+        let sessions = taken.into_iter().map(|entry| (entry.id, entry.held));
+        sessions.collect()
+    }
+
     /// How many sessions of one bucket there are.
     #[must_use]
     pub fn len_of(&self, bucket: BucketId) -> usize {

@@ -151,11 +151,13 @@ impl Driver {
     }
 
     fn go(&mut self, agreed: bool) {
-        let left_behind = match &self.life {
-            Life::Member(member) => self.sessions.map().len() + member.participant.sealed(),
-            Life::Joining { returned, .. } => returned.len(),
+        let sealed = match &self.life {
+            Life::Member(member) => member.participant.sealed(),
+            Life::Joining { former, .. } => former.as_ref().map_or(0, |former| former.sealed()),
             Life::Over => 0,
         };
+        let drained = self.drained.len() + self.returned.len();
+        let left_behind = self.sessions.map().len() + drained + sealed;
         let left = Left {
             in_good_order: agreed && left_behind == 0,
             left_behind,

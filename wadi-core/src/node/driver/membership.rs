@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Driver, Life, Membership};
+use super::{Driver, Life, Membership, ROUND};
 use crate::authority::{Answer, Command, Joined, Lease, RenewalNumber};
 use crate::bucket::AssignmentTerms;
 use crate::clock::Moment;
@@ -48,14 +48,11 @@ impl Driver {
         } else {
             Lease::joined(sent_at, joined.lease, now)
         };
-        let Life::Joining {
-            former, returned, ..
-        } = &mut self.life
-        else {
+        let Life::Joining { former, .. } = &mut self.life else {
             return;
         };
         let participant = match former.take() {
-            Some(former) => former.come_back(me, std::mem::take(returned)),
+            Some(former) => former.come_back(me, std::mem::take(&mut self.returned)),
             None => Participant::new(me, Arc::clone(&self.settings.protocol)),
         };
         let terms = AssignmentTerms::default().with_deputies(self.settings.charter.deputies);
@@ -81,6 +78,7 @@ impl Driver {
     pub(super) fn take_part(&mut self) {
         if let Some(layout) = self.layout.clone()
             && matches!(self.life, Life::Member(_))
+            && self.drained.is_empty()
         {
             self.surroundings.transport.members(&layout);
             self.give(Input::Layout(Arc::clone(&layout)));
@@ -164,28 +162,51 @@ impl Driver {
             self.life = fenced;
             return;
         };
-        let drained = self.sessions.drain(self.now());
-        let returned: Vec<_> = drained
-            .into_iter()
-            .map(|(id, tenure, revision, state)| ReturnedCopy {
-                id,
-                tenure,
-                revision,
-                state,
-            })
-            .collect();
+        self.drained.append(&mut self.sessions.drain());
         self.waiting.give_up();
         self.tell(Told::Fenced {
             former: fenced.me,
-            offers: returned.len() + fenced.participant.sealed(),
+            offers: self.drained.len() + fenced.participant.sealed(),
         });
         self.life = Life::Joining {
             former: Some(Box::new(fenced.participant)),
-            returned,
             again_at: None,
         };
         self.publish();
         self.ask_to_join();
+    }
+
+    /// Encodes some of what was in the map when this node was fenced; it joins meanwhile, and takes
+    /// part when all is.
+    pub(super) fn encode_drained(&mut self) {
+        if self.drained.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let from = self.drained.len().saturating_sub(ROUND);
+        for drained in self.drained.split_off(from) {
+            let Some((id, tenure, revision, state)) = drained.encode(now) else {
+                continue;
+            };
+            if matches!(self.life, Life::Member(_)) {
+                self.step(Input::Sealed {
+                    id,
+                    tenure,
+                    revision,
+                    state,
+                });
+            } else {
+                self.returned.push(ReturnedCopy {
+                    id,
+                    tenure,
+                    revision,
+                    state,
+                });
+            }
+        }
+        if self.drained.is_empty() {
+            self.take_part();
+        }
     }
 
     /// The node is gone for good.

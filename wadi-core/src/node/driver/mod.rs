@@ -33,7 +33,7 @@ use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
 use crate::protocol::{Input, Participant, ReturnedCopy};
-use crate::session::{Departures, Sealed, SessionId, Sessions};
+use crate::session::{Departures, Drained, Sealed, SessionId, Sessions};
 
 /// At most so many inputs, and so many of the protocol's timers, are handled before the other is
 /// looked at again, and the lease.
@@ -58,6 +58,11 @@ pub(super) struct Driver {
     sealing: usize,
     /// What was sealed and taken out of the map, until the protocol has said whether it stays so.
     sealed: Vec<(SessionId, Sealed)>,
+    /// What was in the map when this node was last fenced, and is not encoded yet. Before all of it is,
+    /// the protocol learns of no layout, and so answers nobody.
+    drained: Vec<Drained>,
+    /// What was encoded of it while nobody could take it.
+    returned: Vec<ReturnedCopy>,
     /// The transport did not take a message, and the protocol has not been told.
     congested: bool,
     waiting: Waiting,
@@ -71,10 +76,9 @@ pub(super) struct Driver {
 
 /// What this node is in the cluster.
 enum Life {
-    /// Nobody yet, or nobody any more; asks to join, with what it was and still has.
+    /// Nobody yet, or nobody any more; asks to join, as who it was.
     Joining {
         former: Option<Box<Participant>>,
-        returned: Vec<ReturnedCopy>,
         /// When to ask again; `None` while an answer is waited for.
         again_at: Option<Moment>,
     },
@@ -123,11 +127,12 @@ impl Driver {
             tasks: JoinSet::new(),
             sealing: 0,
             sealed: Vec::new(),
+            drained: Vec::new(),
+            returned: Vec::new(),
             congested: false,
             waiting: Waiting::default(),
             life: Life::Joining {
                 former: None,
-                returned: Vec::new(),
                 again_at: None,
             },
             leaving: None,
@@ -159,6 +164,7 @@ impl Driver {
             }
             while self.tasks.try_join_next().is_some() {}
             self.do_what_is_due();
+            self.encode_drained();
             if left == 0 || nap.is_zero() {
                 // More is waiting; others have their turn before.
                 tokio::task::yield_now().await;

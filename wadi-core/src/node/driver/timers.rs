@@ -14,6 +14,9 @@ const LONGEST_NAP: Duration = Duration::from_secs(1);
 impl Driver {
     /// How long nothing is due.
     pub(super) fn nap(&self) -> Duration {
+        if !self.drained.is_empty() {
+            return Duration::ZERO;
+        }
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let own = match &self.life {
             Life::Joining { again_at, .. } => *again_at,
