@@ -3,20 +3,27 @@
 //! The driver opens and closes; whoever creates a session asks, from any thread and without waiting.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::bucket::{BucketCount, BucketId, LayoutVersion};
 use crate::session::Managed;
 
 /// Bucket → its epoch while it is open here.
-pub(super) struct OpenBuckets(Box<[AtomicU64]>);
+pub(super) struct OpenBuckets {
+    epochs: Box<[AtomicU64]>,
+    /// How many are open.
+    open: AtomicUsize,
+}
 
 /// No layout has this version, so no bucket this epoch.
 const CLOSED: u64 = LayoutVersion::ZERO.as_u64();
 
 impl OpenBuckets {
     pub(super) fn new(buckets: BucketCount) -> Self {
-        Self(buckets.iter().map(|_| AtomicU64::new(CLOSED)).collect())
+        Self {
+            epochs: buckets.iter().map(|_| AtomicU64::new(CLOSED)).collect(),
+            open: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn open(&self, bucket: BucketId, epoch: LayoutVersion) {
@@ -30,28 +37,40 @@ impl OpenBuckets {
     }
 
     pub(super) fn close_all(&self) {
-        for epoch in &self.0 {
-            epoch.store(CLOSED, Ordering::Release);
+        for epoch in &self.epochs {
+            self.put(epoch, CLOSED);
         }
     }
 
     fn set(&self, bucket: BucketId, epoch: u64) {
-        if let Some(known) = self.0.get(bucket.index()) {
-            known.store(epoch, Ordering::Release);
+        if let Some(known) = self.epochs.get(bucket.index()) {
+            self.put(known, epoch);
         }
+    }
+
+    fn put(&self, known: &AtomicU64, epoch: u64) {
+        let was = known.swap(epoch, Ordering::AcqRel);
+        match (was == CLOSED, epoch == CLOSED) {
+            (true, false) => self.open.fetch_add(1, Ordering::AcqRel),
+            (false, true) => self.open.fetch_sub(1, Ordering::AcqRel),
+            _ => return,
+        };
     }
 }
 
 impl Managed for OpenBuckets {
     fn epoch(&self, bucket: BucketId) -> Option<LayoutVersion> {
-        let epoch = self.0.get(bucket.index())?.load(Ordering::Acquire);
+        let epoch = self.epochs.get(bucket.index())?.load(Ordering::Acquire);
         (epoch != CLOSED).then(|| LayoutVersion::from_u64(epoch))
+    }
+
+    fn any(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
     }
 }
 
 impl fmt::Debug for OpenBuckets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_open = |epoch: &&AtomicU64| epoch.load(Ordering::Relaxed) != CLOSED;
-        write!(f, "OpenBuckets({})", self.0.iter().filter(is_open).count())
+        write!(f, "OpenBuckets({})", self.open.load(Ordering::Relaxed))
     }
 }
