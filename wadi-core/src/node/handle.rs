@@ -15,6 +15,7 @@ use super::open::OpenBuckets;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
+use super::waiting::Registered;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
@@ -202,9 +203,8 @@ impl Node {
             return Err(NotRegistered);
         }
         let (reply, registered) = oneshot::channel();
-        self.ask(Given::Register(reply), registered)
-            .await
-            .ok_or(NotRegistered)
+        let registered = self.ask(Given::Register(reply), registered).await;
+        registered.and_then(Registered::take).ok_or(NotRegistered)
     }
 
     async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {

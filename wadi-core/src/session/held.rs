@@ -33,6 +33,9 @@ pub struct Held {
     /// nobody is served any more. Written only under the body lock.
     deadline: AtomicU64,
     body: Mutex<Body>,
+    /// The body's id and tenure, for whoever must not wait for an operation. Written only under the body
+    /// lock, and held for no longer than that takes.
+    named: Mutex<(SessionId, Tenure)>,
 }
 
 /// What the body lock guards.
@@ -138,6 +141,7 @@ impl Held {
         let held = Self {
             lock: Semaphore::new(ALONE as usize),
             deadline: AtomicU64::new(0),
+            named: Mutex::new((body.id, body.tenure)),
             body: Mutex::new(body),
         };
         held.set_deadline(&held.body.lock(), limits);
@@ -220,11 +224,34 @@ impl Held {
         (body.tenure, body.revision)
     }
 
-    /// Its tenure and revision, if this is its present id.
+    /// Its tenure and revision, if this is its present id. It waits for no operation on the session;
+    /// while one runs, the revision is the lowest that it can have.
     #[must_use]
     pub fn version_as(&self, id: &SessionId) -> Option<(Tenure, Revision)> {
-        let body = self.body();
+        let body = match self.try_body() {
+            Some(body) => body,
+            None => {
+                let (named, tenure) = *self.named.lock();
+                if named == *id {
+                    return Some((tenure, Revision::ZERO));
+                }
+                // Its id is being renewed, which runs no code but ours.
+                self.body()
+            }
+        };
         (body.id == *id).then_some((body.tenure, body.revision))
+    }
+
+    /// Gives it another id.
+    pub(super) fn rename(&self, body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
+        *self.named.lock() = (id, tenure);
+        body.tenure = tenure;
+        std::mem::replace(&mut body.id, id)
+    }
+
+    /// Whether its present state is, or will be, another copy's.
+    pub(super) fn was_taken(&self) -> bool {
+        matches!(self.body().phase, Phase::Arriving | Phase::Sealed)
     }
 
     pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {

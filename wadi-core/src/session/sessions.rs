@@ -179,6 +179,13 @@ impl Sessions {
         self.gate.is_open(&*self.clock)
     }
 
+    /// Whether there are as many sessions as this node is to have. It creates none then and asks others
+    /// for none; those that others bring it takes, for else they would be lost.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.map.len() >= self.limits.max_sessions
+    }
+
     /// An id's text for a cookie.
     #[must_use]
     pub fn text(&self, id: &SessionId) -> IdText {
@@ -291,7 +298,7 @@ impl Sessions {
         }
         // Overlapping creations may overshoot by as many as there are; a limit of millions bears it.
         let limit = self.limits.max_sessions;
-        if self.map.len() >= limit {
+        if self.is_full() {
             return Err(SessionError::TooManySessions { limit });
         }
         for _ in 0..MINTINGS {
@@ -354,6 +361,9 @@ impl Sessions {
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<Option<Parting>, SessionError> {
+        if !self.may_act() {
+            return Err(SessionError::Lapsed);
+        }
         // The body's lock is held throughout, so that two renewals come one after the other.
         let mut body = held.serving(known)?;
         let (id, tenure) = (0..MINTINGS)
@@ -364,8 +374,7 @@ impl Sessions {
             // Before the session loses the id, so that the node has it in the map or here.
             departures.depart(body.id, body.tenure, body.revision)
         });
-        let old = std::mem::replace(&mut body.id, id);
-        body.tenure = tenure;
+        let old = held.rename(&mut body, id, tenure);
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;
         self.map.remove_exactly(&old, held);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease::Keeper;
 use super::{Driver, Life, Membership, ROUND};
-use crate::authority::{Answer, Command, Joined, Lease, RenewalNumber};
+use crate::authority::{Answer, Command, Joined, Lease};
 use crate::bucket::AssignmentTerms;
 use crate::clock::Moment;
 use crate::member::Standing;
@@ -56,11 +57,22 @@ impl Driver {
             None => Participant::new(me, Arc::clone(&self.settings.protocol)),
         };
         let terms = AssignmentTerms::default().with_deputies(self.settings.charter.deputies);
+        self.leases.begin(me, lease);
+        let keeper = Keeper {
+            leases: Arc::clone(&self.leases),
+            me,
+            authority: Arc::clone(&self.surroundings.authority),
+            clock: Arc::clone(&self.clock),
+            back: self.back.clone(),
+            wait: self.settings.charter.lease,
+        };
+        let keeper = self.tasks.spawn(keeper.run());
         self.life = Life::Member(Box::new(Membership {
             me,
             participant,
             coordinator: Coordinator::new(me, Oldest, terms, self.settings.pace.clone()),
-            lease,
+            may_act_until: Moment::ZERO,
+            keeper,
             look_at: None,
             has_asked_to_go: false,
         }));
@@ -122,46 +134,30 @@ impl Driver {
         layout.members.get(&me).map(|member| member.standing)
     }
 
-    pub(super) fn renew(&mut self) {
-        let now = self.now();
-        let Some(member) = self.member() else {
-            return;
-        };
-        let (me, number) = (member.me, member.lease.renew(now));
-        self.ask(Asked::Renew(me, number), Command::Renew(me));
-    }
-
-    pub(super) fn renewed(&mut self, number: RenewalNumber, length: Duration) {
-        let now = self.now();
-        if let Some(member) = self.member() {
-            member.lease.granted(number, length, now);
-            self.pass_lease_on();
+    /// The protocol learns until when this incarnation may act; the gate knows already.
+    pub(super) fn pass_lease_on(&mut self) {
+        let until = self.leases.until();
+        if let (Some(until), Some(member)) = (until, self.member())
+            && member.may_act_until < until
+        {
+            member.may_act_until = until;
+            self.give(Input::Lease(until));
         }
-    }
-
-    /// The requests' gate and the protocol learn until when this incarnation may act.
-    fn pass_lease_on(&mut self) {
-        const ALWAYS: Moment = Moment::from_nanos(u64::MAX);
-        let Some(member) = self.member() else {
-            return;
-        };
-        let until = member.lease.until().unwrap_or(ALWAYS);
-        self.gate.extend(until);
-        self.give(Input::Lease(until));
     }
 
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
     /// somebody new, with what it still has.
     pub(super) fn fence(&mut self) {
         // First nobody may act, then nothing new comes, then everything is taken.
-        self.gate.close();
+        self.leases.end();
         self.open.close_all();
-        self.bury_departed();
+        self.bury_departed(usize::MAX);
         let fenced = std::mem::replace(&mut self.life, Life::Over);
         let Life::Member(fenced) = fenced else {
             self.life = fenced;
             return;
         };
+        fenced.keeper.abort();
         self.drained.append(&mut self.sessions.drain());
         self.waiting.give_up();
         self.tell(Told::Fenced {
