@@ -200,8 +200,8 @@ mod tests {
 
     fn held(id: SessionId) -> Arc<Held> {
         let limits = Limits::default();
-        let body = Body::new(id, Tenure::NONE, &limits, Moment::from_nanos(1));
-        Arc::new(Held::new(body, &limits))
+        let body = Body::new(id, &limits, Moment::from_nanos(1));
+        Arc::new(Held::new(body, Tenure::NONE, &limits))
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Sessions {
         let state = encode_or_panic(&body, now).ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
-        let (tenure, revision) = (body.tenure, body.revision);
+        let (tenure, revision) = (held.tenure(), body.revision);
         drop(body);
         Ok(Sealed {
             held,
@@ -207,7 +207,7 @@ impl Sessions {
             return false;
         };
         let mut body = held.body();
-        if body.tenure != tenure || body.phase != Phase::Arriving {
+        if held.tenure() != tenure || body.phase != Phase::Arriving {
             return false;
         }
         body.phase = Phase::Serving;
@@ -232,7 +232,6 @@ impl Sessions {
         let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
         let body = Body {
             id,
-            tenure,
             revision,
             lifetime: Lifetime {
                 idle: portable.idle,
@@ -246,7 +245,7 @@ impl Sessions {
             returned: portable.returned,
             stays_live: false,
         };
-        let held = Arc::new(Held::new(body, &self.limits));
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
         if phase == Phase::Arriving {
             self.arrivals.expect(id);
         }
@@ -270,7 +269,7 @@ impl Drained {
         let Self { id, held } = self;
         let body = held.body();
         let state = encode_or_panic(&body, now);
-        let (tenure, revision) = (body.tenure, body.revision);
+        let (tenure, revision) = (held.tenure(), body.revision);
         drop(body);
         let_go(held);
         Some((id, tenure, revision, state?.ok()?))

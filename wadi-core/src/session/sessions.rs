@@ -304,7 +304,8 @@ impl Sessions {
         for _ in 0..MINTINGS {
             let (id, tenure) = self.mint()?;
             let held = Arc::new(Held::new(
-                Body::new(id, tenure, &self.limits, now),
+                Body::new(id, &self.limits, now),
+                tenure,
                 &self.limits,
             ));
             let guard = held.try_share().expect("nobody else knows it yet");
@@ -328,8 +329,8 @@ impl Sessions {
     ///
     /// The caller is the node's driver, in the step in which it learns of the tenure.
     pub fn put_registered(&self, id: SessionId, tenure: Tenure) -> Guard {
-        let body = Body::new(id, tenure, &self.limits, self.now());
-        let held = Arc::new(Held::new(body, &self.limits));
+        let body = Body::new(id, &self.limits, self.now());
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
         let guard = held.try_share().expect("nobody else knows it yet");
         self.map.insert(id, held);
         guard
@@ -372,7 +373,7 @@ impl Sessions {
             .ok_or(SessionError::NoBucket)?;
         let parting = self.departures.as_ref().map(|departures| {
             // Before the session loses the id, so that the node has it in the map or here.
-            departures.depart(body.id, body.tenure, body.revision)
+            departures.depart(body.id, held.tenure(), body.revision)
         });
         let old = held.rename(&mut body, id, tenure);
         body.revision = body.revision.next();
