@@ -132,6 +132,7 @@ fn cluster_flags_that_mean_nothing_alone_are_refused() {
         ["--advertise", "127.0.0.1:1"],
         ["--cluster-name", "blue"],
         ["--lease", "5"],
+        ["--relocate", "proxy"],
         ["--protocol", "1"],
         ["--found-with", "3"],
         ["--cluster", "0.0.0.0:0"],

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::time::timeout;
+use wadi_core::transport::{Discovering, Discovery, NotDiscovered};
 
 /// How long the system's resolver may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -25,30 +26,32 @@ impl Dns {
         Self { name, port }
     }
 
-    /// Each address behind the name as `host:port`, once, in order; none while it has none or cannot
-    /// be looked up, which the log then says. Asks the system's resolver each time. Safe to drop.
-    pub async fn addresses(&self) -> Vec<String> {
-        match self.look_up().await {
-            Ok(addresses) => addresses,
-            Err(cause) => {
-                let Self { name, .. } = self;
-                tracing::warn!("{name} cannot be looked up now: {cause}");
-                Vec::new()
-            }
-        }
-    }
-
-    /// The same, or why there are none.
+    /// Each address behind the name as `host:port`, once, in order. Asks the system's resolver each
+    /// time. Safe to drop.
     ///
     /// # Errors
     ///
-    /// What the resolver says, or that it took over 5 s.
+    /// What the resolver says, that the name has no address, or that it took over 5 s.
     pub async fn look_up(&self) -> io::Result<Vec<String>> {
         let found = timeout(LIMIT, lookup_host((self.name.as_str(), self.port))).await??;
         let mut found: Vec<_> = found.collect();
+        if found.is_empty() {
+            let told = "the name has no address";
+            return Err(io::Error::new(io::ErrorKind::NotFound, told));
+        }
         found.sort_unstable();
         found.dedup();
         Ok(found.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Discovery for Dns {
+    fn addresses(&self) -> Discovering<'_> {
+        Box::pin(async {
+            let name = &self.name;
+            let failed = |cause| NotDiscovered(format!("{name:?} cannot be looked up: {cause}"));
+            self.look_up().await.map_err(failed)
+        })
     }
 }
 
@@ -58,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_has_its_addresses_once_and_with_the_port() {
-        let found = Dns::new("localhost", 7000).addresses().await;
+        let found = Dns::new("localhost", 7000).addresses().await.unwrap();
         assert!(found.contains(&"127.0.0.1:7000".to_owned()), "{found:?}");
         let mut once = found.clone();
         once.dedup();
@@ -71,7 +74,7 @@ mod tests {
     async fn a_name_that_nobody_has_has_no_address() {
         // "invalid" is reserved for names that never are (RFC 6761).
         let nobody = Dns::new("nobody.invalid", 7000);
-        assert!(nobody.look_up().await.is_err());
-        assert!(nobody.addresses().await.is_empty());
+        let why = nobody.addresses().await.unwrap_err().to_string();
+        assert!(why.contains("nobody.invalid"), "{why}");
     }
 }

@@ -276,9 +276,10 @@ impl<M> Incoming<M> {
         Some((received.peer, received.message))
     }
 
-    /// The same, with all that is known of it.
-    pub(crate) async fn receive(&mut self) -> Option<Received<M>> {
-        self.inbox.recv().await
+    /// The next ones, with all that is known of them, behind those that are in `received`; how many
+    /// they are, none only after the endpoint has ended.
+    pub(crate) async fn receive(&mut self, received: &mut Vec<Received<M>>, most: usize) -> usize {
+        self.inbox.recv_many(received, most).await
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) const GATHER: usize = 64 * 1024;
 /// A message that is not sent, and will not be.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// There is no connection now. Ask again later; [`Link::state`] says why.
+    /// There is no connection now. Ask again later; [`crate::Link::state`] says why.
     #[error("there is no connection to this peer now")]
     NotConnected,
     /// As much as may wait already waits: the peer is slower than the sender. Ask again later.

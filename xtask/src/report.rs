@@ -48,6 +48,14 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(why) | Self::NotRun(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A stage's closing words, or why there are none.
 pub(crate) type Outcome = Result<String, Failure>;
 

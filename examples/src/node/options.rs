@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wadi_axum::config::{
-    ConfigError, CookieMode, WadiConfig, WadiConfigBuilder, duration_from_text, keys_from_file,
+    ConfigError, CookieMode, Relocate, WadiConfig, WadiConfigBuilder, duration_from_text,
+    keys_from_file,
 };
 
 /// The reference node of WADI: an application with every endpoint a node can serve.
@@ -72,6 +73,15 @@ pub struct Options {
         requires = "cluster"
     )]
     pub lease: Option<Duration>,
+
+    /// Where a request and its session, which another node holds, come together [default: adaptive]
+    #[arg(
+        long,
+        value_name = "adaptive|migrate|proxy",
+        env = "WADI_RELOCATE",
+        requires = "cluster"
+    )]
+    pub relocate: Option<Relocate>,
 
     /// Speaks no newer protocol between nodes than this, as a node of an older version would.
     #[arg(
@@ -160,6 +170,7 @@ impl Options {
         let builder = with(builder, Builder::advertise, self.advertise.clone());
         let builder = with(builder, Builder::cluster_name, self.cluster_name.as_deref());
         let builder = with(builder, Builder::lease, self.lease);
+        let builder = with(builder, Builder::relocate, self.relocate);
         let builder = with(builder, Builder::found_with, self.found_with);
         let join = (!self.join.is_empty()).then(|| self.join.clone());
         let builder = with(builder, Builder::join, join);

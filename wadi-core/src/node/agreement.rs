@@ -9,9 +9,9 @@ mod reception;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -38,8 +38,12 @@ pub struct AgreementSettings {
     pub clock: Arc<dyn Clock>,
     /// What a cluster is founded with; the same on every node.
     pub charter: Charter,
-    /// A cluster that this node founds is of this generation at least: above those of which
-    /// something is kept; else 0.
+    /// A cluster that this node founds is of this generation at least.
+    ///
+    /// Incarnations of one generation are numbered alike, and nobody joins a cluster that is not of a
+    /// higher one than the last whose member it was. So it should be above that of every earlier start
+    /// of which something is kept, or whose other nodes may still run: the seconds of the wall clock
+    /// at the node's start do, where nothing better is known.
     pub generation: u32,
     /// Where other nodes may be. No addresses: the node founds alone.
     pub discovery: Arc<dyn Discovery>,
@@ -65,8 +69,7 @@ pub struct Agreement {
     wanted: watch::Sender<Wanted>,
     layouts: watch::Sender<Option<Arc<Layout>>>,
     keeper: AbortHandle,
-    /// Taken by whoever closes it.
-    closing: Mutex<Option<()>>,
+    is_closed: AtomicBool,
 }
 
 impl Agreement {
@@ -112,7 +115,7 @@ impl Agreement {
             wanted,
             layouts,
             keeper,
-            closing: Mutex::new(Some(())),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -160,7 +163,7 @@ impl Agreement {
     /// Ends it at once: takes part in nothing any more, tells nobody, and answers nobody. Later calls
     /// do nothing.
     pub async fn close(&self) {
-        if self.closing.lock().take().is_none() {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
             return;
         }
         self.keeper.abort();

@@ -16,10 +16,10 @@ enum Goes {
 }
 
 async fn leader_goes(how: Goes) {
-    for after in 0..40 {
+    for after in 0..24 {
         let mut world = World::of(&THREE).await;
         world.voters_count(3).await;
-        pass(LEASE + Duration::from_millis(after * 37)).await;
+        pass(LEASE + Duration::from_millis(after * 61)).await;
         let leader = world.leader().await;
         let others: Vec<_> = THREE.into_iter().filter(|name| *name != leader).collect();
         match how {
@@ -28,7 +28,7 @@ async fn leader_goes(how: Goes) {
             }
             Goes::Silent => {
                 world.net.cut(&[leader], &others);
-                let node = world.nodes.remove(leader).unwrap();
+                let node = world.nodes.remove(leader).expect("it is a node");
                 node.agreement.close().await;
             }
         }

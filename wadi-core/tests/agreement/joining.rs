@@ -226,3 +226,52 @@ fn version_floor(version: wadi_core::bucket::LayoutVersion) -> wadi_core::member
     let next = wadi_core::bucket::LayoutVersion::founding(version.generation() + 1);
     wadi_core::member::Incarnation::new(next.as_u64())
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_joined_and_is_told_nothing_joins_again() {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.all_ready(&["n1"]).await;
+    world.start("n2", &["n1"]);
+    until("n2 is a member", || {
+        let layout = world.node("n1").layout();
+        layout.is_some_and(|layout| layout.members.len() == 2)
+    })
+    .await;
+    world.kill("n1").await;
+    assert_eq!(world.node("n2").layout(), None);
+    world.start("n1", &[]);
+    world.all_ready(&["n1", "n2"]).await;
+}
+
+/// Nobody has to close what is dropped.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_agreement_takes_no_more_part() {
+    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    world.voters_count(3).await;
+    let leader = world.leader().await;
+    // It can still be reached, and nobody is there.
+    drop(world.nodes.remove(leader));
+    let rest: Vec<_> = world.nodes.keys().copied().collect();
+    world.all_ready(&rest).await;
+    let next = world.leader().await;
+    assert_ne!(next, leader);
+}
+
+/// They are members of the same cluster again when the last voter that counted goes.
+#[tokio::test(start_paused = true)]
+async fn voters_that_restart_one_after_the_other_within_a_lease_are_gone_all_the_same() {
+    let all = ["n1", "n2", "n3", "n4", "n5"];
+    let mut world = World::of(&all).await;
+    world.voters_count(5).await;
+    for name in ["n1", "n2", "n3"] {
+        world.kill(name).await;
+        world.start(name, &all);
+        let joined = || world.node(name).me().is_some();
+        if name != "n3" {
+            until("it has joined", joined).await;
+        }
+    }
+    world.all_ready(&all).await;
+    world.voters_count(5).await;
+}

@@ -4,6 +4,7 @@
 //! Time is the runtime's paused time, so a test takes as long as its work and does not depend on how
 //! fast the machine is.
 
+mod chaos;
 mod failing_over;
 mod founding;
 mod joining;

@@ -37,7 +37,7 @@ impl Whole {
         let settings = self.world.settings(name, list(addresses));
         let charter = settings.charter;
         let agreement = Agreement::new(settings);
-        let key = ClusterKey::from_secret(&[7; 32]).unwrap();
+        let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
         let sessions = Sessions::builder(Keyring::new(key));
         let settings = NodeSettings::new(NodeName::new(name), charter);
         let node = Node::new(settings, Arc::clone(&self.world.clock), sessions);

@@ -125,7 +125,7 @@ pub(crate) async fn until(what: &str, holds: impl FnMut() -> bool) {
 async fn until_described(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
@@ -177,7 +177,7 @@ impl World {
             carrier: self.net.wire(name),
             clock: Arc::clone(&self.clock),
             charter: Charter {
-                buckets: BucketCount::new(16).unwrap(),
+                buckets: BucketCount::new(16).expect("above zero"),
                 deputies: 1,
                 lease: LEASE,
             },
@@ -343,13 +343,16 @@ impl Driver {
             loop {
                 let number = {
                     let mut life = self.life.lock();
-                    life.lease.as_mut().unwrap().renew(self.clock.now())
+                    life.lease
+                        .as_mut()
+                        .expect("it has joined")
+                        .renew(self.clock.now())
                 };
                 let renewed = self.ask(Command::Renew(me)).await;
                 {
                     let mut life = self.life.lock();
                     let now = self.clock.now();
-                    let lease = life.lease.as_mut().unwrap();
+                    let lease = life.lease.as_mut().expect("it has joined");
                     let lapsed = !lease.is_valid(now);
                     match renewed {
                         Some(Answer::Renewed(Ok(length))) => lease.granted(number, length, now),

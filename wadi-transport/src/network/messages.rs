@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Messages taken at a time from what has come.
+const TOGETHER: usize = 64;
+
 /// The messages of one node.
 pub(super) struct Messages {
     open: Arc<Open>,
@@ -153,12 +156,15 @@ async fn deliver(
     listening: Arc<RwLock<Option<Listening>>>,
 ) {
     let mut is_patient = true;
-    while let Some(received) = incoming.receive().await {
-        let Some((from, inbox)) = addressee(&shared, &listening, &received) else {
-            continue;
-        };
-        let Received { message, .. } = received;
-        is_patient = give(&*inbox, from, message, is_patient).await;
+    let mut together = Vec::with_capacity(TOGETHER);
+    while incoming.receive(&mut together, TOGETHER).await > 0 {
+        for received in together.drain(..) {
+            let Some((from, inbox)) = addressee(&shared, &listening, &received) else {
+                continue;
+            };
+            let Received { message, .. } = received;
+            is_patient = give(&*inbox, from, message, is_patient).await;
+        }
     }
 }
 

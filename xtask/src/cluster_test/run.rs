@@ -75,15 +75,20 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
         );
         played
     };
-    tokio::select! {
-        played = scenario => played?,
+    let played = tokio::select! {
+        played = scenario => played,
         () = progress(&door) => unreachable!("it goes on until it is dropped"),
+    };
+    let broken = played.err().map(|failure| failure.to_string());
+    if let Some(why) = &broken {
+        ledger.note(why);
     }
     ledger.note("the load stops, and every browser looks once more");
     load.stop().await?;
     let lasted = ledger.now() - began;
 
     let mut verdict = Verdict::of(&ledger, fleet.nodes.len(), lasted);
+    verdict.faults.extend(broken);
     statuses(&fleet, &door.client, &mut verdict).await;
     let left = ledger.now();
     match fleet.leave_all(LEAVE_LIMIT).await {
@@ -91,7 +96,7 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
             "the end",
             format!("all left, after {}", clock(ledger.now() - left)),
         ),
-        Err(Failure::Failed(why) | Failure::NotRun(why)) => verdict.faults.push(why),
+        Err(failure) => verdict.faults.push(failure.to_string()),
     }
     read_logs(directory, &mut verdict);
     verdict.outcome()

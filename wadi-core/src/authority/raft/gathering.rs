@@ -206,8 +206,8 @@ impl Gathering {
             past.may_found = may_found;
             if let Some(layout) = part.layouts().borrow().as_deref() {
                 let generation = layout.version.generation();
-                past.last = Some((part.cluster_id(), generation));
-                past.generation = past.generation.max(generation + 1);
+                past.last = Some((part.part().cluster, generation));
+                past.generation = past.generation.max(generation.saturating_add(1));
                 let addresses = layout.members.values().map(|member| member.address.clone());
                 let own = &self.settings.raft.address;
                 past.known = addresses.filter(|address| address != own).collect();
@@ -264,17 +264,17 @@ impl Gathering {
                 generation,
             },
             Here::Founding(invitation, _) => Present::Founding {
-                cluster: invitation.cluster,
+                part: invitation.part(invitation.place),
                 by: invitation.found.first.first()?.address.clone(),
             },
             Here::Member(part) => {
                 let layout = part.layouts().borrow().clone();
                 match layout {
                     Some(layout) if layout.is_member(part.incarnation()) => Present::Member {
-                        cluster: part.cluster_id(),
+                        part: part.part(),
                         generation: layout.version.generation(),
                     },
-                    _ => Present::Apart(Some(part.cluster_id())),
+                    _ => Present::Apart(Some(part.part())),
                 }
             }
             Here::Closed => return None,

@@ -60,6 +60,13 @@ pub(super) struct Invitation {
     pub(super) start: StartId,
 }
 
+/// Which part of which raft runs at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) cluster: ClusterId,
+    pub(super) incarnation: Incarnation,
+}
+
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Present {
@@ -73,11 +80,11 @@ pub(super) enum Present {
         generation: u32,
     },
     /// In the middle of founding this cluster, together with who is at this address.
-    Founding { cluster: ClusterId, by: String },
+    Founding { part: Part, by: String },
     /// A member.
-    Member { cluster: ClusterId, generation: u32 },
-    /// No member, and takes part in no founding now. Its part in this cluster may still run.
-    Apart(Option<ClusterId>),
+    Member { part: Part, generation: u32 },
+    /// No member, and takes part in no founding now. This part of it may still run.
+    Apart(Option<Part>),
 }
 
 /// The answer to a message.

@@ -15,7 +15,7 @@ use super::asker::{AskFailed, Asker, Directions};
 use super::leader::{Asked, Leader, leader_elsewhere, leads_in, votes};
 use super::log::Log;
 use super::machine::Machine;
-use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
+use super::message::{Body, LARGEST_SNAPSHOT, Message, Part, Reply, Said, decode, encode};
 use super::network::Network;
 use super::timing::Timing;
 use super::types::{ClusterId, Found, Founder, RaftTypes, incarnation, may_be_asked, raft_id};
@@ -331,6 +331,14 @@ impl RaftAuthority {
         applied.map(|applied| applied.index)
     }
 
+    /// Until its replica has ended by itself: it would go on renewing, and learn of nothing.
+    pub(crate) async fn failed(&self) {
+        let mut metrics = self.raft.metrics();
+        let failed = metrics.wait_for(|metrics| metrics.running_state.is_err());
+        // Nobody tells any more: it has ended, too.
+        let _ = failed.await;
+    }
+
     /// The cluster's lease.
     pub(super) fn lease(&self) -> Duration {
         self.asker.timing.lease()
@@ -358,8 +366,11 @@ impl RaftAuthority {
         self.cluster.0
     }
 
-    pub(super) const fn cluster_id(&self) -> ClusterId {
-        self.cluster
+    pub(super) const fn part(&self) -> Part {
+        Part {
+            cluster: self.cluster,
+            incarnation: self.me,
+        }
     }
 
     /// Whether it was ever told anything: who votes comes first.

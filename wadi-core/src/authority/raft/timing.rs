@@ -102,7 +102,7 @@ impl Timing {
     /// else meanwhile; where somebody dies in the middle, the others start over after that.
     #[must_use]
     pub fn founding(self) -> Duration {
-        self.lease * 4
+        self.lease.saturating_mul(4)
     }
 
     /// L/40 (100 ms): how often the leader looks again at what nobody tells it of.

@@ -47,6 +47,7 @@ impl Keeper {
             let is_lost = tokio::select! {
                 () = pass_on(&part, &self.layouts) => false,
                 () = self.gathering.lost(&part) => true,
+                () = part.failed() => false,
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;

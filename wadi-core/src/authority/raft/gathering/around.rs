@@ -8,7 +8,7 @@ use tokio::time;
 
 use super::Gathering;
 use crate::authority::raft::founding::Presence;
-use crate::authority::raft::message::{Body, Message, Present, Reply, decode, encode};
+use crate::authority::raft::message::{Body, Message, Part, Present, Reply, decode, encode};
 use crate::authority::raft::types::ClusterId;
 
 /// What those said who answered just now, by address.
@@ -50,10 +50,7 @@ impl Around {
     pub(super) fn forget_older(&mut self, last: Option<(ClusterId, u32)>) {
         let Some((last, known)) = last else { return };
         let may_join = |present: &Present| match present {
-            Present::Member {
-                cluster,
-                generation,
-            } => *cluster == last || *generation > known,
+            Present::Member { part, generation } => part.cluster == last || *generation > known,
             _ => true,
         };
         self.0.retain(|_, present| may_join(present));
@@ -63,26 +60,27 @@ impl Around {
         self.0.values().any(|present| present.member_of().is_some())
     }
 
-    /// Whether the node there takes no part in this cluster, as it said itself.
-    pub(super) fn is_out(&self, address: &str, of: ClusterId) -> bool {
+    /// Whether the node there said itself that this part does not run there any more, also where a
+    /// later one of the same cluster does.
+    pub(super) fn is_gone(&self, address: &str, part: Part) -> bool {
         let present = self.0.get(address);
-        present.is_some_and(|present| !present.is_in(of))
+        present.is_some_and(|present| present.part() != Some(part))
     }
 }
 
 impl Present {
     fn member_of(&self) -> Option<ClusterId> {
         match self {
-            Self::Member { cluster, .. } => Some(*cluster),
+            Self::Member { part, .. } => Some(part.cluster),
             _ => None,
         }
     }
 
-    fn is_in(&self, of: ClusterId) -> bool {
+    const fn part(&self) -> Option<Part> {
         match self {
-            Self::Founding { cluster, .. } | Self::Member { cluster, .. } => *cluster == of,
-            Self::Apart(still) => *still == Some(of),
-            Self::Waiting { .. } => false,
+            Self::Founding { part, .. } | Self::Member { part, .. } => Some(*part),
+            Self::Apart(part) => *part,
+            Self::Waiting { .. } => None,
         }
     }
 }

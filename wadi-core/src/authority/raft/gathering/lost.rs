@@ -7,29 +7,35 @@
 use tokio::time;
 
 use super::{Gathering, MayFound};
+use crate::authority::raft::message::Part;
 use crate::authority::raft::node::RaftAuthority;
+use crate::member::Incarnation;
 
 impl Gathering {
-    /// Until it is certain that nothing is agreed any more, and that no lease of this cluster is left;
-    /// as a rule that is never.
+    /// Until it is certain that nothing can be agreed any more once this node is out of it, too; as a
+    /// rule that is never. Then call [`Gathering::renounce`].
     pub(crate) async fn lost(&self, part: &RaftAuthority) {
         let lease = part.lease();
         let mut agreed = part.agreed();
         loop {
-            time::sleep(lease).await;
+            // Long enough for two elections, and for the last renewal to be over.
+            time::sleep(2 * lease).await;
             let before = std::mem::replace(&mut agreed, part.agreed());
-            if before != agreed || !self.voters_are_gone(part).await {
+            // Whom nobody tells anything, though it has joined, joins again.
+            let is_untold = !part.was_told();
+            if before != agreed || !is_untold && !self.voters_are_gone(part).await {
                 continue;
             }
-            // From now on nothing is granted: this node, if it votes, is counted as gone.
-            part.close().await;
-            time::sleep(lease).await;
             return;
         }
     }
 
-    /// After [`Gathering::lost`]: this node may found the next generation, as its list says.
+    /// Is out of a lost cluster, and waits until no lease that it granted is left. Then this node may
+    /// found the next generation, as its list says.
     pub(crate) async fn renounce(&self, part: &RaftAuthority) {
+        part.close().await;
+        // Only from now on it is certain that nothing more is granted.
+        time::sleep(part.lease()).await;
         self.end(part, MayFound::AsListed).await;
     }
 
@@ -38,8 +44,12 @@ impl Gathering {
         let configs = part.voters_and_addresses();
         let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
         let around = self.ask_around(addresses).await;
-        let is_gone = |voter: &(_, String)| {
-            voter.0 == part.incarnation() || around.is_out(&voter.1, part.cluster_id())
+        let is_gone = |voter: &(Incarnation, String)| {
+            let theirs = Part {
+                incarnation: voter.0,
+                ..part.part()
+            };
+            voter.0 == part.incarnation() || around.is_gone(&voter.1, theirs)
         };
         let is_lost = |voters: &Vec<_>| {
             let gone = voters.iter().filter(|voter| is_gone(voter)).count();

@@ -14,9 +14,19 @@ use tokio::time;
 
 use super::around::Around;
 use super::{Gathering, Here};
-use crate::authority::raft::message::{Body, Invitation, Present, Reply};
+use crate::authority::raft::message::{Body, Invitation, Part, Present, Reply};
 use crate::authority::raft::node::RaftAuthority;
 use crate::authority::raft::types::{ClusterId, Found, Founder};
+
+impl Invitation {
+    /// The first member at this place.
+    pub(super) fn part(&self, place: usize) -> Part {
+        Part {
+            cluster: self.cluster,
+            incarnation: self.found.incarnation(place),
+        }
+    }
+}
 
 impl Gathering {
     /// This node founds with these, itself among them, who all wait; unless it was invited meanwhile.
@@ -154,7 +164,7 @@ impl Gathering {
             let around = self.ask_around(addresses(own)).await;
             let founder = own.found.first.first();
             let founder_is_out =
-                founder.is_some_and(|founder| around.is_out(&founder.address, own.cluster));
+                founder.is_some_and(|founder| around.is_gone(&founder.address, own.part(0)));
             let waited = self.settings.raft.clock.now().since(since);
             if waited >= self.timing.founding()
                 || founder_is_out && !was_told
@@ -184,8 +194,11 @@ impl Gathering {
 
 /// Whether a majority of the first members are out of the founding, this node counted as such.
 fn is_over(own: &Invitation, around: &Around) -> bool {
-    let out = addresses(own).filter(|address| around.is_out(address, own.cluster));
-    (out.count() + 1) * 2 > own.found.first.len()
+    let first = own.found.first.iter().enumerate();
+    let out = first.filter(|(place, founder)| {
+        *place == own.place || around.is_gone(&founder.address, own.part(*place))
+    });
+    out.count() * 2 > own.found.first.len()
 }
 
 /// Where the other first members are.
