@@ -15,13 +15,15 @@ use super::open::OpenBuckets;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
+use super::waiting::Registered;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
 use crate::session::{
-    Departures, Guard, Recall, Recalling, SessionError, SessionId, Sessions, SessionsBuilder,
+    Departures, Guard, Managed, Recall, Recalling, SessionError, SessionId, Sessions,
+    SessionsBuilder,
 };
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
@@ -213,9 +215,8 @@ impl Node {
             return Err(NotRegistered);
         }
         let (reply, registered) = oneshot::channel();
-        self.ask(Given::Register(reply), registered)
-            .await
-            .ok_or(NotRegistered)
+        let registered = self.ask(Given::Register(reply), registered).await;
+        registered.and_then(Registered::take).ok_or(NotRegistered)
     }
 
     async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {

@@ -242,7 +242,8 @@ impl Participant {
             return;
         }
         self.layout = Some(layout);
-        let returned = std::mem::take(&mut self.returned);
+        let mut returned = std::mem::take(&mut self.returned);
+        ReturnedCopy::keep_newest(&mut returned);
         self.with_turn(now, holdings, out, |this, turn| {
             this.directory.adopt(turn, &mut this.markers);
             if known.is_none() {
@@ -347,7 +348,10 @@ impl Participant {
                 self.directory
                     .end(turn, &mut self.markers, from, id, tenure, keep_for);
             }
-            Body::Marked { id, tenure } => self.directory.marked(turn, from, id, tenure),
+            Body::Marked { id, tenure } => {
+                self.directory.marked(turn, from, id, tenure);
+                self.directory.share_more(turn, &mut self.markers);
+            }
             Body::Offer { id, tenure, .. } => {
                 self.directory.offer(turn, &self.markers, from, id, tenure);
             }
@@ -402,7 +406,10 @@ impl Participant {
             Body::Registered { id, tenure } if from_manager => {
                 self.asks.registered(turn, id, tenure);
             }
-            Body::Ended { id, tenure } if from_manager => self.copies.ended(turn, id, tenure),
+            Body::Ended { id, tenure } if from_manager => {
+                self.copies.ended(turn, id, tenure);
+                self.copies.tell_more(turn);
+            }
             Body::Mark {
                 id,
                 tenure,
@@ -476,9 +483,13 @@ impl Participant {
                 Timer::Release(id) => this.directory.release_again(turn, id),
                 Timer::Arrived(id) => this.copies.arrived_again(turn, id),
                 Timer::Drop(id) => this.directory.drop_again(turn, id),
-                Timer::End(id) => this.copies.end_again(turn, &this.markers, id),
+                Timer::End(id) => {
+                    let again = this.copies.end_again(turn, &this.markers, id);
+                    this.copies.tell_more(turn);
+                    again
+                }
                 Timer::Mark(id) => this.directory.mark_again(turn, &this.markers, id),
-                Timer::Offer(id) => this.copies.offer(turn, id),
+                Timer::Offer(id) => this.copies.offer(turn, id, last),
                 Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
                 Timer::HandOver(bucket) => {
                     this.directory.hand_over_again(turn, &this.markers, bucket)
@@ -528,7 +539,6 @@ impl Participant {
                         revision,
                         state,
                     });
-                    ReturnedCopy::keep_newest(&mut self.returned);
                 }
                 _ => {}
             }

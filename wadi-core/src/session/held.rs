@@ -33,12 +33,30 @@ pub struct Held {
     /// nobody is served any more. Written only under the body lock.
     deadline: AtomicU64,
     body: Mutex<Body>,
+    /// Its tenure, for whoever must not wait for an operation. Changed only under the body lock, and held
+    /// for no longer than that takes.
+    named: Mutex<Named>,
+}
+
+/// Under which tenure it is held by which id.
+struct Named {
+    /// Half of the id's random bits: there are many sessions, and nobody meets the same half twice.
+    half: u64,
+    tenure: Tenure,
+}
+
+impl Named {
+    fn new(id: &SessionId, tenure: Tenure) -> Self {
+        let mut half = [0; 8];
+        half.copy_from_slice(&id.random()[8..]);
+        let half = u64::from_le_bytes(half);
+        Self { half, tenure }
+    }
 }
 
 /// What the body lock guards.
 pub(super) struct Body {
     pub(super) id: SessionId,
-    pub(super) tenure: Tenure,
     pub(super) revision: Revision,
     pub(super) lifetime: Lifetime,
     /// When somebody last asked for it.
@@ -134,10 +152,11 @@ impl fmt::Debug for Guard {
 }
 
 impl Held {
-    pub(super) fn new(body: Body, limits: &Limits) -> Self {
+    pub(super) fn new(body: Body, tenure: Tenure, limits: &Limits) -> Self {
         let held = Self {
             lock: Semaphore::new(ALONE as usize),
             deadline: AtomicU64::new(0),
+            named: Mutex::new(Named::new(&body.id, tenure)),
             body: Mutex::new(body),
         };
         held.set_deadline(&held.body.lock(), limits);
@@ -229,14 +248,42 @@ impl Held {
     #[must_use]
     pub fn version(&self) -> (Tenure, Revision) {
         let body = self.body();
-        (body.tenure, body.revision)
+        (self.tenure(), body.revision)
     }
 
-    /// Its tenure and revision, if this is its present id.
+    /// Its tenure.
+    pub(super) fn tenure(&self) -> Tenure {
+        self.named.lock().tenure
+    }
+
+    /// Its tenure and revision, if this is its present id. It waits for no operation on the session;
+    /// while one runs, the revision is the lowest that it can have.
     #[must_use]
     pub fn version_as(&self, id: &SessionId) -> Option<(Tenure, Revision)> {
-        let body = self.body();
-        (body.id == *id).then_some((body.tenure, body.revision))
+        let body = match self.try_body() {
+            Some(body) => body,
+            None => {
+                let named = self.named.lock();
+                if named.half == Named::new(id, Tenure::NONE).half {
+                    return Some((named.tenure, Revision::ZERO));
+                }
+                drop(named);
+                // Its id is being renewed, which runs no code but ours.
+                self.body()
+            }
+        };
+        (body.id == *id).then(|| (self.tenure(), body.revision))
+    }
+
+    /// Gives it another id.
+    pub(super) fn rename(&self, body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
+        *self.named.lock() = Named::new(&id, tenure);
+        std::mem::replace(&mut body.id, id)
+    }
+
+    /// Whether its present state is, or will be, another copy's.
+    pub(super) fn was_taken(&self) -> bool {
+        matches!(self.body().phase, Phase::Arriving | Phase::Sealed)
     }
 
     pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {
@@ -274,7 +321,7 @@ impl Held {
         self.deadline.store(0, Relaxed);
         Some(Remains {
             id: body.id,
-            tenure: body.tenure,
+            tenure: self.tenure(),
             revision: body.revision,
             _attributes: body.attributes.clear(),
         })
@@ -465,10 +512,9 @@ impl Held {
 
 impl Body {
     /// A session that begins now.
-    pub(super) fn new(id: SessionId, tenure: Tenure, limits: &Limits, now: Moment) -> Self {
+    pub(super) fn new(id: SessionId, limits: &Limits, now: Moment) -> Self {
         Self {
             id,
-            tenure,
             revision: Revision::ZERO,
             lifetime: Lifetime::new(limits, now),
             touched: now,

@@ -87,7 +87,7 @@ impl Sessions {
         let state = encode_or_panic(&body, now).ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
-        let (tenure, revision) = (body.tenure, body.revision);
+        let (tenure, revision) = (held.tenure(), body.revision);
         drop(body);
         Ok(Sealed {
             held,
@@ -119,28 +119,30 @@ impl Sessions {
         drop(alone);
     }
 
-    /// Takes every session out of the map, whoever uses it, and gives those that have an encoding:
-    /// what this node may still offer after it lost its right to act. Whoever uses one can neither
-    /// read nor write it any more.
+    /// Takes every session out of the map, whoever uses it: what this node may still offer after it
+    /// lost its right to act. Whoever uses one can neither read nor write it any more. It encodes none
+    /// and waits at most for the operations of this moment.
     ///
     /// The caller has seen to it that no session comes into the map meanwhile.
-    pub fn drain(&self, now: Moment) -> Vec<(SessionId, Tenure, Revision, Bytes)> {
+    pub fn drain(&self) -> Vec<Drained> {
         let mut drained = Vec::with_capacity(self.map.len());
         for bucket in self.map.buckets().iter() {
-            for (id, held) in self.map.bucket(bucket) {
+            for (id, held) in self.map.take(bucket) {
+                self.arrivals.settled(&id);
                 let mut body = held.body();
-                if body.phase != Phase::Ended {
+                // One whose id is being renewed is there under both.
+                let is_this =
+                    body.id == id && matches!(body.phase, Phase::Serving | Phase::Arriving);
+                if is_this {
                     body.phase = Phase::Sealed;
                     held.set_deadline(&body, &self.limits);
-                    // A panic in one must not keep the others.
-                    if let Some(Ok(state)) = encode_or_panic(&body, now) {
-                        drained.push((id, body.tenure, body.revision, state));
-                    }
                 }
                 drop(body);
-                self.map.remove_exactly(&id, &held);
-                self.arrivals.settled(&id);
-                let_go(held);
+                if is_this {
+                    drained.push(Drained { id, held });
+                } else {
+                    let_go(held);
+                }
             }
         }
         drained
@@ -205,7 +207,7 @@ impl Sessions {
             return false;
         };
         let mut body = held.body();
-        if body.tenure != tenure || body.phase != Phase::Arriving {
+        if held.tenure() != tenure || body.phase != Phase::Arriving {
             return false;
         }
         body.phase = Phase::Serving;
@@ -230,7 +232,6 @@ impl Sessions {
         let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
         let body = Body {
             id,
-            tenure,
             revision,
             lifetime: Lifetime {
                 idle: portable.idle,
@@ -244,7 +245,7 @@ impl Sessions {
             returned: portable.returned,
             stays_live: false,
         };
-        let held = Arc::new(Held::new(body, &self.limits));
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
         if phase == Phase::Arriving {
             self.arrivals.expect(id);
         }
@@ -252,6 +253,26 @@ impl Sessions {
             self.supersede(older);
         }
         Ok(held)
+    }
+}
+
+/// A session that was taken out of the map with all others, and serves nobody.
+#[derive(Debug)]
+pub struct Drained {
+    id: SessionId,
+    held: Arc<Held>,
+}
+
+impl Drained {
+    /// The session, its tenure and revision, and its state as of now; `None` when it has no encoding.
+    pub fn encode(self, now: Moment) -> Option<(SessionId, Tenure, Revision, Bytes)> {
+        let Self { id, held } = self;
+        let body = held.body();
+        let state = encode_or_panic(&body, now);
+        let (tenure, revision) = (held.tenure(), body.revision);
+        drop(body);
+        let_go(held);
+        Some((id, tenure, revision, state?.ok()?))
     }
 }
 
@@ -423,12 +444,17 @@ mod tests {
         };
         let visit = Visit::holding(Arc::clone(&node.sessions), guard, id);
         visit.insert("n", 8_u64).unwrap();
-        let drained = node.sessions.drain(node.clock.now());
-        let [(drained_id, _, revision, state)] = &drained[..] else {
+        // It is being renewed, and is there under both of its ids.
+        let held = node.sessions.map().get(&id).unwrap();
+        let other = SessionId::from_parts([9; 16], 1);
+        node.sessions.map().insert(other, held);
+        let mut drained = node.sessions.drain();
+        let (Some(one), None) = (drained.pop(), drained.pop()) else {
             panic!("there was one session")
         };
-        assert_eq!((*drained_id, *revision), (id, Revision::new(2)));
-        assert_eq!(check_sealed(state), Ok(()));
+        let (drained_id, _, revision, state) = one.encode(node.clock.now()).unwrap();
+        assert_eq!((drained_id, revision), (id, Revision::new(2)));
+        assert_eq!(check_sealed(&state), Ok(()));
         assert!(node.sessions.map().is_empty());
         assert_eq!(visit.insert("n", 9_u64), Err(SessionError::Moved));
         assert_eq!(visit.commit(), Err(SessionError::Moved));

@@ -25,6 +25,21 @@ async fn the_sessions_of_a_dead_node_are_told_lost_and_the_others_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_most_of_the_lease_renews_it() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    let incarnation = world.node("n1").status().incarnation;
+    // Longer than other calls are waited for; the lease is good for 3.6 s from when it was asked for.
+    world.slow_answers("n1", 2_400);
+    for _ in 0..40 {
+        tokio::time::sleep(secs(1)).await;
+        assert!(world.node("n1").sessions().may_act());
+    }
+    assert_eq!(world.node("n1").status().incarnation, incarnation);
+    assert_eq!(world.serving(&id), ["n1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_cut_off_from_the_authority_is_fenced_and_offers_its_sessions_back() {
     let world = World::of(&["n1", "n2", "n3"]).await;
     let kept = world.create("n1").await;

@@ -1,6 +1,7 @@
 //! What each of the protocol's outputs means in this node.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
@@ -8,6 +9,7 @@ use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::node::listen::Told;
 use crate::node::locate::Located;
+use crate::node::waiting::Registered;
 use crate::protocol::{Found, Input, Output};
 use crate::session::{DecodeFault, SessionId, check_sealed};
 use crate::tenure::Tenure;
@@ -107,12 +109,10 @@ impl Driver {
     /// everybody would be told that it is nowhere.
     fn registered(&mut self, id: SessionId, tenure: Tenure) {
         let guard = self.sessions.put_registered(id, tenure);
-        let refused = match self.waiting.registering(&id) {
-            Some(reply) => reply.send(guard).err(),
-            None => Some(guard),
-        };
-        if let Some(guard) = refused {
-            self.sessions.unmake(guard.session());
+        let registered = Registered::new(Arc::clone(&self.sessions), guard);
+        if let Some(reply) = self.waiting.registering(&id) {
+            // Who has given up meanwhile gets none, and nobody else does.
+            let _ = reply.send(registered);
         }
     }
 }

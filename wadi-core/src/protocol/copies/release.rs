@@ -51,11 +51,9 @@ impl Copies {
             if sealed.granted.is_some_and(|(_, last)| last > tenure) {
                 return;
             }
-            if sealed.granted.is_none() {
-                turn.timers.stop(Timer::Offer(id));
-            }
             sealed.granted = Some((to, tenure));
             let (revision, state) = (sealed.revision, sealed.state.clone());
+            self.offered(turn, id);
             send_state(turn, id, to, tenure, revision, state);
             return;
         }
@@ -268,6 +266,7 @@ impl Copies {
             .is_some_and(|older| older.tenure < tenure)
         {
             self.sealed.remove(bucket, &id);
+            self.offered(turn, id);
         }
         turn.out.push(Output::Confirm { id, tenure });
     }

@@ -12,7 +12,7 @@ mod inquiry;
 mod moving;
 mod offer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use check::DirectoryFault;
 use hand_over::HandedOver;
@@ -145,6 +145,8 @@ pub(super) struct Directory {
     managed: BTreeMap<BucketId, Managed>,
     handed_over: BTreeMap<BucketId, HandedOver>,
     endings: ByBucket<Ending>,
+    /// Markers that wait for their turn to be given to new deputies.
+    to_share: VecDeque<SessionId>,
 }
 
 impl Directory {
@@ -204,6 +206,7 @@ impl Directory {
             });
         }
         self.bury_endings(turn);
+        self.share_more(turn, markers);
     }
 
     /// The directory of `bucket` is whole: serves, and takes up what was under way.
