@@ -27,9 +27,12 @@ pub(crate) struct Options {
     /// Requests per second, of all browsers together.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: u32,
-    /// Within how many seconds a death must be healed.
+    /// Within how many seconds of a death all other sessions must be served again.
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub(super) heal_within: u64,
+    /// For how much longer the dead node's own sessions may be in doubt, and answered 503.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(super) doubt: u64,
     /// How long a leaving node is unready and still accepts, as its own flag says it.
     #[arg(long, value_name = "S", default_value_t = 1.5)]
     pub(super) deregister_delay: f64,
@@ -56,6 +59,7 @@ impl Options {
             affinity: Affinity::None,
             rate: 200,
             heal_within: 10,
+            doubt: 30,
             deregister_delay: 1.5,
             release: false,
             node_flag: Vec::new(),
