@@ -2,140 +2,14 @@
 
 #![cfg(unix)]
 
+mod process;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use wadi_core::clock::{BootClock, Clock};
 
-struct Node {
-    process: Child,
-    output: BufReader<ChildStdout>,
-    http: SocketAddr,
-    admin: SocketAddr,
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Node {
-    fn start(flags: &[&str]) -> Self {
-        Self::start_from(command(), flags)
-    }
-
-    fn start_from(mut command: Command, flags: &[&str]) -> Self {
-        let mut process = command
-            .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the node starts");
-        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        while !line.contains(" ready ") {
-            line.clear();
-            let read = output.read_line(&mut line).expect("text");
-            assert!(read > 0, "the node ended before it was ready");
-        }
-        let address = |name: &str| {
-            let word = line
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix(name));
-            word.expect("the line says where")
-                .parse()
-                .expect("an address")
-        };
-        let (http, admin) = (address("http="), address("admin="));
-        Self {
-            process,
-            output,
-            http,
-            admin,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.expect("kill runs").success());
-    }
-
-    /// Whether it ended well, and what it said in the end.
-    fn ended(mut self) -> (bool, String) {
-        let mut said = String::new();
-        self.output.read_to_string(&mut said).expect("text");
-        let ended = self.process.wait().expect("it ends").success();
-        (ended, said)
-    }
-
-    fn ask(&self, line: &str, cookie: &str, body: &str) -> Answer {
-        ask(self.http, line, cookie, body)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    command.env_remove("RUST_LOG");
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"WADI_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn ask(address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
-    ask_as(&address.to_string(), address, line, cookie, body)
-}
-
-/// Asks `address` for what is called `host`.
-fn ask_as(host: &str, address: SocketAddr, line: &str, cookie: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("it accepts");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a timeout");
-    let length = body.len();
-    let kind = "application/x-www-form-urlencoded";
-    write!(
-        stream,
-        "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nCookie: {cookie}\r\n\
-         Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("a whole answer");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).expect("a status");
-    Answer {
-        status: status.parse().expect("a number"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let of_name = |line: &'_ str| line.to_ascii_lowercase().starts_with(&format!("{name}: "));
-        let line = self.head.lines().find(|line| of_name(line))?;
-        Some(&line[name.len() + 2..])
-    }
-
-    fn cookie(&self) -> String {
-        let set = self.header("set-cookie").expect("a cookie");
-        set.split(';').next().unwrap_or_default().to_owned()
-    }
-}
+use process::{Node, ask, ask_as, command, connect};
 
 #[test]
 fn every_endpoint_answers() {
@@ -200,10 +74,76 @@ fn every_endpoint_answers() {
 }
 
 #[test]
+fn a_read_creates_no_session_and_attributes_are_any_bytes() {
+    let node = Node::start(&[]);
+    for path in ["GET /counter", "GET /list/a", "GET /attr/k", "GET /me"] {
+        let answer = node.ask(path, "", "");
+        assert_eq!(answer.header("set-cookie"), None, "{path}");
+        assert_eq!(answer.header("x-wadi"), Some("local; node=n1; hops=0"));
+    }
+    let cookie = node.ask("POST /counter", "", "").cookie();
+    let bytes = [0, 0xff, 0xfe, b'\r', b'\n', 0x80];
+    let mut stream = connect(node.http);
+    let length = bytes.len();
+    write!(
+        stream,
+        "PUT /attr/k HTTP/1.1\r\nHost: n\r\nCookie: {cookie}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .expect("it reads");
+    stream.write_all(&bytes).expect("it reads");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("an answer");
+    let mut stream = connect(node.http);
+    write!(
+        stream,
+        "GET /attr/k HTTP/1.1\r\nHost: n\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.ends_with(&bytes), "{answer:?}");
+}
+
+#[test]
+fn an_echo_comes_back_while_the_body_is_still_being_sent() {
+    let node = Node::start(&[]);
+    let mut stream = connect(node.http);
+    write!(
+        stream,
+        "POST /echo HTTP/1.1\r\nHost: n\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = BufReader::new(stream.try_clone().expect("a handle"));
+    for part in ["first", "other"] {
+        write!(stream, "5\r\n{part}\r\n").expect("it reads");
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            let read = answer.read_line(&mut line).expect("text in time");
+            assert!(read > 0, "the answer ended before {part}");
+        }
+    }
+    write!(stream, "0\r\n\r\n").expect("it reads");
+}
+
+#[test]
+fn events_and_holds_count_on_in_their_session() {
+    let node = Node::start(&[]);
+    let cookie = node.ask("GET /events?n=2&ms=1", "", "").cookie();
+    let again = node.ask("GET /events?n=1&ms=1", &cookie, "");
+    assert!(again.body.contains("data: 3"), "{}", again.body);
+    node.ask("GET /hold?ms=1", &cookie, "");
+    let began = BootClock.now();
+    let held = node.ask("GET /hold?ms=200", &cookie, "");
+    assert_eq!(held.body, r#"{"held_ms":200,"holds":2,"node":"n1"}"#);
+    assert!(BootClock.now().since(began) >= Duration::from_millis(200));
+}
+
+#[test]
 fn a_websocket_counts_in_the_session_until_it_ends() {
     let node = Node::start(&["--deregister-delay", "0"]);
     let cookie = node.ask("POST /counter", "", "").cookie();
-    let connect = || {
+    let open = || {
         let request = tungstenite::http::Request::builder()
             .uri(format!("ws://{}/ws", node.http))
             .header("Host", "n")
@@ -214,19 +154,16 @@ fn a_websocket_counts_in_the_session_until_it_ends() {
             .header("Cookie", &cookie)
             .body(())
             .expect("a request");
-        let stream = TcpStream::connect(node.http).expect("it accepts");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a timeout");
+        let stream = connect(node.http);
         tungstenite::client(request, stream).expect("it upgrades").0
     };
-    let mut socket = connect();
+    let mut socket = open();
     for expected in ["1: hello", "2: hello"] {
         socket.send("hello".into()).expect("it reads");
         let echoed = socket.read().expect("it answers");
         assert_eq!(echoed.to_text().expect("text"), expected);
     }
-    let mut ended = connect();
+    let mut ended = open();
     assert_eq!(node.ask("POST /logout", &cookie, "").status, 204);
     ended.send("hello".into()).expect("it reads");
     assert!(ended.read().expect("an answer").is_close());
@@ -314,6 +251,7 @@ fn a_signal_makes_it_leave_and_a_second_one_stops_it() {
         ready = node.ask("GET /readyz", "", "");
     }
     assert_eq!(ready.status, 503);
+    assert_eq!(node.ask("GET /healthz", "", "").status, 200, "it lives");
     assert_eq!(
         node.ask("POST /counter", "", "").status,
         200,
@@ -377,7 +315,8 @@ fn bad_flags_are_refused_with_what_to_do() {
         (vec!["--max-sessions", "0"], "max_sessions"),
         (vec!["--http", "nowhere"], "--http"),
         (vec!["--http", &taken], "port 0 picks a free"),
-        (vec!["--join", "127.0.0.1:1"], "--join"),
+        (vec!["--join", "127.0.0.1:1"], "join"),
+        (vec!["--no-such-flag"], "--no-such-flag"),
     ] {
         let output = command().args(&flags).output().expect("it runs");
         let said = [output.stdout, output.stderr].concat();

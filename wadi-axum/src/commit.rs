@@ -4,18 +4,35 @@
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use wadi_core::session::{CookieChange, Visit};
+use wadi_core::session::{CookieChange, Origin, Visit};
 
+use crate::cluster::Cluster;
 use crate::rejection::unavailable;
 use crate::served::How;
 use crate::shared::Shared;
+use crate::way::Way;
+
+/// What the response says about the session's cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Set,
+    Cleared,
+    /// The response is a 503.
+    Refused,
+}
 
 /// Ends the visit with this response head; a head that may not go out becomes a 503.
-pub(crate) fn commit<B: Default>(visit: &Visit, response: &mut Response<B>, shared: &Shared) {
+pub(crate) fn commit<B: Default>(
+    visit: &Visit,
+    response: &mut Response<B>,
+    way: Option<&Way>,
+    shared: &Shared,
+) {
     let headers = response.headers_mut();
-    let mut how = How::Local;
-    let cookie = match visit.commit_where(|| !is_for_everybody(headers)) {
-        Ok(CookieChange::Keep) => None,
+    let (mut how, hops) = way.map_or((How::Local, 0), |way| (way.how, way.hops));
+    let (told, cookie) = match visit.commit_where(|| !is_for_everybody(headers)) {
+        Ok(CookieChange::Keep) => (Told::Nothing, None),
         Ok(CookieChange::Set {
             text,
             max_age,
@@ -24,19 +41,53 @@ pub(crate) fn commit<B: Default>(visit: &Visit, response: &mut Response<B>, shar
             if created {
                 how = How::Created;
             }
-            Some(shared.cookie.set(&text, max_age))
+            (Told::Set, Some(shared.cookie.set(&text, max_age)))
         }
-        Ok(CookieChange::Clear) => Some(shared.cookie.clear()),
+        Ok(CookieChange::Clear) => (Told::Cleared, Some(shared.cookie.clear())),
         Err(_) => {
             *response = unavailable();
-            None
+            (Told::Refused, None)
         }
     };
     let headers = response.headers_mut();
-    shared.node.served.tell(headers, how);
+    shared.node.served.tell(headers, how, hops);
     if let Some(cookie) = cookie {
         headers.append(SET_COOKIE, cookie);
         keep_from_caches(headers);
+    }
+    if let Some(cluster) = &shared.cluster {
+        if how == How::Created {
+            cluster.counts().created.one();
+        }
+        in_cluster(cluster, headers, visit, way, told);
+    }
+}
+
+/// Tells the client which node serves it, where it does not know; and the node by which the request
+/// came, how its session is used.
+fn in_cluster(
+    cluster: &Cluster,
+    headers: &mut HeaderMap,
+    visit: &Visit,
+    way: Option<&Way>,
+    told: Told,
+) {
+    let is_stray = way.is_some_and(|way| way.restick) && visit.origin() == Origin::Existing;
+    match told {
+        Told::Set => {
+            headers.append(SET_COOKIE, cluster.route().set());
+        }
+        Told::Cleared => {
+            headers.append(SET_COOKIE, cluster.route().clear());
+        }
+        Told::Nothing if is_stray && !is_for_everybody(headers) => {
+            headers.append(SET_COOKIE, cluster.route().set());
+            keep_from_caches(headers);
+        }
+        Told::Nothing | Told::Refused => {}
+    }
+    if let Some(way) = way {
+        way.served(cluster);
     }
 }
 

@@ -11,11 +11,17 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 use wadi_core::session::{SessionError, Visit};
 
+use crate::cluster::proxy::Load;
 use crate::commit::commit;
-use crate::rejection::unavailable;
+use crate::elsewhere::Outcome;
+use crate::rejection::{misdirected, unavailable};
 use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::way::Way;
+
+/// A request's way to a session that is not here; the request comes back with the outcome.
+pub(crate) type Seeking = Pin<Box<dyn Future<Output = (Outcome, Option<Load>)> + Send>>;
 
 pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Arc<Visit>, SessionError>> + Send>>;
 
@@ -58,6 +64,7 @@ pin_project! {
             #[pin]
             inner: F,
             visit: InFlight,
+            way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
         // The route wants no session.
@@ -70,6 +77,14 @@ pin_project! {
             wait: Wait,
             // Boxed, so that a request that need not wait does not carry its room.
             ready: Option<Box<(S, Request<ReqBody>)>>,
+            way: Option<Box<Way>>,
+            shared: Arc<Shared>,
+        },
+        // The session is somewhere else, or nowhere.
+        Seeking {
+            seeking: Seeking,
+            // The request too, where it cannot be sent anywhere.
+            ready: Option<Box<(S, Option<Request<ReqBody>>)>>,
             shared: Arc<Shared>,
         },
         Refused {
@@ -82,11 +97,17 @@ impl<S, ReqBody> WadiFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(crate) const fn serving(inner: S::Future, visit: Arc<Visit>, shared: Arc<Shared>) -> Self {
+    pub(crate) const fn serving(
+        inner: S::Future,
+        visit: Arc<Visit>,
+        way: Option<Box<Way>>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let visit = InFlight(Some(visit));
         let step = Step::Serving {
             inner,
             visit,
+            way,
             shared,
         };
         Self { step }
@@ -101,11 +122,28 @@ where
         wait: Wait,
         service: S,
         request: Request<ReqBody>,
+        way: Option<Box<Way>>,
         shared: Arc<Shared>,
     ) -> Self {
         let ready = Some(Box::new((service, request)));
         let step = Step::Waiting {
             wait,
+            ready,
+            way,
+            shared,
+        };
+        Self { step }
+    }
+
+    pub(crate) fn seeking(
+        seeking: Seeking,
+        service: S,
+        request: Option<Request<ReqBody>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let ready = Some(Box::new((service, request)));
+        let step = Step::Seeking {
+            seeking,
             ready,
             shared,
         };
@@ -118,10 +156,33 @@ where
     }
 }
 
+/// The handler is about to run.
+fn serve<S, ReqBody>(
+    (mut service, mut request): (S, Request<ReqBody>),
+    visit: Arc<Visit>,
+    way: Option<Box<Way>>,
+    shared: &Arc<Shared>,
+) -> Step<S, ReqBody, S::Future>
+where
+    S: Service<Request<ReqBody>>,
+{
+    let session = Session::new(Arc::clone(&visit));
+    request.extensions_mut().insert(session);
+    // Before the service is called: it may panic.
+    let visit = InFlight(Some(visit));
+    Step::Serving {
+        inner: service.call(request),
+        visit,
+        way,
+        shared: Arc::clone(shared),
+    }
+}
+
 impl<S, ReqBody, ResBody> Future for WadiFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Default,
+    ReqBody: 'static,
+    ResBody: Default + 'static,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -132,11 +193,12 @@ where
                 StepNow::Serving {
                     inner,
                     visit,
+                    way,
                     shared,
                 } => {
                     let mut response = ready!(inner.poll(context))?;
                     if let Some(visit) = visit.leave() {
-                        commit(&visit, &mut response, shared);
+                        commit(&visit, &mut response, way.as_deref(), shared);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -144,28 +206,53 @@ where
                 StepNow::Waiting {
                     wait,
                     ready,
+                    way,
                     shared,
                 } => match ready!(wait.as_mut().poll(context)) {
-                    Ok(visit) => {
-                        let (mut service, mut request) = *ready
-                            .take()
-                            .expect("a future is not polled after it is ready");
-                        request
-                            .extensions_mut()
-                            .insert(Session::new(Arc::clone(&visit)));
-                        Step::Serving {
-                            inner: service.call(request),
-                            visit: InFlight(Some(visit)),
-                            shared: Arc::clone(shared),
-                        }
-                    }
+                    Ok(visit) => serve(
+                        *ready.take().expect(POLLED_AGAIN),
+                        visit,
+                        way.take(),
+                        shared,
+                    ),
                     Err(_) => Step::Refused {
                         shared: Arc::clone(shared),
                     },
                 },
+                StepNow::Seeking {
+                    seeking,
+                    ready,
+                    shared,
+                } => {
+                    let (outcome, load) = ready!(seeking.as_mut().poll(context));
+                    let (service, request) = *ready.take().expect(POLLED_AGAIN);
+                    let request = request.or_else(|| load?.give_back());
+                    match (outcome, request) {
+                        (Outcome::Serve(visit, way), Some(request)) => {
+                            serve((service, request), visit, Some(way), shared)
+                        }
+                        (Outcome::Answer(answer), _) => {
+                            let response = answer.into_response();
+                            return Poll::Ready(Ok(response.unwrap_or_else(unavailable)));
+                        }
+                        (Outcome::Misdirected, _) => return Poll::Ready(Ok(misdirected())),
+                        (Outcome::Serve(visit, _), None) => {
+                            visit.abandon();
+                            Step::Refused {
+                                shared: Arc::clone(shared),
+                            }
+                        }
+                        (Outcome::Refuse, _) => Step::Refused {
+                            shared: Arc::clone(shared),
+                        },
+                    }
+                }
                 StepNow::Refused { shared } => {
                     let mut response = unavailable::<ResBody>();
-                    shared.node.served.tell(response.headers_mut(), How::Local);
+                    shared
+                        .node
+                        .served
+                        .tell(response.headers_mut(), How::Local, 0);
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -173,6 +260,8 @@ where
         }
     }
 }
+
+const POLLED_AGAIN: &str = "a future is not polled after it is ready";
 
 impl<S, ReqBody> fmt::Debug for WadiFuture<S, ReqBody>
 where

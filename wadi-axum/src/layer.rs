@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tower_layer::Layer;
+use wadi_core::relocate::Relocation;
 use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
 use wadi_core::transport::Network;
 
-use crate::cluster::{Cluster, Surroundings};
+use crate::cluster::{Cluster, RequestCounts, Surroundings};
 use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
 use crate::node::Node;
@@ -56,6 +57,23 @@ impl Settings {
         }
     }
 
+    /// What [`WadiLayer::with_network`] makes a layer of.
+    #[must_use]
+    pub fn with_network(config: WadiConfig, network: impl Network) -> Self {
+        let network: Arc<dyn Network> = Arc::new(network);
+        Self::within(config, Surroundings::of_this_machine(Some(network)))
+    }
+
+    /// Has a policy of your own decide where a request and its session, which another node holds, come
+    /// together, instead of the one that `relocate` names. A node that is alone never asks it.
+    #[must_use]
+    pub fn relocation(mut self, policy: impl Relocation) -> Self {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.set_relocation(Arc::new(policy));
+        }
+        self
+    }
+
     /// A node's sessions, and the cookie that carries their ids.
     #[must_use]
     pub fn new(sessions: Sessions, cookie: Cookie) -> Self {
@@ -97,8 +115,7 @@ impl WadiLayer {
     /// network is not used.
     #[must_use]
     pub fn with_network(config: WadiConfig, network: impl Network) -> Self {
-        let surroundings = Surroundings::of_this_machine(Some(Arc::new(network)));
-        Self::new(Settings::within(config, surroundings))
+        Self::new(Settings::with_network(config, network))
     }
 
     /// An open layer for tests: sessions in memory, a cookie that plain http carries, a key of its
@@ -110,6 +127,13 @@ impl WadiLayer {
         let layer = Self::new(Settings::new(sessions, cookie));
         layer.open();
         layer
+    }
+
+    /// How many requests were served in which way since the node's start; `None` for a node that is
+    /// alone.
+    #[must_use]
+    pub fn request_counts(&self) -> Option<RequestCounts> {
+        self.cluster().map(|cluster| cluster.counts().read())
     }
 
     pub(crate) fn cluster(&self) -> Option<&Cluster> {

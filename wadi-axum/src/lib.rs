@@ -33,6 +33,7 @@ mod commit;
 pub mod config;
 pub mod cookie;
 mod driver;
+mod elsewhere;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "axum")]
@@ -44,7 +45,9 @@ mod layer;
 mod lifecycle;
 pub mod mode;
 mod node;
+mod proxied;
 mod rejection;
+mod route;
 #[cfg(feature = "axum")]
 mod seldom;
 #[cfg(feature = "serve")]
@@ -56,14 +59,18 @@ mod shared;
 mod start;
 #[cfg(feature = "serve")]
 pub mod status;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod way;
 
-pub use cluster::JoinError;
+pub use cluster::{JoinError, RequestCounts};
 pub use config::WadiConfig;
 #[cfg(feature = "axum")]
 pub use failure::SessionFailure;
 pub use future::WadiFuture;
 pub use layer::{Settings, WadiLayer};
 pub use lifecycle::Phase;
+pub use proxied::Proxied;
 pub use rejection::SessionRejection;
 #[cfg(feature = "serve")]
 pub use serve::ServeError;

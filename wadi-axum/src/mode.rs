@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) exclusive: bool,
     pub(crate) read_only: bool,
     pub(crate) bypass: bool,
+    /// Another node sent the request here.
+    pub(crate) proxied: bool,
 }
 
 impl Wanted {

@@ -12,6 +12,14 @@ pub(crate) fn unavailable<B: Default>() -> Response<B> {
     response
 }
 
+/// 421 (RFC 9110, 15.5.20): the node that sent this request here is told where it should go. No client
+/// sees it.
+pub(crate) fn misdirected<B: Default>() -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    response
+}
+
 /// A handler asks for a session, and no layer gave its request one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -2,6 +2,8 @@
 //!
 //! It is off unless configured, because it tells outsiders the node's name. It holds no id.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const X_WADI: HeaderName = HeaderName::from_static("x-wadi");
@@ -13,30 +15,58 @@ pub(crate) enum How {
     Local,
     /// Here, and it created its session.
     Created,
+    /// Here, where its session came for it.
+    Migrated,
+    /// Here, where it came by way of another node.
+    Proxied,
 }
 
-/// What a node's responses say of it, each way written out once; nothing where that is off.
+/// What a node's responses say of it; nothing where that is off. The common ones are written out once.
 #[derive(Clone, Debug)]
-pub(crate) struct Served(Option<[HeaderValue; 2]>);
+pub(crate) struct Served(Option<Words>);
+
+#[derive(Clone, Debug)]
+struct Words {
+    node: String,
+    local: HeaderValue,
+    created: HeaderValue,
+}
 
 impl Served {
     /// For a node of this name, which was checked.
     pub(crate) fn by(name: &str, said: bool) -> Self {
-        Self(said.then(|| {
-            ["local", "created"].map(|how| {
-                HeaderValue::try_from(format!("{how}; node={name}; hops=0"))
-                    .expect("a checked name and fixed words")
-            })
+        Self(said.then(|| Words {
+            node: name.to_owned(),
+            local: words("local", name, 0),
+            created: words("created", name, 0),
         }))
     }
 
-    /// Says how, unless something closer to the session has said it.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, how: How) {
-        if let Some([local, created]) = &self.0 {
-            headers.entry(X_WADI).or_insert_with(|| match how {
-                How::Local => local.clone(),
-                How::Created => created.clone(),
-            });
+    /// Says how, and after how many hops, unless something closer to the session has said it.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, how: How, hops: u8) {
+        if let Some(words) = &self.0 {
+            headers
+                .entry(X_WADI)
+                .or_insert_with(|| words.of(how, hops).into_owned());
         }
     }
+}
+
+impl Words {
+    fn of(&self, how: How, hops: u8) -> Cow<'_, HeaderValue> {
+        let how = match (how, hops) {
+            (How::Local, 0) => return Cow::Borrowed(&self.local),
+            (How::Created, 0) => return Cow::Borrowed(&self.created),
+            (How::Local, _) => "local",
+            (How::Created, _) => "created",
+            (How::Migrated, _) => "migrated",
+            (How::Proxied, _) => "proxied",
+        };
+        Cow::Owned(words(how, &self.node, hops))
+    }
+}
+
+fn words(how: &str, node: &str, hops: u8) -> HeaderValue {
+    HeaderValue::try_from(format!("{how}; node={node}; hops={hops}"))
+        .expect("a checked name and fixed words")
 }

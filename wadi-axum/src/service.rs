@@ -10,14 +10,22 @@ use http::{Request, Response};
 use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
+use crate::cluster::Cluster;
+use crate::cluster::proxy::{Arrived, Load};
+use crate::elsewhere::{self, Quest};
 use crate::future::{WadiFuture, Wait};
+use crate::lifecycle::Phase;
 use crate::mode::Wanted;
+use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::way::{self, Way};
 
 /// A service whose requests have a session; made by [`WadiLayer`](crate::WadiLayer).
 ///
-/// It serves any HTTP service whose response body has a default, which is the body of its 503s.
+/// It serves any HTTP service whose response body has a default, which is the body of its 503s. Within
+/// a cluster, requests are proxied to their sessions where both bodies are axum's `Body`, as they are
+/// under an axum `Router`; sessions come to all others.
 #[derive(Clone)]
 pub struct WadiService<S> {
     inner: S,
@@ -34,6 +42,8 @@ impl<S> WadiService<S> {
 enum Located {
     At(Arc<Visit>),
     Busy(PresentedId, Arc<Held>),
+    /// Not here, and perhaps with another node; what is left to look for, and what became of the rest.
+    Elsewhere(Vec<PresentedId>, Origin),
 }
 
 impl Shared {
@@ -42,6 +52,7 @@ impl Shared {
         let now = sessions.now();
         let mut origin = Origin::New;
         let mut found = None;
+        let mut elsewhere = Vec::new();
         self.cookie.presented(request.headers(), |presented| {
             match sessions.look(&presented, now) {
                 Look::Here(guard) => {
@@ -54,6 +65,11 @@ impl Shared {
                     found = Some(Located::Busy(presented, held));
                     true
                 }
+                // Its tag is ours, and nothing is known of its end.
+                Look::NotHere(Origin::Lost) if self.cluster.is_some() => {
+                    elsewhere.push(presented);
+                    false
+                }
                 Look::NotHere(missing) => {
                     // Of several dead ids the first that was ours says what became of it.
                     if origin == Origin::New {
@@ -63,29 +79,111 @@ impl Shared {
                 }
             }
         });
-        found.unwrap_or_else(|| {
-            let visit = Visit::without(Arc::clone(sessions), origin);
-            Located::At(Arc::new(visit))
-        })
+        if let Some(found) = found {
+            return found;
+        }
+        if let Some(cluster) = &self.cluster
+            && (!elsewhere.is_empty() || !self.creates(cluster))
+        {
+            return Located::Elsewhere(elsewhere, origin);
+        }
+        let visit = Visit::without(Arc::clone(sessions), origin);
+        Located::At(Arc::new(visit))
     }
+
+    /// Whether a session that this request creates had better be created here.
+    fn creates(&self, cluster: &Cluster) -> bool {
+        cluster.node().may_create() && self.node.lifecycle.phase() < Phase::Leaving
+    }
+
+    fn quest<B>(
+        &self,
+        request: &Request<B>,
+        wanted: Wanted,
+        presented: Vec<PresentedId>,
+        origin: Origin,
+    ) -> Quest {
+        let headers = request.headers();
+        let route = self.cluster.as_ref().map(Cluster::route);
+        let said = route.and_then(|route| route.said(headers));
+        let hint = said.and_then(|name| self.cluster.as_ref()?.view()?.named(name));
+        let is_leaving = self.node.lifecycle.phase() >= Phase::Leaving;
+        Quest {
+            presented,
+            origin,
+            wanted,
+            arrived: arrived(request, wanted),
+            hint,
+            restick: route.is_some_and(|route| route.is_due(headers)),
+            stray: way::stray(request, is_leaving),
+        }
+    }
+}
+
+/// Who sent this request here, where another node has.
+fn arrived<B>(request: &Request<B>, wanted: Wanted) -> Option<Arrived> {
+    if wanted.proxied {
+        request.extensions().get::<Arrived>().cloned()
+    } else {
+        None
+    }
+}
+
+/// What is to be said of a request whose session is here; `None` where it is the usual.
+fn way<B>(
+    cluster: &Cluster,
+    request: &Request<B>,
+    wanted: Wanted,
+    visit: &Visit,
+) -> Option<Box<Way>> {
+    let restick = cluster.route().is_due(request.headers());
+    if let Some(arrived) = arrived(request, wanted) {
+        cluster.counts().proxied_in.one();
+        let stray = way::stray(request, false);
+        let way = Way::of_guest(&arrived, visit, restick, stray);
+        return Some(Box::new(way));
+    }
+    restick.then(|| Box::new(Way::new(How::Local, 0, true)))
 }
 
 impl<S: Clone> WadiService<S> {
     /// The service that was made ready goes with the request; its clone stays.
-    fn waiting<B>(&mut self, wait: Wait, request: Request<B>) -> WadiFuture<S, B>
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        std::mem::replace(&mut self.inner, clone)
+    }
+
+    fn waiting<B>(
+        &mut self,
+        wait: Wait,
+        request: Request<B>,
+        way: Option<Box<Way>>,
+    ) -> WadiFuture<S, B>
     where
         S: Service<Request<B>>,
     {
-        let clone = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, clone);
-        WadiFuture::waiting(wait, ready, request, Arc::clone(&self.shared))
+        let ready = self.take_ready();
+        WadiFuture::waiting(wait, ready, request, way, Arc::clone(&self.shared))
+    }
+
+    fn seeking<B, R>(&mut self, request: Request<B>, quest: Quest) -> WadiFuture<S, B>
+    where
+        S: Service<Request<B>>,
+        B: 'static,
+        R: 'static,
+    {
+        let (load, request) = Load::take::<B, R>(request);
+        let seeking = elsewhere::seek(Arc::clone(&self.shared), quest, load);
+        let ready = self.take_ready();
+        WadiFuture::seeking(Box::pin(seeking), ready, request, Arc::clone(&self.shared))
     }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WadiService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: Default,
+    ReqBody: 'static,
+    ResBody: Default + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -113,14 +211,22 @@ where
                 if wanted.read_only {
                     visit.make_read_only();
                 }
+                let cluster = self.shared.cluster.as_ref();
+                let way = cluster.and_then(|cluster| way(cluster, &request, wanted, &visit));
                 if wanted.exclusive && !visit.try_alone() {
                     let wait = Box::pin(async move { visit.alone().await.map(|()| visit) });
-                    return self.waiting(wait, request);
+                    return self.waiting(wait, request, way);
                 }
                 let session = Session::new(Arc::clone(&visit));
                 request.extensions_mut().insert(session);
                 let inner = self.inner.call(request);
-                WadiFuture::serving(inner, visit, Arc::clone(&self.shared))
+                WadiFuture::serving(inner, visit, way, Arc::clone(&self.shared))
+            }
+            Located::Busy(presented, _) if self.shared.cluster.is_some() => {
+                let quest = self
+                    .shared
+                    .quest(&request, wanted, vec![presented], Origin::New);
+                self.seeking::<_, ResBody>(request, quest)
             }
             Located::Busy(presented, held) => {
                 let sessions = Arc::clone(&self.shared.sessions);
@@ -135,7 +241,11 @@ where
                     }
                     Ok(Arc::new(visit))
                 });
-                self.waiting(wait, request)
+                self.waiting(wait, request, None)
+            }
+            Located::Elsewhere(presented, origin) => {
+                let quest = self.shared.quest(&request, wanted, presented, origin);
+                self.seeking::<_, ResBody>(request, quest)
             }
         }
     }

@@ -38,6 +38,18 @@ impl WadiLayer {
     ///
     /// Outside a tokio runtime.
     pub async fn start(&self) -> Result<(), StartError> {
+        self.begin().await?;
+        if self.cluster().is_some() {
+            tracing::info!(
+                "started without `serve`, so other nodes can proxy no requests to this one: where they \
+                 would, sessions move"
+            );
+        }
+        Ok(())
+    }
+
+    /// As [`WadiLayer::start`], for who takes proxied requests too.
+    pub(crate) async fn begin(&self) -> Result<(), StartError> {
         self.node().lifecycle.start().map_err(|phase| match phase {
             Phase::Serving => StartError::AlreadyStarted,
             _ => StartError::Left,

@@ -11,6 +11,7 @@ pub mod member;
 pub mod message;
 pub mod node;
 pub mod protocol;
+pub mod relocate;
 pub mod sabotage;
 pub mod session;
 pub mod tenure;

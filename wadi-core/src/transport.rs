@@ -4,6 +4,7 @@
 //! whether its sender may act, is the business of whoever stands above. This crate opens no socket.
 
 mod calls;
+mod discovery;
 mod network;
 mod streams;
 
@@ -14,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use calls::{Answering, Answers, Carrier, Carrying, NotCarried};
+pub use discovery::{AddressList, Discovering, Discovery, NotDiscovered};
 pub use network::{Connections, Network, NetworkSettings, NotOpened, Opening, Secret};
 pub use streams::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 

@@ -9,6 +9,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::member::NodeName;
 
 use crate::handshake::Versions;
+use crate::outgoing::Room;
 use crate::peer::{Cluster, Membership, is_plain};
 use crate::security::Security;
 
@@ -44,15 +45,19 @@ pub struct Limits {
     /// From the first byte of a connection to the end of its handshake; for who dials, from the
     /// look-up of the name. Default 5 s.
     pub handshake: Duration,
-    /// Connections that are in their handshake; further ones wait in the system's backlog. Default 64.
+    /// Connections that are in their handshake. When there are as many, a further one gets the place
+    /// of the oldest of those that come from the same address as most do. Default 256.
     pub handshakes: usize,
-    /// Accepted connections, streams included; further ones are refused with a reason. Default 1024.
+    /// Accepted connections, streams included; further ones are refused with a reason. Streams of
+    /// members leave a quarter of them to messages and questions. Default 1024.
     pub connections: usize,
     /// Links to other nodes. Default 1024.
     pub links: usize,
-    /// Messages that wait in one link. Default 1024.
+    /// Messages that wait in one link: so many of up to 512 bytes, encoded, and so many larger ones.
+    /// Default 16,384.
     pub queue_messages: usize,
-    /// Bytes that wait in one link; at least `frame_bytes`. Default 32 MiB.
+    /// Bytes that wait in one link, of each of the two sorts, besides what is being written; at least
+    /// `frame_bytes`. Default 32 MiB.
     pub queue_bytes: usize,
     /// Received messages that wait for the node, of all peers together; when there are as many,
     /// nothing more is read from the sockets. Default 1024.
@@ -61,12 +66,26 @@ pub struct Limits {
     pub incoming_bytes: usize,
     /// Accepted streams of one kind that wait to be taken; further ones are refused. Default 64.
     pub streams: usize,
+    /// The longest question, and the longest answer to one. Default 3 MiB, above what the authority
+    /// among nodes says at a time. The same on all nodes.
+    pub question_bytes: usize,
+    /// Streams for questions to one address, each for one question at a time; further questions wait.
+    /// Default 16.
+    pub questions_each: usize,
+    /// Such streams in all; at least `questions_each`. Default 256.
+    pub questions: usize,
+    /// How long such a stream is kept without a question; the other side keeps it three times as
+    /// long, so about the same on all nodes. Default 10 s.
+    pub question_idle: Duration,
+    /// How long the answer to a question may take here; it is for whoever asks to wait less long.
+    /// Default 30 s.
+    pub answer: Duration,
     /// How often a quiet connection for messages shows that its end is alive. Default 2 s.
     pub sign_of_life: Duration,
     /// How long the next message, or sign of life, may take to come in full before a connection for
     /// messages is given up; at least twice the `sign_of_life` of all nodes. Default 8 s.
     pub silence: Duration,
-    /// How long one write may take, of a message or of 64 KiB of small ones. Default 8 s.
+    /// How long one write may take, of up to 64 KiB. Default 8 s.
     pub write: Duration,
     /// The wait before a link dials again, doubled after each failure. Default 50 ms.
     pub retry_first: Duration,
@@ -79,14 +98,19 @@ impl Default for Limits {
         Self {
             frame_bytes: 16 << 20,
             handshake: Duration::from_secs(5),
-            handshakes: 64,
+            handshakes: 256,
             connections: 1024,
             links: 1024,
-            queue_messages: 1024,
+            queue_messages: 16_384,
             queue_bytes: 32 << 20,
             incoming_messages: 1024,
             incoming_bytes: 64 << 20,
             streams: 64,
+            question_bytes: 3 << 20,
+            questions_each: 16,
+            questions: 256,
+            question_idle: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
             sign_of_life: Duration::from_secs(2),
             silence: Duration::from_secs(8),
             write: Duration::from_secs(8),
@@ -171,11 +195,21 @@ impl Config {
 }
 
 impl Limits {
+    /// What may wait in one link.
+    pub(crate) fn room(&self) -> Room {
+        Room {
+            frame_bytes: self.frame_bytes,
+            messages: self.queue_messages,
+            bytes: self.queue_bytes,
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let bytes = [
             ("frame_bytes", self.frame_bytes),
             ("queue_bytes", self.queue_bytes),
             ("incoming_bytes", self.incoming_bytes),
+            ("question_bytes", self.question_bytes),
         ];
         let numbers = [
             ("handshakes", self.handshakes),
@@ -184,6 +218,8 @@ impl Limits {
             ("queue_messages", self.queue_messages),
             ("incoming_messages", self.incoming_messages),
             ("streams", self.streams),
+            ("questions_each", self.questions_each),
+            ("questions", self.questions),
         ];
         let times = [
             ("handshake", self.handshake),
@@ -191,6 +227,8 @@ impl Limits {
             ("silence", self.silence),
             ("write", self.write),
             ("retry_first", self.retry_first),
+            ("question_idle", self.question_idle),
+            ("answer", self.answer),
         ];
         let none = |(name, number): &(&'static str, usize)| (*number == 0).then_some(*name);
         let zero = bytes.iter().chain(&numbers).find_map(none);
@@ -209,6 +247,11 @@ impl Limits {
             return Err(ConfigError::TooHigh(name));
         }
         let orders = [
+            (
+                self.questions >= self.questions_each,
+                "questions",
+                "questions_each",
+            ),
             (
                 self.queue_bytes >= self.frame_bytes,
                 "queue_bytes",

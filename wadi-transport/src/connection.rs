@@ -7,63 +7,75 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
+use wadi_core::member::Incarnation;
 
 use crate::config::Limits;
+use crate::farewell::{self, Farewell};
 use crate::frame;
-use crate::network::Socket;
+use crate::medium::Socket;
 use crate::notice::Ended;
+use crate::outgoing::{GATHER, Outgoing};
 use crate::peer::Peer;
 use crate::shared::Shared;
 
 /// How long the last bytes of a connection may take, its end included.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// Bytes gathered before they are written.
-const GATHER: usize = 64 * 1024;
+const PARTING: Duration = Duration::from_secs(1);
 
-/// An encoded message and its share of the bytes that may wait.
-pub(crate) struct Queued {
-    pub(crate) body: Bytes,
-    pub(crate) _bytes: OwnedSemaphorePermit,
+/// A frame without a body: its sender is alive.
+const SIGN_OF_LIFE: &[u8] = &[0; frame::LENGTH_BYTES];
+
+/// Who is at the other end of a connection for messages, and what was agreed with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Agreement {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) version: u16,
+    /// Which incarnation of the acceptor was dialled; the acceptor has checked that it is that.
+    pub(crate) sought: Option<Incarnation>,
 }
 
 /// A received message and its share of the bytes that may wait.
 pub(crate) struct Received<M> {
     pub(crate) peer: Arc<Peer>,
+    pub(crate) to: Option<Incarnation>,
     pub(crate) message: M,
     pub(crate) _bytes: OwnedSemaphorePermit,
 }
 
-/// The dialler's end: writes what is queued until the queue or the connection ends.
+/// The dialler's end: writes what waits until the link or the connection ends. Tells whether the
+/// other side was heard.
 pub(crate) async fn carry(
     shared: &Shared,
     socket: Socket,
-    queue: &mut mpsc::Receiver<Queued>,
+    version: u16,
+    outgoing: &Outgoing,
     closing: &CancellationToken,
     us: &mut watch::Receiver<Peer>,
 ) -> (Ended, bool) {
-    let (read, write) = tokio::io::split(socket);
-    let mut read = FramedRead::new(read, frame::codec(0));
-    let mut write = gathering(write, shared.limits.frame_bytes);
+    let (read, mut write) = tokio::io::split(socket);
+    // Nothing but signs of life comes this way, and a farewell where they are said.
+    let says_farewell = version >= farewell::SINCE;
+    let longest = if says_farewell { farewell::LIMIT } else { 0 };
+    let mut read = FramedRead::new(read, frame::codec(longest));
     let mut heard = false;
     let ended = {
         let mut reading = pin!(async {
             loop {
-                // Nothing but signs of life comes this way: the codec's limit is 0.
                 match next(&mut read, shared.limits.silence).await {
-                    Ok(_) => heard = true,
+                    Ok(body) if body.is_empty() => heard = true,
+                    Ok(body) => return Ended::Farewell(Farewell::decode(&body)),
                     Err(ended) => return ended,
                 }
             }
         });
-        let mut writing = pin!(write_queued(&mut write, queue, closing, &shared.limits));
+        let mut writing = pin!(write_waiting(&mut write, outgoing, closing, &shared.limits));
         tokio::select! {
             ended = &mut writing => ended,
             ended = &mut reading => ended,
@@ -72,11 +84,11 @@ pub(crate) async fn carry(
     };
     let patience = match ended {
         Ended::Closing => shared.limits.write,
-        _ => FAREWELL,
+        _ => PARTING,
     };
     // An end that cannot be said in time is understood from the connection's closing.
     let _ = timeout(patience, async {
-        SinkExt::<Bytes>::close(&mut write).await?;
+        write.shutdown().await?;
         // Until the other side has read all and closed: to close with its signs of life unread would
         // reset the connection, and take with it what it has not read yet.
         while let Some(Ok(_)) = read.next().await {}
@@ -90,14 +102,14 @@ pub(crate) async fn carry(
 pub(crate) async fn receive<M: DeserializeOwned>(
     shared: &Shared,
     socket: Socket,
-    peer: &Arc<Peer>,
+    agreed: &Agreement,
     inbox: &mpsc::Sender<Received<M>>,
     us: &mut watch::Receiver<Peer>,
 ) -> Ended {
     let limits = &shared.limits;
-    let (read, write) = tokio::io::split(socket);
-    let mut read = FramedRead::new(read, frame::codec(limits.frame_bytes));
-    let mut write = gathering(write, 0);
+    let (read, mut write) = tokio::io::split(socket);
+    let mut read = FramedRead::with_capacity(read, frame::codec(limits.frame_bytes), GATHER);
+    let mut writes_whole_frames = true;
     let ended = {
         let mut reading = pin!(async {
             loop {
@@ -106,16 +118,18 @@ pub(crate) async fn receive<M: DeserializeOwned>(
                     Ok(body) => body,
                     Err(ended) => return ended,
                 };
-                if let Err(ended) = hand_over(shared, peer, &body, inbox).await {
+                if let Err(ended) = hand_over(shared, agreed, &body, inbox).await {
                     return ended;
                 }
             }
         });
         let mut living = pin!(async {
             loop {
-                if let Err(ended) = put(&mut write, Bytes::new(), limits.write).await {
+                writes_whole_frames = false;
+                if let Err(ended) = put(&mut write, SIGN_OF_LIFE, limits.write).await {
                     return ended;
                 }
+                writes_whole_frames = true;
                 tokio::time::sleep(limits.sign_of_life).await;
             }
         });
@@ -126,15 +140,40 @@ pub(crate) async fn receive<M: DeserializeOwned>(
             () = shared.closing.cancelled() => Ended::Closing,
         }
     };
-    let _ = timeout(FAREWELL, SinkExt::<Bytes>::close(&mut write)).await;
+    // Its outcome is of no consequence: whoever hears nothing of it sees the connection end.
+    let _ = timeout(PARTING, async {
+        if let Some(farewell) = reason(&ended)
+            && agreed.version >= farewell::SINCE
+            && writes_whole_frames
+        {
+            let body = farewell.encode();
+            let mut frame = BytesMut::new();
+            frame.put_u32(body.len() as u32);
+            frame.put(body);
+            write.write_all(&frame).await?;
+        }
+        write.shutdown().await
+    })
+    .await;
     ended
+}
+
+/// What the dialler is told of the end; nothing where it knows as much.
+fn reason(ended: &Ended) -> Option<Farewell> {
+    match ended {
+        Ended::Closing => Some(Farewell::Closing),
+        Ended::Reintroduced => Some(Farewell::Reintroduced),
+        Ended::Silent => Some(Farewell::Silent),
+        Ended::Malformed(_) => Some(Farewell::NotUnderstood),
+        Ended::Closed | Ended::Stuck | Ended::Broken(_) | Ended::Farewell(_) => None,
+    }
 }
 
 /// Waits as long as the node does not take what is there: that is the back-pressure. The other side
 /// bounds its writes, and the end of the endpoint ends this.
 async fn hand_over<M: DeserializeOwned>(
     shared: &Shared,
-    peer: &Arc<Peer>,
+    agreed: &Agreement,
     body: &[u8],
     inbox: &mpsc::Sender<Received<M>>,
 ) -> Result<(), Ended> {
@@ -144,35 +183,36 @@ async fn hand_over<M: DeserializeOwned>(
     let bytes = bytes.map_err(|_| Ended::Closing)?;
     let message = frame::decode(body).map_err(|cause| malformed(cause.to_string()))?;
     let received = Received {
-        peer: peer.clone(),
+        peer: agreed.peer.clone(),
+        to: agreed.sought,
         message,
         _bytes: bytes,
     };
     inbox.send(received).await.map_err(|_| Ended::Closing)
 }
 
-async fn write_queued<W: AsyncWrite + Unpin>(
-    write: &mut FramedWrite<W, LengthDelimitedCodec>,
-    queue: &mut mpsc::Receiver<Queued>,
+async fn write_waiting<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    outgoing: &Outgoing,
     closing: &CancellationToken,
     limits: &Limits,
 ) -> Ended {
     let mut is_closing = false;
     loop {
-        let queued = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = closing.cancelled(), if !is_closing => {
-                // What is queued is still written, and nothing more is taken.
+                // What waits is still written, and nothing more is taken.
                 is_closing = true;
-                queue.close();
+                outgoing.close();
                 continue;
             }
-            queued = timeout(limits.sign_of_life, queue.recv()) => queued,
+            next = timeout(limits.sign_of_life, outgoing.next()) => next,
         };
-        let written = match queued {
-            Ok(Some(queued)) => put_all(write, queued, queue, limits.write).await,
+        let written = match next {
+            Ok(Some(frames)) => put_all(write, &frames, outgoing, limits.write).await,
             Ok(None) => return Ended::Closing,
-            Err(_) => put(write, Bytes::new(), limits.write).await,
+            Err(_) => put(write, SIGN_OF_LIFE, limits.write).await,
         };
         if let Err(ended) = written {
             return ended;
@@ -180,30 +220,32 @@ async fn write_queued<W: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes this one and what already waits behind it, then sends it all.
+/// Writes these frames, and sends them off unless more wait that may go with them.
 async fn put_all<W: AsyncWrite + Unpin>(
-    write: &mut FramedWrite<W, LengthDelimitedCodec>,
-    first: Queued,
-    queue: &mut mpsc::Receiver<Queued>,
+    write: &mut W,
+    frames: &[u8],
+    outgoing: &Outgoing,
     limit: Duration,
 ) -> Result<(), Ended> {
-    let mut next = Some(first);
-    while let Some(queued) = next {
-        timely(limit, write.feed(queued.body)).await?;
-        if write.write_buffer().len() >= GATHER {
-            break;
-        }
-        next = queue.try_recv().ok();
+    for part in frames.chunks(GATHER) {
+        timely(limit, write.write_all(part)).await?;
     }
-    timely(limit, SinkExt::<Bytes>::flush(write)).await
+    if outgoing.has_more() {
+        return Ok(());
+    }
+    timely(limit, write.flush()).await
 }
 
 async fn put<W: AsyncWrite + Unpin>(
-    write: &mut FramedWrite<W, LengthDelimitedCodec>,
-    body: Bytes,
+    write: &mut W,
+    bytes: &[u8],
     limit: Duration,
 ) -> Result<(), Ended> {
-    timely(limit, write.send(body)).await
+    timely(limit, async {
+        write.write_all(bytes).await?;
+        write.flush().await
+    })
+    .await
 }
 
 async fn timely(
@@ -230,10 +272,4 @@ async fn next<R: AsyncRead + Unpin>(
         Ok(None) => Err(Ended::Closed),
         Err(_) => Err(Ended::Silent),
     }
-}
-
-fn gathering<W: AsyncWrite>(write: W, limit: usize) -> FramedWrite<W, LengthDelimitedCodec> {
-    let mut write = FramedWrite::new(write, frame::codec(limit));
-    write.set_backpressure_boundary(GATHER);
-    write
 }

@@ -12,9 +12,9 @@ use wadi_core::member::Incarnation;
 
 use crate::greeting::{self, GreetingError};
 use crate::handshake::{Hello, Malformed, Purpose, Refusal, Reply};
-use crate::network::Socket;
+use crate::medium::Socket;
 use crate::peer::{Peer, is_plain};
-use crate::security::is_about_keys;
+use crate::security::Objection;
 use crate::shared::Shared;
 
 /// Why nobody could be reached. Nothing was carried.
@@ -61,6 +61,16 @@ pub enum DialError {
         /// What TLS says.
         cause: String,
     },
+    /// A certificate is out of date, or not in force yet.
+    #[error(
+        "a certificate shown between this node and the one at {address} is not in force now: renew it, and look at both machines' clocks ({cause})"
+    )]
+    NotInForce {
+        /// Where to.
+        address: String,
+        /// What TLS says.
+        cause: String,
+    },
     /// The other side would not have the connection, and says why.
     #[error("the node at {address} refused: {why}")]
     Refused {
@@ -82,13 +92,40 @@ pub enum DialError {
     NoKind(String),
 }
 
+impl DialError {
+    /// Whether somebody has to mend something before trying again is of use.
+    #[must_use]
+    pub fn needs_a_hand(&self) -> bool {
+        match self {
+            Self::NeedsKey(_)
+            | Self::WrongKey { .. }
+            | Self::NotInForce { .. }
+            | Self::Malformed { .. }
+            | Self::NoKind(_) => true,
+            Self::Refused { why, .. } => why.needs_a_hand(),
+            Self::Closing
+            | Self::Unresolved { .. }
+            | Self::NobodyListens(_)
+            | Self::Broken { .. }
+            | Self::TimedOut(_) => false,
+        }
+    }
+}
+
+/// A connection that both sides agreed upon.
+pub(crate) struct Dialled {
+    pub(crate) socket: Socket,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) version: u16,
+}
+
 /// Dials `address`, once. Dropped, it leaves nothing behind.
 pub(crate) async fn dial(
     shared: &Shared,
     address: &str,
     sought: Option<Incarnation>,
     purpose: Purpose,
-) -> Result<(Socket, Arc<Peer>), DialError> {
+) -> Result<Dialled, DialError> {
     if shared.closing.is_cancelled() {
         return Err(DialError::Closing);
     }
@@ -100,17 +137,25 @@ pub(crate) async fn dial(
         let socket = connect(shared, address).await?;
         let guarded = shared.guard.connect(socket).await;
         let mut socket = guarded.map_err(|cause| failed(address, &cause))?;
-        let peer = introduce(shared, &mut socket, address, sought, purpose).await?;
-        Ok((socket, Arc::new(peer)))
+        let (peer, version) = introduce(shared, &mut socket, address, sought, purpose).await?;
+        let peer = Arc::new(peer);
+        Ok(Dialled {
+            socket,
+            peer,
+            version,
+        })
     };
-    match timeout(shared.limits.handshake, attempt).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(DialError::TimedOut(address.to_owned())),
-    }
+    let attempt = timeout(shared.limits.handshake, attempt);
+    let outcome = match shared.closing.run_until_cancelled(attempt).await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(_)) => Err(DialError::TimedOut(address.to_owned())),
+        None => Err(DialError::Closing),
+    };
+    outcome.inspect_err(|why| shared.journal.failed(why, why.needs_a_hand()))
 }
 
 async fn connect(shared: &Shared, address: &str) -> Result<Socket, DialError> {
-    let found = shared.network.resolve(address).await;
+    let found = shared.medium.resolve(address).await;
     let found = found.map_err(|cause| DialError::Unresolved {
         address: address.to_owned(),
         cause: cause.to_string(),
@@ -124,7 +169,7 @@ async fn connect(shared: &Shared, address: &str) -> Result<Socket, DialError> {
         if !shared.guard.keeps_out() && !to.ip().is_loopback() {
             return Err(DialError::NeedsKey(to));
         }
-        last = match shared.network.connect(to).await {
+        last = match shared.medium.connect(to).await {
             Ok(socket) => return Ok(socket),
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionRefused && literal.is_some() => {
                 DialError::NobodyListens(to)
@@ -141,7 +186,7 @@ async fn introduce(
     address: &str,
     sought: Option<Incarnation>,
     purpose: Purpose,
-) -> Result<Peer, DialError> {
+) -> Result<(Peer, u16), DialError> {
     let us = shared.us.borrow().clone();
     let start = us.start;
     let hello = Hello {
@@ -152,9 +197,18 @@ async fn introduce(
         sought,
         purpose,
     };
-    let malformed = |cause: Malformed| DialError::Malformed {
-        address: address.to_owned(),
-        cause: cause.to_string(),
+    let malformed = |cause: Malformed| {
+        let (address, told) = (address.to_owned(), cause.to_string());
+        match cause {
+            Malformed::Tls => DialError::WrongKey {
+                address,
+                cause: told,
+            },
+            _ => DialError::Malformed {
+                address,
+                cause: told,
+            },
+        }
     };
     let refused = |why| DialError::Refused {
         address: address.to_owned(),
@@ -182,7 +236,7 @@ async fn introduce(
                     Err(refused(Refusal::SomebodyElse { accepting, sought }))
                 }
                 _ if peer.start == start => Err(refused(Refusal::Itself)),
-                _ => Ok(peer),
+                _ => Ok((peer, version)),
             }
         }
     }
@@ -190,15 +244,22 @@ async fn introduce(
 
 fn failed(address: &str, cause: &io::Error) -> DialError {
     let (address, told) = (address.to_owned(), cause.to_string());
-    if is_about_keys(cause) {
-        DialError::WrongKey {
+    match Objection::of(cause) {
+        Some(Objection::Key) => DialError::WrongKey {
             address,
             cause: told,
-        }
-    } else {
-        DialError::Broken {
+        },
+        Some(Objection::Time) => DialError::NotInForce {
             address,
             cause: told,
-        }
+        },
+        Some(Objection::NotTls) => DialError::Malformed {
+            address,
+            cause: told,
+        },
+        None => DialError::Broken {
+            address,
+            cause: told,
+        },
     }
 }

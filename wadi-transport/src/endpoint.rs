@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -19,27 +19,29 @@ use wadi_core::member::Incarnation;
 
 use crate::config::{Config, ConfigError};
 use crate::connection::Received;
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Dialled, dial};
 use crate::handshake::Purpose;
+use crate::journal::Journal;
 use crate::link::{self, Link};
 use crate::listener;
-use crate::network::{Network, Tcp};
+use crate::medium::{Medium, TcpMedium};
+use crate::members::Members;
 use crate::notice::Observe;
 use crate::peer::{Membership, Peer};
 use crate::security::{Guard, SecurityError};
-use crate::shared::Shared;
-use crate::stream::{Stream, Streams};
+use crate::shared::{Shared, Taker};
+use crate::stream::{Audience, Stream, Streams};
 
 /// A node's end of all its connections. `M` is what its messages are; dropped, everything ends.
 pub struct Endpoint<M> {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     local: SocketAddr,
     _alive: DropGuard,
     _messages: std::marker::PhantomData<fn(M)>,
 }
 
 /// The messages that come, of all peers: those of one connection in the order in which they were
-/// sent. Dropped, connections for messages are closed as soon as something comes.
+/// sent, but that small ones may overtake large ones. Dropped, connections for messages are closed as soon as something comes.
 pub struct Incoming<M> {
     inbox: mpsc::Receiver<Received<M>>,
 }
@@ -109,10 +111,10 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         config: Config,
         observer: impl Observe + 'static,
     ) -> Result<(Self, Incoming<M>), StartError> {
-        Self::start_on(Arc::new(Tcp), config, Arc::new(observer)).await
+        Self::start_on(Arc::new(TcpMedium), config, Arc::new(observer)).await
     }
 
-    /// The same on any network.
+    /// The same on any medium.
     ///
     /// # Errors
     ///
@@ -122,7 +124,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
     ///
     /// Outside a tokio runtime.
     pub async fn start_on(
-        network: Arc<dyn Network>,
+        medium: Arc<dyn Medium>,
         config: Config,
         observer: Arc<dyn Observe>,
     ) -> Result<(Self, Incoming<M>), StartError> {
@@ -131,7 +133,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         if !guard.keeps_out() && !config.bind.ip().is_loopback() {
             return Err(StartError::NeedsKey(config.bind.to_string()));
         }
-        let bound = network.bind(config.bind).await;
+        let bound = medium.bind(config.bind).await;
         let sockets = bound.map_err(|cause| StartError::Bind {
             address: config.bind,
             cause,
@@ -150,9 +152,11 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             cluster: config.cluster,
             versions: config.versions,
             guard,
-            network,
+            medium,
             us: watch::Sender::new(us),
+            members: RwLock::default(),
             observer,
+            journal: Journal::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             links: Arc::new(Semaphore::new(limits.links)),
             incoming: Arc::new(Semaphore::new(limits.incoming_bytes)),
@@ -192,6 +196,11 @@ impl<M> Endpoint<M> {
         self.shared.join(membership);
     }
 
+    /// These are the members now: whose streams are taken where they are for members.
+    pub fn members(&self, members: Members) {
+        *self.shared.members.write() = members;
+    }
+
     /// A link to the node at `address` (host and port), which dials at once and goes on trying. With
     /// `sought`, only to that incarnation, whoever else may live at the address by then.
     ///
@@ -220,33 +229,27 @@ impl<M> Endpoint<M> {
         sought: Option<Incarnation>,
         kind: &str,
     ) -> Result<Stream, DialError> {
-        let kind = kind.to_owned();
-        let purpose = Purpose::Stream { kind };
-        let (socket, peer) = dial(&self.shared, address, sought, purpose).await?;
-        Ok(Stream {
-            socket,
-            peer,
-            slot: None,
-        })
+        open_stream(&self.shared, address, sought, kind).await
     }
 
-    /// Takes the streams of this kind that others open to this node from now on.
+    /// Takes the streams of this kind that others of this audience open to this node from now on.
     ///
     /// # Errors
     ///
     /// When somebody takes them already.
-    pub fn streams(&self, kind: &str) -> Result<Streams, Taken> {
+    pub fn streams(&self, kind: &str, audience: Audience) -> Result<Streams, Taken> {
         let mut kinds = self.shared.kinds.lock();
-        if kinds.get(kind).is_some_and(|takes| !takes.is_closed()) {
+        if (kinds.get(kind)).is_some_and(|taker| !taker.takes.is_closed()) {
             return Err(Taken::Kind);
         }
         let (takes, accepted) = mpsc::channel(self.shared.limits.streams);
-        kinds.insert(kind.to_owned(), takes);
+        kinds.insert(kind.to_owned(), Taker { takes, audience });
         Ok(Streams { accepted })
     }
 
-    /// Accepts nothing more, writes what is queued, and closes all connections, within `limit`.
-    /// Streams that were handed out are their users' to close. Cancelled, everything ends at once.
+    /// Accepts nothing more, writes what is queued, and closes all connections, within `limit`; then
+    /// streams that were handed out break, too, and whoever waits for them is told. Cancelled,
+    /// everything ends at once.
     ///
     /// # Errors
     ///
@@ -272,6 +275,25 @@ impl<M> Incoming<M> {
         let received = self.inbox.recv().await?;
         Some((received.peer, received.message))
     }
+
+    /// The next ones, with all that is known of them, behind those that are in `received`; how many
+    /// they are, none only after the endpoint has ended.
+    pub(crate) async fn receive(&mut self, received: &mut Vec<Received<M>>, most: usize) -> usize {
+        self.inbox.recv_many(received, most).await
+    }
+}
+
+/// A raw stream, for who does not hold the endpoint.
+pub(crate) async fn open_stream(
+    shared: &Shared,
+    address: &str,
+    sought: Option<Incarnation>,
+    kind: &str,
+) -> Result<Stream, DialError> {
+    let kind = kind.to_owned();
+    let purpose = Purpose::Stream { kind };
+    let Dialled { socket, peer, .. } = dial(shared, address, sought, purpose).await?;
+    Ok(Stream::new(socket, peer, None, &shared.ended))
 }
 
 /// The address that others are told.

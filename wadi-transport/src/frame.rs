@@ -3,10 +3,10 @@
 //! Decoding is bounded by the frame's limit and never panics, whatever the bytes are. An empty frame
 //! says nothing but that its sender is alive.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use rmp_serde::Deserializer;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// Bytes before a frame's body: its length, most significant byte first.
@@ -21,12 +21,13 @@ pub enum FrameError {
     /// The value's own serialisation failed; sending it again fails again.
     #[error("it cannot be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
-    /// The bytes are not such a value: their sender is broken, hostile or of another version.
-    #[error("it cannot be decoded: {0}")]
+    /// The bytes are not such a value: their sender is broken, hostile or of another version. Its text
+    /// quotes nothing of them, so that it may stand in a log line.
+    #[error("it cannot be decoded")]
     Decode(#[from] rmp_serde::decode::Error),
     /// There are bytes after the value.
-    #[error("{0} bytes follow the value")]
-    Trailing(usize),
+    #[error("more bytes follow the value")]
+    Trailing,
 }
 
 /// Cuts a connection into frames of at most `limit` bytes each; a longer one is an error on both
@@ -48,6 +49,15 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, FrameError> {
     Ok(rmp_serde::to_vec(value)?.into())
 }
 
+/// The same, behind what is in `bytes` already; after an error, part of it may be.
+///
+/// # Errors
+///
+/// When the value's own serialisation fails.
+pub fn encode_into<T: Serialize>(bytes: &mut BytesMut, value: &T) -> Result<(), FrameError> {
+    Ok(rmp_serde::encode::write(&mut bytes.writer(), value)?)
+}
+
 /// The body that carries `value`, with named fields: a later version may add some.
 ///
 /// # Errors
@@ -62,20 +72,20 @@ pub fn encode_named<T: Serialize>(value: &T) -> Result<Bytes, FrameError> {
 /// # Errors
 ///
 /// When the bytes are not exactly one such value.
-pub fn decode<T: DeserializeOwned>(mut body: &[u8]) -> Result<T, FrameError> {
-    let mut deserializer = Deserializer::new(&mut body);
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    let mut deserializer = Deserializer::from_read_ref(body);
     deserializer.set_max_depth(DEPTH);
     let value = T::deserialize(&mut deserializer)?;
-    match body.len() {
-        0 => Ok(value),
-        more => Err(FrameError::Trailing(more)),
+    // The end shows in that not even the first byte of another value can be read.
+    match <()>::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        Ok(()) | Err(_) => Err(FrameError::Trailing),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use serde::Deserialize;
+
     use tokio_util::codec::Decoder;
 
     use super::*;
@@ -100,9 +110,10 @@ mod tests {
 
     #[test]
     fn a_value_is_the_whole_body() {
-        let mut body = encode(&7_u64).unwrap().to_vec();
-        body.push(0);
-        assert!(matches!(decode::<u64>(&body), Err(FrameError::Trailing(1))));
+        for more in [&[0][..], &[0xc0], &[0xdd], &[0xc1, 1]] {
+            let body = [&encode(&7_u64).unwrap()[..], more].concat();
+            assert!(matches!(decode::<u64>(&body), Err(FrameError::Trailing)));
+        }
         assert!(matches!(decode::<u64>(&[]), Err(FrameError::Decode(_))));
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::handshake::{LIMIT, Malformed};
-use crate::network::Socket;
+use crate::medium::Socket;
 
 /// Why a handshake came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,30 @@ pub(crate) enum GreetingError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Malformed(#[from] Malformed),
+}
+
+/// A record of TLS begins with its type, of which a greeting uses none, and the major version 3.
+const TLS: [u16; 2] = [0x1603, 0x1503];
+
+/// Fatal, "access denied", as a record of TLS in the clear: a dialler that speaks TLS to a node
+/// without a key learns more from it than from silence.
+const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 49];
+
+impl GreetingError {
+    /// Whether the other side speaks TLS, and this one does not.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Malformed(Malformed::Tls))
+    }
+}
+
+/// Tells somebody who speaks TLS that nobody here does.
+pub(crate) async fn answer_tls(socket: &mut Socket) -> io::Result<()> {
+    socket.write_all(&ALERT).await?;
+    socket.shutdown().await?;
+    // To close with bytes unread would reset the connection, and the alert be lost.
+    let mut rest = socket.take(LIMIT as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// Writes one frame, and sends it.
@@ -32,6 +56,9 @@ pub(crate) async fn send(socket: &mut Socket, body: &Bytes) -> io::Result<()> {
 /// Reads one frame's body.
 pub(crate) async fn receive(socket: &mut Socket) -> Result<Vec<u8>, GreetingError> {
     let length = socket.read_u32().await?;
+    if TLS.contains(&((length >> 16) as u16)) {
+        return Err(Malformed::Tls.into());
+    }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > LIMIT {
         return Err(Malformed::TooLong(length).into());

@@ -4,7 +4,7 @@
 //! frames are read by every version, so fields are only ever added, and a missing one is an error.
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use wadi_core::bucket::BucketCount;
 use wadi_core::member::Incarnation;
@@ -28,8 +28,9 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// What this build speaks.
-    pub const SUPPORTED: Self = Self { min: 1, max: 1 };
+    /// What this build speaks. From version 2 on, who takes messages says why it ends a connection
+    /// for them.
+    pub const SUPPORTED: Self = Self { min: 1, max: 2 };
 
     /// The highest that both speak.
     #[must_use]
@@ -75,7 +76,7 @@ pub struct Hello {
 }
 
 /// What the acceptor answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It agrees.
     Welcome {
@@ -139,12 +140,46 @@ pub enum Refusal {
         /// The kind that was asked for.
         kind: String,
     },
+    /// The stream is for members, and the dialler has not joined, or is no member any more. Join, and
+    /// ask again.
+    #[error("it lets members only have such a stream, and the dialling node is none")]
+    NoMember,
     /// It has as many connections, or waiting streams, as it may have. Ask again later.
     #[error("it has as many connections as it may have: ask again later, or raise its limit")]
     Full,
     /// It is closing. Look at the layout again.
     #[error("it is closing")]
     Closing,
+    /// For a reason that this version does not know.
+    #[error("{told}")]
+    Unknown {
+        /// What the acceptor says of it, without control characters.
+        told: String,
+    },
+}
+
+/// The longest text that a refusal is told with, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
+/// An answer as it is written. A refusal has its text beside it, for who does not know its reason.
+#[derive(Serialize)]
+enum Telling<'a> {
+    Welcome { version: u16, peer: &'a Peer },
+    Refused { why: &'a Refusal, told: String },
+}
+
+/// An answer as it is read.
+#[derive(Deserialize)]
+enum Told {
+    Welcome { version: u16, peer: Peer },
+    Refused { why: Reason, told: String },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reason {
+    Known(Refusal),
+    Unknown(IgnoredAny),
 }
 
 /// Bytes that are no frame of a handshake. The connection is of no use.
@@ -156,6 +191,9 @@ pub enum Malformed {
     /// They are longer than [`LIMIT`].
     #[error("its length of {0} bytes is over the handshake's limit of {LIMIT}")]
     TooLong(usize),
+    /// They are of TLS, which this side does not speak, having no key.
+    #[error("it has a key, and this node has none: give all nodes the same cluster key")]
+    Tls,
     /// What follows is not what should.
     #[error(transparent)]
     Body(#[from] FrameError),
@@ -240,7 +278,16 @@ impl Reply {
     ///
     /// When the names in it make it longer than [`LIMIT`], which checked ones do not.
     pub fn encode(&self) -> Result<Bytes, Malformed> {
-        encode(self)
+        encode(&match self {
+            Self::Welcome { version, peer } => Telling::Welcome {
+                version: *version,
+                peer,
+            },
+            Self::Refused(why) => Telling::Refused {
+                why,
+                told: shortened(&why.to_string()),
+            },
+        })
     }
 
     /// From a frame's body.
@@ -249,15 +296,19 @@ impl Reply {
     ///
     /// When the bytes are not exactly one well-formed answer.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let reply: Self = decode(body)?;
-        let texts_are_plain = match &reply {
-            Self::Welcome { peer, .. } => peer.is_well_formed(),
-            Self::Refused(Refusal::OtherCluster {
-                accepting,
-                dialling,
-            }) => is_plain(accepting) && is_plain(dialling),
-            Self::Refused(Refusal::NoSuchKind { kind }) => is_plain(kind),
-            Self::Refused(_) => true,
+        let (reply, texts_are_plain) = match decode(body)? {
+            Told::Welcome { version, peer } => {
+                let is_plain = peer.is_well_formed();
+                (Self::Welcome { version, peer }, is_plain)
+            }
+            Told::Refused { why, told } => {
+                let why = match why {
+                    Reason::Known(why) => why,
+                    Reason::Unknown(_) => Refusal::Unknown { told },
+                };
+                let is_plain = why.is_well_formed();
+                (Self::Refused(why), is_plain)
+            }
         };
         if texts_are_plain {
             Ok(reply)
@@ -265,6 +316,43 @@ impl Reply {
             Err(Malformed::Text)
         }
     }
+}
+
+impl Refusal {
+    /// Whether its texts may stand in a log line.
+    fn is_well_formed(&self) -> bool {
+        match self {
+            Self::OtherCluster {
+                accepting,
+                dialling,
+            } => is_plain(accepting) && is_plain(dialling),
+            Self::NoSuchKind { kind } => is_plain(kind),
+            Self::Unknown { told } => {
+                told.len() <= LONGEST_TEXT && !told.chars().any(char::is_control)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether somebody has to mend something before asking again is of use.
+    #[must_use]
+    pub fn needs_a_hand(&self) -> bool {
+        matches!(
+            self,
+            Self::OtherCluster { .. }
+                | Self::OtherBuckets { .. }
+                | Self::NoCommonVersion { .. }
+                | Self::Unknown { .. }
+        )
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let ends = text
+        .char_indices()
+        .map(|(start, char)| start + char.len_utf8());
+    let end = ends.take_while(|end| *end <= LONGEST_TEXT).last();
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Bytes, Malformed> {
@@ -337,7 +425,12 @@ mod tests {
             version: 3,
             peer: peer("n2", 2, 2),
         };
-        for reply in [welcome, Reply::Refused(Refusal::Full)] {
+        let unknown = Refusal::Unknown {
+            told: "it is asleep".to_owned(),
+        };
+        let refused = [Refusal::Full, judged(&hello()).err().unwrap_or(unknown)];
+        let refused = refused.map(Reply::Refused);
+        for reply in refused.into_iter().chain([welcome]) {
             assert_eq!(Reply::decode(&reply.encode().unwrap()).unwrap(), reply);
         }
     }
@@ -351,6 +444,13 @@ mod tests {
         hello.peer.advertised = long.clone();
         hello.purpose = Purpose::Stream { kind: long };
         assert!(hello.encode().unwrap().len() < LIMIT);
+        // The text quotes both names, with every character of them escaped.
+        let long = "\u{200b}".repeat(85);
+        let refusal = Refusal::OtherCluster {
+            accepting: long.clone(),
+            dialling: long,
+        };
+        assert!(Reply::Refused(refusal).encode().unwrap().len() < LIMIT);
     }
 
     #[test]
@@ -401,6 +501,67 @@ mod tests {
             mood: "fine",
         };
         assert_eq!(Hello::decode(&encode(&later).unwrap()).unwrap(), hello());
+    }
+
+    #[test]
+    fn every_reason_that_is_known_is_understood_as_itself() {
+        let versions = Versions { min: 1, max: 3 };
+        let reasons = [
+            Refusal::OtherCluster {
+                accepting: "shop".to_owned(),
+                dialling: "bank".to_owned(),
+            },
+            Refusal::OtherBuckets {
+                accepting: 4096,
+                dialling: 64,
+            },
+            Refusal::NoCommonVersion {
+                accepting: versions,
+                dialling: versions,
+            },
+            Refusal::SomebodyElse {
+                accepting: None,
+                sought: Incarnation::new(3),
+            },
+            Refusal::SomebodyElse {
+                accepting: Some(Incarnation::new(4)),
+                sought: Incarnation::new(3),
+            },
+            Refusal::Itself,
+            Refusal::NoSuchKind {
+                kind: "http".to_owned(),
+            },
+            Refusal::NoMember,
+            Refusal::Closing,
+        ];
+        for reply in reasons.map(Reply::Refused) {
+            assert_eq!(Reply::decode(&reply.encode().unwrap()).unwrap(), reply);
+        }
+    }
+
+    #[test]
+    fn a_reason_of_a_later_version_is_told_in_its_own_words() {
+        #[derive(Serialize)]
+        enum Later {
+            Refused { why: Why, told: String },
+        }
+        #[derive(Serialize)]
+        enum Why {
+            Asleep,
+            Elsewhere { nodes: Vec<String> },
+        }
+        let nodes = vec!["n1".to_owned(), "n2".to_owned()];
+        for why in [Why::Asleep, Why::Elsewhere { nodes }] {
+            let told = "it sleeps until Monday".to_owned();
+            let later = Later::Refused { why, told };
+            let reply = Reply::decode(&encode(&later).unwrap()).unwrap();
+            let told = "it sleeps until Monday".to_owned();
+            assert_eq!(reply, Reply::Refused(Refusal::Unknown { told }));
+        }
+        let told = "it sleeps\nERROR a forged line".to_owned();
+        let why = Why::Asleep;
+        let forged = encode(&Later::Refused { why, told }).unwrap();
+        assert!(matches!(Reply::decode(&forged), Err(Malformed::Text)));
     }
 
     #[test]

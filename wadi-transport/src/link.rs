@@ -10,17 +10,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wadi_core::member::Incarnation;
 
-use crate::connection::{self, Queued};
-use crate::dial::{DialError, dial};
-use crate::frame::{self, FrameError};
+use crate::connection;
+use crate::dial::{DialError, Dialled, dial};
 use crate::handshake::Purpose;
 use crate::notice::Ended;
+use crate::outgoing::{Outgoing, SendError};
 use crate::peer::Peer;
 use crate::shared::Shared;
 
@@ -47,38 +46,11 @@ pub enum LinkState {
     Ended(Ended),
 }
 
-/// A message that is not sent, and will not be.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// There is no connection now. Ask again later; [`Link::state`] says why.
-    #[error("there is no connection to this peer now")]
-    NotConnected,
-    /// As much as may wait already waits: the peer is slower than the sender. Ask again later.
-    #[error("as much as may wait for this peer already waits")]
-    Full,
-    /// It is longer than a message may be. Sending it again fails again.
-    #[error(
-        "the message has {length} bytes encoded, and may have {limit}: raise frame_bytes on all nodes"
-    )]
-    TooLong {
-        /// Its length, encoded.
-        length: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Its own serialisation failed. Sending it again fails again.
-    #[error(transparent)]
-    Encoding(#[from] FrameError),
-}
-
 /// What the senders and the task of a link share.
 struct Line {
-    /// The queue of the present connection, if there is one. Each has its own, so nothing of an
+    /// What waits for the present connection, if there is one. Each has its own, so nothing of an
     /// earlier one comes after something of a later one.
-    queue: Mutex<Option<mpsc::Sender<Queued>>>,
-    /// Bytes that may wait.
-    bytes: Arc<Semaphore>,
-    limit: usize,
+    outgoing: Mutex<Option<Arc<Outgoing>>>,
     state: watch::Sender<LinkState>,
 }
 
@@ -89,25 +61,8 @@ impl<M: Serialize> Link<M> {
     ///
     /// When it is not queued, because there is no connection or too much waits, or cannot be sent.
     pub fn send(&self, message: &M) -> Result<(), SendError> {
-        let line = &self.line;
-        // Looked at first, because encoding is for nothing without a connection.
-        let queue = line.queue.lock().clone().ok_or(SendError::NotConnected)?;
-        let body = frame::encode(message)?;
-        let (length, limit) = (body.len(), line.limit);
-        if length > limit {
-            return Err(SendError::TooLong { length, limit });
-        }
-        let share = u32::try_from(length).map_err(|_| SendError::TooLong { length, limit })?;
-        let bytes = line.bytes.clone().try_acquire_many_owned(share);
-        let bytes = bytes.map_err(|_| SendError::Full)?;
-        let queued = Queued {
-            body,
-            _bytes: bytes,
-        };
-        queue.try_send(queued).map_err(|error| match error {
-            TrySendError::Full(_) => SendError::Full,
-            TrySendError::Closed(_) => SendError::NotConnected,
-        })
+        let outgoing = self.line.outgoing.lock().clone();
+        outgoing.ok_or(SendError::NotConnected)?.push(message)
     }
 }
 
@@ -159,9 +114,7 @@ pub(crate) fn open<M>(
     slot: OwnedSemaphorePermit,
 ) -> Link<M> {
     let line = Arc::new(Line {
-        queue: Mutex::new(None),
-        bytes: Arc::new(Semaphore::new(shared.limits.queue_bytes)),
-        limit: shared.limits.frame_bytes,
+        outgoing: Mutex::new(None),
         state: watch::Sender::new(LinkState::Dialling),
     });
     let closing = shared.closing.child_token();
@@ -205,13 +158,19 @@ async fn keep(
                 failures += 1;
                 LinkState::Unreachable(why)
             }
-            Ok((socket, peer)) => {
-                let (sender, mut queue) = mpsc::channel(shared.limits.queue_messages);
-                *line.queue.lock() = Some(sender);
+            Ok(dialled) => {
+                let Dialled {
+                    socket,
+                    peer,
+                    version,
+                } = dialled;
+                let outgoing = Arc::new(Outgoing::new(shared.limits.room()));
+                *line.outgoing.lock() = Some(outgoing.clone());
                 line.state.send_replace(LinkState::Up(peer));
                 let (ended, heard) =
-                    connection::carry(&shared, socket, &mut queue, &closing, &mut us).await;
-                *line.queue.lock() = None;
+                    connection::carry(&shared, socket, version, &outgoing, &closing, &mut us).await;
+                *line.outgoing.lock() = None;
+                outgoing.close();
                 // A peer that accepts and hangs up at once is not dialled ever faster.
                 failures = if heard { 1 } else { failures + 1 };
                 at_once = ended == Ended::Reintroduced;

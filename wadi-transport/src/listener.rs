@@ -13,15 +13,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use crate::connection::{self, Received};
+use crate::admission::{self, Admission};
+use crate::connection::{self, Agreement, Received};
 use crate::greeting;
 use crate::handshake::{Hello, Purpose, Refusal, Reply};
-use crate::network::{Socket, Sockets};
-use crate::notice::{Ended, Notice};
+use crate::medium::{Socket, Sockets};
+use crate::notice::Notice;
 use crate::peer::Peer;
-use crate::security::is_about_keys;
 use crate::shared::Shared;
-use crate::stream::Stream;
+use crate::stream::{Audience, Stream};
 
 /// How long to leave the system alone after it could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -32,17 +32,23 @@ pub(crate) async fn accept<M: DeserializeOwned + Send + 'static>(
     mut sockets: Box<dyn Sockets>,
     inbox: mpsc::Sender<Received<M>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(shared.limits.handshakes));
+    let admission = Admission::new(shared.limits.handshakes);
+    // Whose place was taken away is not gone before its task has run, so sockets are counted, too.
+    let open = Arc::new(Semaphore::new(shared.limits.handshakes * 2));
     let closing = shared.closing.clone();
     loop {
-        let slot = handshakes.clone().acquire_owned();
-        let Some(Ok(slot)) = closing.run_until_cancelled(slot).await else {
+        let counted = open.clone().acquire_owned();
+        let Some(Ok(counted)) = closing.run_until_cancelled(counted).await else {
             return;
         };
         match closing.run_until_cancelled(sockets.accept()).await {
             None => return,
             Some(Ok((socket, from))) => {
-                let served = serve(shared.clone(), socket, from, slot, inbox.clone());
+                let unfinished = Unfinished {
+                    place: admission.admit(from.ip()),
+                    _counted: counted,
+                };
+                let served = serve(shared.clone(), socket, from, unfinished, inbox.clone());
                 shared.spawn(served);
             }
             Some(Err(cause)) => {
@@ -54,39 +60,52 @@ pub(crate) async fn accept<M: DeserializeOwned + Send + 'static>(
     }
 }
 
+/// What an unfinished handshake occupies.
+struct Unfinished {
+    place: admission::Place,
+    _counted: OwnedSemaphorePermit,
+}
+
 async fn serve<M: DeserializeOwned + Send + 'static>(
     shared: Arc<Shared>,
     socket: Socket,
     from: SocketAddr,
-    slot: OwnedSemaphorePermit,
+    unfinished: Unfinished,
     inbox: mpsc::Sender<Received<M>>,
 ) {
     // Before the handshake tells the peer who we are, so that no change is missed.
     let mut us = shared.us.subscribe();
-    let agreed = timeout(shared.limits.handshake, greet(&shared, socket, from));
-    let Some(agreed) = shared.closing.run_until_cancelled(agreed).await else {
-        return;
+    let agreed = {
+        let greeted = timeout(shared.limits.handshake, greet(&shared, socket, from));
+        tokio::select! {
+            biased;
+            () = shared.closing.cancelled() => return,
+            greeted = greeted => {
+                greeted.unwrap_or_else(|_| Err("its handshake took too long".to_owned()))
+            }
+            () = unfinished.place.taken_away() => {
+                Err("its handshake was not done when newcomers needed the place".to_owned())
+            }
+        }
     };
-    let agreed = agreed.unwrap_or_else(|_| Err("its handshake took too long".to_owned()));
-    drop(slot);
+    drop(unfinished);
     match agreed {
         Ok(None) => {}
         Err(why) => shared.tell(&Notice::Unfinished { from, why }),
-        Ok(Some(Agreed { stream, place })) => {
-            let peer = stream.peer.clone();
+        Ok(Some(agreed)) => {
+            let peer = agreed.agreement.peer.clone();
             shared.tell(&Notice::Accepted { peer: peer.clone() });
-            match place {
+            match agreed.place {
                 Place::Waiting(place) => {
-                    place.send(stream);
+                    place.send(agreed.stream);
                 }
                 Place::Messages => {
                     // The slot among the connections is held to the end of this one.
-                    let Stream { socket, slot, .. } = stream;
-                    let why = connection::receive(&shared, socket, &peer, &inbox, &mut us).await;
+                    let (socket, slot) = agreed.stream.into_parts();
+                    let agreement = &agreed.agreement;
+                    let why =
+                        connection::receive(&shared, socket, agreement, &inbox, &mut us).await;
                     drop(slot);
-                    if let Ended::Malformed(_) = why {
-                        tracing::warn!("{peer} sent what is no message: {why}");
-                    }
                     shared.tell(&Notice::Ended { peer, why });
                 }
             }
@@ -97,6 +116,7 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
 /// A connection that both sides want, and what is to become of it.
 struct Agreed {
     stream: Stream,
+    agreement: Agreement,
     place: Place,
 }
 
@@ -112,28 +132,33 @@ async fn greet(
     socket: Socket,
     from: SocketAddr,
 ) -> Result<Option<Agreed>, String> {
-    let guarded = shared.guard.accept(socket).await;
-    let mut socket = guarded.map_err(|cause| {
-        if is_about_keys(&cause) {
-            format!("it has not the cluster's key, or does not accept ours: {cause}")
-        } else {
-            cause.to_string()
+    let mut socket = shared.guard.accept(socket).await?;
+    let hello = match greeting::receive(&mut socket).await {
+        Ok(hello) => hello,
+        Err(cause) => {
+            if cause.is_tls() {
+                // Its outcome is of no consequence: the other side then merely knows less.
+                let _ = greeting::answer_tls(&mut socket).await;
+            }
+            return Err(cause.to_string());
         }
-    })?;
-    let hello = greeting::receive(&mut socket).await;
-    let hello = hello.map_err(|cause| cause.to_string())?;
+    };
     let hello = Hello::decode(&hello).map_err(|cause| cause.to_string())?;
     let us = shared.us.borrow().clone();
     match admit(shared, &us, &hello) {
         Ok((version, slot, place)) => {
             let welcome = Reply::Welcome { version, peer: us };
             answer(&mut socket, &welcome).await?;
-            let stream = Stream {
-                socket,
-                peer: Arc::new(hello.peer),
-                slot: Some(slot),
-            };
-            Ok(Some(Agreed { stream, place }))
+            let peer = Arc::new(hello.peer);
+            Ok(Some(Agreed {
+                stream: Stream::new(socket, peer.clone(), Some(slot), &shared.ended),
+                agreement: Agreement {
+                    peer,
+                    version,
+                    sought: hello.sought,
+                },
+                place,
+            }))
         }
         Err(why) => {
             let peer = Arc::new(hello.peer);
@@ -164,10 +189,18 @@ fn admit(
     let place = match &hello.purpose {
         Purpose::Messages => Place::Messages,
         Purpose::Stream { kind } => {
-            let takes = shared.kinds.lock().get(kind).cloned();
+            let taker = shared.kinds.lock().get(kind).cloned();
             let no_such_kind = || Refusal::NoSuchKind { kind: kind.clone() };
-            let takes = takes.ok_or_else(no_such_kind)?;
-            let place = takes.try_reserve_owned().map_err(|error| match error {
+            let taker = taker.ok_or_else(no_such_kind)?;
+            if taker.audience == Audience::Members && !shared.is_member(&hello.peer) {
+                return Err(Refusal::NoMember);
+            }
+            let kept = shared.limits.connections / 4;
+            if taker.audience == Audience::Members && shared.connections.available_permits() < kept
+            {
+                return Err(Refusal::Full);
+            }
+            let place = (taker.takes.try_reserve_owned()).map_err(|error| match error {
                 TrySendError::Full(_) => Refusal::Full,
                 TrySendError::Closed(_) => no_such_kind(),
             })?;

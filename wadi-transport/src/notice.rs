@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::farewell::Farewell;
 use crate::handshake::Refusal;
 use crate::peer::Peer;
 
@@ -54,6 +55,9 @@ pub enum Ended {
     /// The other side closed it.
     #[error("the other side closed the connection")]
     Closed,
+    /// The other side closed it, and said why.
+    #[error("the other side closed the connection: {0}")]
+    Farewell(Farewell),
     /// This side closed it: a link was dropped, or the endpoint shuts down.
     #[error("this side closed the connection")]
     Closing,

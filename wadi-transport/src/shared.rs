@@ -5,35 +5,39 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::handshake::Versions;
-use crate::network::Network;
+use crate::journal::Journal;
+use crate::medium::Medium;
+use crate::members::Members;
 use crate::notice::{Notice, Observe};
 use crate::peer::{Cluster, Membership, Peer};
 use crate::security::Guard;
-use crate::stream::Stream;
+use crate::stream::{Audience, Stream};
 
 pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
     pub(crate) guard: Guard,
-    pub(crate) network: Arc<dyn Network>,
+    pub(crate) medium: Arc<dyn Medium>,
     /// How this node introduces itself; connections for messages watch it.
     pub(crate) us: watch::Sender<Peer>,
+    pub(crate) members: RwLock<Members>,
     pub(crate) observer: Arc<dyn Observe>,
+    pub(crate) journal: Journal,
     /// One permit per accepted connection, held while it lives.
     pub(crate) connections: Arc<Semaphore>,
     /// One permit per link.
     pub(crate) links: Arc<Semaphore>,
     /// Bytes of received messages that wait for the node.
     pub(crate) incoming: Arc<Semaphore>,
-    pub(crate) kinds: Mutex<HashMap<String, mpsc::Sender<Stream>>>,
+    pub(crate) kinds: Mutex<HashMap<String, Taker>>,
     pub(crate) tasks: TaskTracker,
     /// No new connections; what is queued is still written.
     pub(crate) closing: CancellationToken,
@@ -41,9 +45,16 @@ pub(crate) struct Shared {
     pub(crate) ended: CancellationToken,
 }
 
+/// Where the streams of one kind go, and whose they may be.
+#[derive(Clone)]
+pub(crate) struct Taker {
+    pub(crate) takes: mpsc::Sender<Stream>,
+    pub(crate) audience: Audience,
+}
+
 impl Shared {
     pub(crate) fn tell(&self, notice: &Notice) {
-        tracing::debug!("{notice}");
+        self.journal.note(notice);
         self.observer.observe(notice);
     }
 
@@ -61,5 +72,11 @@ impl Shared {
             us.membership = membership;
             changed
         });
+    }
+
+    /// Whether this peer may have streams that are for members.
+    pub(crate) fn is_member(&self, peer: &Peer) -> bool {
+        let incarnation = peer.membership.incarnation;
+        incarnation.is_some_and(|incarnation| self.members.read().may_have(incarnation))
     }
 }

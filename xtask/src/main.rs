@@ -7,10 +7,13 @@ mod absences;
 mod bench;
 mod build;
 mod child;
+mod cluster_test;
+mod demo;
 mod deny;
 mod example;
 mod features;
 mod fix;
+mod fleet;
 mod fuzz;
 mod metadata;
 mod models;
@@ -47,6 +50,10 @@ enum Task {
     Models,
     /// Measure the fast path and the memory per session beside their budgets.
     Bench(bench::Options),
+    /// A cluster to play with: nodes, a proxy before them, and a screen that shows what happens.
+    Demo(demo::Options),
+    /// Run real nodes under load, let them join, leave and die, and check what clients were told.
+    ClusterTest(cluster_test::Options),
     /// Feed the decoders with coverage-guided random bytes.
     Fuzz(fuzz::Options),
     /// Check format, lints, documentation, features, licences, MSRV, promises, absences. Edits nothing.
@@ -69,6 +76,8 @@ fn main() -> ExitCode {
         Task::Simulate(options) => report.stage("simulate", || simulate::run(&options)),
         Task::Models => report.stage("models", models::run),
         Task::Bench(options) => report.stage("bench", || bench::run(&options)),
+        Task::Demo(options) => report.stage("demo", || demo::run(&options)),
+        Task::ClusterTest(options) => report.stage("cluster-test", || cluster_test::run(&options)),
         Task::Fuzz(options) => report.stage("fuzz", || fuzz::run(&options)),
         Task::Verify => verify::run(&mut report),
         Task::Fix => fix::run(&mut report),

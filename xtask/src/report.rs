@@ -13,6 +13,7 @@ mod stopwatch {
     use std::time::{Duration, Instant};
 
     /// Measures from its making.
+    #[derive(Clone, Copy, Debug)]
     pub(crate) struct Stopwatch(Instant);
 
     impl Stopwatch {
@@ -44,6 +45,14 @@ impl Failure {
 
     pub(crate) fn not_run(why: impl Into<String>) -> Self {
         Self::NotRun(why.into())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(why) | Self::NotRun(why) => f.write_str(why),
+        }
     }
 }
 

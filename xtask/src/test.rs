@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::child::{Child, is_installed};
 use crate::report::{Failure, Outcome, Report};
-use crate::{bench, example, fuzz, models, simulate, verify};
+use crate::{bench, cluster_test, demo, example, fuzz, models, simulate, verify};
 
 /// Enough to notice a broken rule before a landing; a night's run takes more.
 const SIMULATED_SEEDS: u64 = 1000;
@@ -33,6 +33,8 @@ enum Stage {
     Fuzz,
     Bench,
     Example,
+    Cluster,
+    Demo,
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) {
@@ -60,7 +62,19 @@ impl Stage {
             Self::Fuzz => report.stage("fuzz", || fuzz::run(&fuzz::Options::all(FUZZ_SECONDS))),
             Self::Bench => report.stage("bench", || bench::run(&bench::Options::smoke())),
             Self::Example => report.stage("example", example::run),
+            Self::Cluster => cluster(report),
+            Self::Demo => report.stage("demo", || demo::run(&demo::Options::smoke())),
         }
+    }
+}
+
+/// Each scenario is a stage of its own, because each says something else.
+fn cluster(report: &mut Report) {
+    for scenario in cluster_test::Scenario::value_variants() {
+        let value = scenario.to_possible_value();
+        let name = value.as_ref().map_or("?", |value| value.get_name());
+        let options = cluster_test::Options::smoke(*scenario);
+        report.stage(&format!("cluster: {name}"), || cluster_test::run(&options));
     }
 }
 

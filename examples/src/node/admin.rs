@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::middleware::from_fn;
 use axum::routing::get;
 use wadi_axum::WadiLayer;
-use wadi_axum::status::{SessionReport, guard};
+use wadi_axum::status::guard;
 
 use super::metrics;
 
@@ -19,8 +19,8 @@ pub fn app(wadi: &WadiLayer) -> Router {
 }
 
 fn scrape(wadi: &WadiLayer) -> ([(HeaderName, &'static str); 1], String) {
-    let SessionReport { live, frozen, .. } = wadi.status().sessions;
-    metrics::sessions(live, frozen);
+    let recorder = metrics::recorder();
+    wadi.record_metrics();
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (kind, metrics::recorder().render())
+    (kind, recorder.render())
 }

@@ -31,7 +31,7 @@ pub fn recorder() -> &'static PrometheusHandle {
             metrics::Unit::Seconds,
             "Time to the response head"
         );
-        metrics::describe_gauge!("wadi_sessions", "Sessions in memory, by state");
+        wadi_axum::WadiLayer::describe_metrics();
         handle
     })
 }
@@ -44,12 +44,6 @@ pub async fn upkeep() {
         ticks.tick().await;
         recorder().run_upkeep();
     }
-}
-
-/// Records how many sessions there are, just before somebody reads it.
-pub fn sessions(live: usize, frozen: usize) {
-    metrics::gauge!("wadi_sessions", "state" => "live").set(live as f64);
-    metrics::gauge!("wadi_sessions", "state" => "frozen").set(frozen as f64);
 }
 
 /// Counts a request and times it.

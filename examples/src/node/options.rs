@@ -1,6 +1,6 @@
 //! The reference node's command line and environment.
 //!
-//! Every flag is honoured by one node; options without a flag can still be set as `WADI_…`. A variable
+//! Every flag is honoured; options without a flag can still be set as `WADI_…`. A variable
 //! of that kind that is no option is a mistake, and refused.
 
 use std::ffi::OsString;
@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wadi_axum::config::{
-    ConfigError, CookieMode, WadiConfig, WadiConfigBuilder, duration_from_text, keys_from_file,
+    ConfigError, CookieMode, Relocate, WadiConfig, WadiConfigBuilder, duration_from_text,
+    keys_from_file,
 };
 
-/// The reference node of WADI: every endpoint that one node can serve.
+/// The reference node of WADI: an application with every endpoint a node can serve.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "node", version)]
 pub struct Options {
@@ -34,6 +35,63 @@ pub struct Options {
         default_value = "127.0.0.1:8081"
     )]
     pub admin: SocketAddr,
+
+    /// Where this node listens for the others of its cluster; port 0 picks a free one [default: none,
+    /// the node is alone]
+    #[arg(long, value_name = "ADDR", env = "WADI_CLUSTER")]
+    pub cluster: Option<SocketAddr>,
+
+    /// Where the others reach this node, as host and port [default: where it listens for them]
+    #[arg(long, value_name = "ADDR", env = "WADI_ADVERTISE")]
+    pub advertise: Option<String>,
+
+    /// The cluster's nodes, this one among them: a majority of the list founds it [default: none, this
+    /// node founds it alone]
+    #[arg(long, value_name = "ADDR,…", env = "WADI_JOIN", value_delimiter = ',')]
+    pub join: Vec<String>,
+
+    /// How many nodes found the cluster together, where `--join` is a name behind which they all are
+    /// [default: as many as are on the list]
+    #[arg(long, value_name = "N", env = "WADI_FOUND_WITH")]
+    pub found_with: Option<usize>,
+
+    /// The cluster's name; nodes of others are refused [default: wadi]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WADI_CLUSTER_NAME",
+        requires = "cluster"
+    )]
+    pub cluster_name: Option<String>,
+
+    /// How long a node may act without hearing from its cluster [default: 4]
+    #[arg(
+        long,
+        value_name = "S",
+        env = "WADI_LEASE",
+        value_parser = duration_from_text,
+        requires = "cluster"
+    )]
+    pub lease: Option<Duration>,
+
+    /// Where a request and its session, which another node holds, come together [default: adaptive]
+    #[arg(
+        long,
+        value_name = "adaptive|migrate|proxy",
+        env = "WADI_RELOCATE",
+        requires = "cluster"
+    )]
+    pub relocate: Option<Relocate>,
+
+    /// Speaks no newer protocol between nodes than this, as a node of an older version would.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WADI_PROTOCOL",
+        value_parser = clap::value_parser!(u16).range(1..),
+        requires = "cluster"
+    )]
+    pub protocol: Option<u16>,
 
     /// The node's name, for people.
     #[arg(long, value_name = "NAME", env = "WADI_NAME", default_value = "n1")]
@@ -108,6 +166,14 @@ impl Options {
         let builder = with(builder, Builder::leave_timeout, self.leave_timeout);
         let builder = with(builder, Builder::max_session_bytes, self.max_session_bytes);
         let builder = with(builder, Builder::max_sessions, self.max_sessions);
+        let builder = with(builder, Builder::cluster, self.cluster);
+        let builder = with(builder, Builder::advertise, self.advertise.clone());
+        let builder = with(builder, Builder::cluster_name, self.cluster_name.as_deref());
+        let builder = with(builder, Builder::lease, self.lease);
+        let builder = with(builder, Builder::relocate, self.relocate);
+        let builder = with(builder, Builder::found_with, self.found_with);
+        let join = (!self.join.is_empty()).then(|| self.join.clone());
+        let builder = with(builder, Builder::join, join);
         let keys = self.cluster_key.as_ref().map(keys_from_file).transpose()?;
         with(builder, Builder::cluster_key, keys).build()
     }

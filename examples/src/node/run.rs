@@ -3,12 +3,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use wadi_axum::config::ConfigError;
 use wadi_axum::{ServeError, WadiLayer};
 
+use wadi_transport::{Tcp, Versions};
+
 use super::{Options, admin, app, metrics};
+
+/// How often a node that joins looks whether it is ready.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A node whose listeners are open and which does not serve yet.
 #[derive(Debug)]
@@ -54,7 +60,7 @@ impl Node {
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
         Ok(Self {
-            wadi: WadiLayer::new(config),
+            wadi: WadiLayer::with_network(config, network(options)),
             http: listen("--http", options.http).await?,
             admin: listen("--admin", options.admin).await?,
         })
@@ -91,6 +97,9 @@ impl Node {
         let admin = axum::serve(self.admin, admin).into_future();
         let ready = async {
             self.wadi.started().await;
+            while !self.wadi.is_ready() {
+                tokio::time::sleep(LOOK).await;
+            }
             if let Ok(Addresses { http, admin }) = addresses {
                 if !admin.ip().is_loopback() {
                     tracing::warn!(
@@ -99,7 +108,8 @@ impl Node {
                          address from clients, or use --admin 127.0.0.1:8081"
                     );
                 }
-                tracing::info!(node = %self.wadi.config().name(), %http, %admin, "ready");
+                let cluster = cluster_address(&self.wadi).map(tracing::field::display);
+                tracing::info!(node = %self.wadi.config().name(), %http, %admin, cluster, "ready");
             }
             metrics::upkeep().await;
         };
@@ -129,6 +139,26 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+/// Where other nodes reach this one; `None` for a node that is alone.
+fn cluster_address(wadi: &WadiLayer) -> Option<String> {
+    let report = wadi.status();
+    let mut members = report.members.into_iter();
+    let own = members.find(|member| member.node == report.node)?;
+    own.cluster
+}
+
+/// The way to other nodes, where the node has any.
+fn network(options: &Options) -> Tcp {
+    let network = Tcp::default();
+    match options.protocol {
+        Some(newest) => network.versions(Versions {
+            max: newest.min(Versions::SUPPORTED.max),
+            ..Versions::SUPPORTED
+        }),
+        None => network,
+    }
+}
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use wadi_core::member::NodeName;
-use wadi_core::transport::{NetworkSettings, NotOpened, Secret};
+use wadi_core::node::Authority;
+use wadi_core::transport::{Connections, Network, NetworkSettings, NotOpened, Secret};
 
 use super::Cluster;
 use super::listen::Log;
@@ -19,6 +20,10 @@ pub enum JoinError {
          `WadiLayer::with_network(config, wadi_transport::Tcp::default())`"
     )]
     NoNetwork,
+    /// Nodes cannot agree in this build.
+    #[cfg(not(feature = "cluster"))]
+    #[error("cluster is configured, and wadi-axum was built without its feature `cluster`: add it")]
+    NotBuilt,
     /// The network cannot be opened.
     #[error(transparent)]
     Network(#[from] NotOpened),
@@ -29,8 +34,9 @@ impl Cluster {
     pub(crate) async fn start(&self, config: &WadiConfig) -> Result<(), JoinError> {
         let network = self.network.as_ref().ok_or(JoinError::NoNetwork)?;
         let connections = network.open(config.network_settings()).await?;
-        let Some(authority) = self.authority.clone() else {
-            return Err(JoinError::NoNetwork);
+        let authority = match &self.authority {
+            Some(given) => Arc::clone(given),
+            None => self.agree(config, &**network, &connections)?,
         };
         let surroundings = wadi_core::node::Surroundings {
             authority,
@@ -41,6 +47,47 @@ impl Cluster {
         // A node starts once.
         let _ = self.connections.set(connections);
         Ok(())
+    }
+}
+
+impl Cluster {
+    /// The authority that this node and others are together.
+    #[cfg(feature = "cluster")]
+    fn agree(
+        &self,
+        config: &WadiConfig,
+        network: &dyn Network,
+        connections: &Connections,
+    ) -> Result<Arc<dyn Authority>, JoinError> {
+        use wadi_core::node::{Agreement, AgreementSettings};
+        use wadi_core::transport::AddressList;
+        let names = config.join();
+        let agreement = Agreement::new(AgreementSettings {
+            node: NodeName::new(config.name()),
+            address: connections.address.clone(),
+            carrier: Arc::clone(&connections.carrier),
+            clock: Arc::clone(&self.clock),
+            charter: config.charter(),
+            generation: 0,
+            found_with: config.found_with(),
+            discovery: match config.found_with() {
+                Some(_) => network.behind(names),
+                None => Arc::new(AddressList::new(names)),
+            },
+        });
+        // It is set once, as the cluster starts once.
+        let _ = self.agreement.set(Arc::clone(&agreement));
+        Ok(agreement)
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn agree(
+        &self,
+        _: &WadiConfig,
+        _: &dyn Network,
+        _: &Connections,
+    ) -> Result<Arc<dyn Authority>, JoinError> {
+        Err(JoinError::NotBuilt)
     }
 }
 

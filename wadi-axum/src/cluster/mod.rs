@@ -2,23 +2,41 @@
 //!
 //! A layer without a cluster has none of this, and pays nothing for it.
 
+mod counts;
 #[cfg(feature = "serve")]
 mod evacuate;
+mod follow;
 mod join;
 mod leave;
 mod listen;
+#[cfg(feature = "serve")]
+pub(crate) mod proxy;
+#[cfg(not(feature = "serve"))]
+#[path = "no_proxy.rs"]
+pub(crate) mod proxy;
+mod view;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wadi_core::clock::{BootClock, Clock};
-use wadi_core::member::{NodeName, Standing};
+use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
-use wadi_core::session::{Keyring, Sessions};
-use wadi_core::transport::{Connections, Network, Streams};
+use wadi_core::relocate::{Adaptive, Choice, Migrate, Proxy, Relocation, Stray, Use};
+use wadi_core::session::{Keyring, SessionId, Sessions};
+#[cfg(feature = "serve")]
+use wadi_core::transport::Streams;
+use wadi_core::transport::{Connections, Network};
 
+use self::counts::Counts;
+pub use self::counts::RequestCounts;
+use self::follow::Following;
 pub use self::join::JoinError;
-use crate::config::WadiConfig;
+use self::proxy::Pool;
+use crate::config::{Relocate, WadiConfig};
+use crate::route::Route;
 
 /// A node of a cluster, as its layer carries it.
 pub(crate) struct Cluster {
@@ -27,6 +45,16 @@ pub(crate) struct Cluster {
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
     connections: OnceLock<Connections>,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "cluster")]
+    agreement: OnceLock<Arc<wadi_core::node::Agreement>>,
+    relocation: Arc<dyn Relocation>,
+    route: Route,
+    pool: Pool,
+    following: Following,
+    counts: Arc<Counts>,
+    /// Whose turn it is to create what this node cannot.
+    turn: AtomicUsize,
 }
 
 /// What a cluster stands in, where it is not the machine itself.
@@ -35,6 +63,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) network: Option<Arc<dyn Network>>,
     pub(crate) authority: Option<Arc<dyn Authority>>,
+    /// Whether buckets change hands as fast as they can: for tests, whose nodes hold little.
+    pub(crate) in_haste: bool,
 }
 
 impl Surroundings {
@@ -43,16 +73,35 @@ impl Surroundings {
             clock: Arc::new(BootClock),
             network,
             authority: None,
+            in_haste: false,
         }
     }
 }
 
 impl Cluster {
     pub(crate) fn new(config: &WadiConfig, keyring: Keyring, surroundings: Surroundings) -> Self {
-        let settings = NodeSettings::new(NodeName::new(config.name()), config.charter());
+        let mut settings = NodeSettings::new(NodeName::new(config.name()), config.charter());
+        if surroundings.in_haste {
+            settings.pace.between_steps = Duration::from_millis(20);
+        }
         let sessions = Sessions::builder(keyring).limits(config.limits());
+        let relocation: Arc<dyn Relocation> = match config.relocate() {
+            Relocate::Adaptive => Arc::new(Adaptive::default()),
+            Relocate::Migrate => Arc::new(Migrate),
+            Relocate::Proxy => Arc::new(Proxy),
+        };
+        let clock = surroundings.clock;
         Self {
-            node: Node::new(settings, surroundings.clock, sessions),
+            pool: Pool::new(Arc::clone(&clock)),
+            relocation,
+            route: Route::new(config),
+            following: Following::default(),
+            counts: Arc::default(),
+            turn: AtomicUsize::new(0),
+            node: Node::new(settings, Arc::clone(&clock), sessions),
+            clock,
+            #[cfg(feature = "cluster")]
+            agreement: OnceLock::new(),
             network: surroundings.network,
             authority: surroundings.authority,
             connections: OnceLock::new(),
@@ -68,7 +117,51 @@ impl Cluster {
         &self.node
     }
 
+    pub(crate) const fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Has another policy decide.
+    pub(crate) fn set_relocation(&mut self, relocation: Arc<dyn Relocation>) {
+        self.relocation = relocation;
+    }
+
+    /// Where a request and its session come together, as the policy says.
+    pub(crate) fn choose(&self, stray: &Stray) -> Choice {
+        self.relocation.choose(stray)
+    }
+
+    /// A request of this session came by way of that member, which can hold it: whether the session
+    /// had better go there.
+    pub(crate) fn should_follow(
+        &self,
+        id: SessionId,
+        via: Incarnation,
+        used: Use,
+        mut stray: Stray,
+    ) -> bool {
+        stray.streak = self.following.streaks.lock().came(id, via, used);
+        let can_hold = self.view().is_some_and(|view| view.is_ready(via));
+        can_hold && self.choose(&stray) == Choice::Migrate
+    }
+
+    /// Another member that can create a session, none of these.
+    pub(crate) fn creator(&self, not: &[Incarnation]) -> Option<Incarnation> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        self.view()?.creator(turn, not)
+    }
+
+    /// Whether that member could not be reached a moment ago.
+    pub(crate) fn is_left_alone(&self, who: Incarnation) -> bool {
+        self.pool.is_left_alone(who)
+    }
+
     /// The way to other nodes for what is proxied; `None` before the start.
+    #[cfg(feature = "serve")]
     pub(crate) fn streams(&self) -> Option<&Arc<dyn Streams>> {
         self.connections.get().map(|ways| &ways.streams)
     }

@@ -14,6 +14,6 @@ mod value;
 pub use error::ConfigError;
 pub use key_file::keys_from_file;
 pub use options::{WadiConfig, WadiConfigBuilder};
-pub use value::{CookieMode, duration_from_text};
+pub use value::{CookieMode, Relocate, duration_from_text};
 
 pub use crate::cookie::SameSite;

@@ -10,7 +10,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::session::{Keyring, Limits};
 
 use super::error::ConfigError;
-use super::value::{CookieMode, OptionValue, Scalar};
+use super::value::{CookieMode, OptionValue, Relocate, Scalar};
 use crate::cookie::SameSite;
 
 macro_rules! options {
@@ -164,6 +164,12 @@ options! {
     /// Default none: the node founds a cluster alone, and others join it.
     join: Vec<String> = Vec::new();
 
+    /// How many nodes there are at the beginning, where `join` names are looked up (DNS): each address
+    /// behind a name is a node. A cluster is founded by a majority of this number.
+    ///
+    /// Default none: `join` is a list of addresses, and its length is the number.
+    found_with: Option<usize> = None;
+
     /// The cluster's name; nodes of other clusters are refused.
     ///
     /// Default `wadi`. 1 to 63 letters, digits, `-`, `_` or `.`. The same on all nodes.
@@ -175,6 +181,16 @@ options! {
     /// Default 4 seconds. From 1 second to 5 minutes. The same on all nodes; what counts is what the
     /// founder has.
     lease: Duration = Duration::from_secs(4);
+
+    /// Where a request and its session, which another node holds, come together. `adaptive`: the request
+    /// is proxied to the session, and its client sent there from then on (by the cookie
+    /// `<cookie_name>-route`); a session follows a client that keeps coming to another node.
+    /// `migrate`: the session comes to the request. `proxy`: the request goes to the session.
+    ///
+    /// Default `adaptive`. What cannot be had (a session that is in use for long does not migrate; a
+    /// node that runs without `serve` takes no proxied requests) becomes the other one. A node that is
+    /// alone has no use for it.
+    relocate: Relocate = Relocate::Adaptive;
 
     /// How many buckets the id space is divided into. Part of a cluster's identity.
     ///

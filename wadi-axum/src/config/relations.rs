@@ -124,6 +124,19 @@ fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
         alone,
     )?;
     needs(
+        config.found_with().is_none() || !config.join().is_empty(),
+        "found_with",
+        "join",
+        "nobody can be counted without a name to look up; set the name behind which the nodes are",
+    )?;
+    let expected = config.found_with().unwrap_or(1);
+    require(
+        (1..=1000).contains(&expected),
+        "found_with",
+        &expected,
+        "use the number of nodes that are started at first, at most 1000",
+    )?;
+    needs(
         bind.is_none_or(|bind| bind.ip().is_loopback()) || config.cluster_key().is_some(),
         "cluster",
         "cluster_key",

@@ -21,6 +21,18 @@ pub enum CookieMode {
     Plain,
 }
 
+/// Where a request and its session, which another node holds, come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relocate {
+    /// The request goes to the session; where requests keep coming by way of one node, the session
+    /// follows.
+    Adaptive,
+    /// The session comes to the request.
+    Migrate,
+    /// The request goes to the session.
+    Proxy,
+}
+
 /// A value before its option is known.
 pub(super) enum Scalar {
     Text(String),
@@ -177,6 +189,28 @@ impl OptionValue for CookieMode {
     fn from_scalar(scalar: Scalar) -> Result<Self, String> {
         one_of(scalar, &[("secure", Self::Secure), ("plain", Self::Plain)])
             .ok_or_else(|| "is secure or plain".into())
+    }
+}
+
+impl FromStr for Relocate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_scalar(Scalar::Text(text.to_owned()))
+    }
+}
+
+impl OptionValue for Relocate {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        one_of(
+            scalar,
+            &[
+                ("adaptive", Self::Adaptive),
+                ("migrate", Self::Migrate),
+                ("proxy", Self::Proxy),
+            ],
+        )
+        .ok_or_else(|| "is adaptive, migrate or proxy".into())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::node::Node;
 
 use super::connection;
 use super::counted::Counted;
+use super::guests::Door;
 use super::leave::{Departure, Times, leave_when_asked};
 use super::signal::Signals;
 
@@ -51,6 +52,16 @@ pub(crate) async fn serve<L, S, B>(
     let lifecycle = &node.lifecycle;
     let _close = CloseOnDrop(lifecycle);
     let connections = TaskTracker::new();
+    if let Some(cluster) = cluster {
+        let door = Door {
+            app: app.clone(),
+            node: cluster.node().clone(),
+            lifecycle: lifecycle.clone(),
+            in_flight: connections.clone(),
+            patience: times.keep_alive,
+        };
+        door.open(cluster);
+    }
 
     // Made when the time begins, and waited for at its end.
     let cut = async {

@@ -108,7 +108,7 @@ where
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        this.served.tell(response.headers_mut(), How::Local);
+        this.served.tell(response.headers_mut(), How::Local, 0);
         if let Some(flights) = this.tunnel.take()
             && response.status().is_success()
         {

@@ -7,6 +7,7 @@ mod connection;
 mod counted;
 mod entrance;
 mod flight;
+mod guests;
 mod leave;
 mod on_layer;
 mod request_body;

@@ -73,7 +73,7 @@ impl WadiLayer {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let signals = Signals::listen().map_err(ServeError::Signals)?;
-        self.start().await?;
+        self.begin().await?;
         let config = self.config();
         let times = Listening {
             keep_alive: config.keep_alive(),

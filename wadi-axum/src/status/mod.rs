@@ -3,6 +3,8 @@
 //! It shows no id and no value, and decides nothing.
 
 mod admin;
+#[cfg(feature = "metrics")]
+mod gauges;
 mod page;
 mod report;
 

@@ -12,6 +12,7 @@ use super::driver::Driver;
 use super::given::Given;
 use super::locate::{Located, NotRegistered};
 use super::open::OpenBuckets;
+use super::recall::Recaller;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
@@ -21,14 +22,14 @@ use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
-use crate::session::{Departures, Guard, SessionId, Sessions, SessionsBuilder};
+use crate::session::{Departures, Guard, Managed, SessionId, Sessions, SessionsBuilder};
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
 /// [`Node::stop`].
 #[derive(Clone)]
-pub struct Node(Arc<Inner>);
+pub struct Node(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     settings: Arc<NodeSettings>,
     clock: Arc<dyn Clock>,
     sessions: Arc<Sessions>,
@@ -84,7 +85,7 @@ impl Node {
             given,
             status,
         };
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             settings,
             clock,
             sessions: Arc::new(sessions),
@@ -95,7 +96,10 @@ impl Node {
             migrations: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
-        }))
+        });
+        let recaller = Recaller(Arc::downgrade(&inner));
+        inner.sessions.recalled_by(Arc::new(recaller));
+        Self(inner)
     }
 
     /// Starts it: it joins its cluster, where others reach it at `address`. Once only; later calls
@@ -136,6 +140,12 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status.borrow().clone()
+    }
+
+    /// Whether this node may create sessions by itself at this moment. Costs one load.
+    #[must_use]
+    pub fn may_create(&self) -> bool {
+        self.0.open.any()
     }
 
     /// How many sessions have come and gone since it started.

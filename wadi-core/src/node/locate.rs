@@ -7,6 +7,8 @@ use crate::member::Incarnation;
 pub enum Located {
     /// In this node's map: look there.
     Here,
+    /// As [`Located::Here`]: it came from that member just now.
+    Came(Incarnation),
     /// That member holds it.
     At(Incarnation),
     /// Nowhere (any more).

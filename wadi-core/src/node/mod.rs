@@ -5,6 +5,8 @@
 //! decides nothing itself. Every wait in here is bounded, and an unknown outcome is "unavailable",
 //! never "absent".
 
+#[cfg(feature = "raft")]
+mod agreement;
 mod authority;
 mod driver;
 mod given;
@@ -14,12 +16,16 @@ mod in_process;
 mod listen;
 mod locate;
 mod open;
+mod recall;
 mod settings;
 mod status;
 mod surroundings;
 mod waiting;
 
+pub use crate::message::Want;
 pub use crate::protocol::Event;
+#[cfg(feature = "raft")]
+pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;

@@ -74,3 +74,24 @@ impl fmt::Debug for OpenBuckets {
         write!(f, "OpenBuckets({})", self.open.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_knows_whether_one_is_open() {
+        let open = OpenBuckets::new(BucketCount::new(4).unwrap());
+        let epoch = LayoutVersion::founding(0).next();
+        assert!(!open.any());
+        open.open(BucketId::new(1), epoch);
+        open.open(BucketId::new(1), epoch.next());
+        open.open(BucketId::new(2), epoch);
+        open.close(BucketId::new(1));
+        open.close(BucketId::new(1));
+        assert!(open.any());
+        assert_eq!(open.epoch(BucketId::new(2)), Some(epoch));
+        open.close_all();
+        assert!(!open.any());
+    }
+}

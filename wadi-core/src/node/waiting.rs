@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::locate::Located;
+use crate::member::Incarnation;
 use crate::session::{Guard, SessionId, Sessions};
 
 /// A session that was registered for a request. Where the request takes it not, it never was.
@@ -40,6 +41,8 @@ impl Drop for Registered {
 pub(super) struct Waiting {
     finding: HashMap<SessionId, Vec<oneshot::Sender<Located>>>,
     finders: usize,
+    /// From whom a session that somebody waits for was sent.
+    senders: HashMap<SessionId, Incarnation>,
     registering: HashMap<SessionId, oneshot::Sender<Registered>>,
     ending: HashMap<SessionId, Vec<oneshot::Sender<()>>>,
     /// At how many endings those are looked for that nobody waits for any more.
@@ -60,7 +63,18 @@ impl Waiting {
         self.finding.entry(id).or_default().push(reply);
     }
 
+    /// The state of a session came from there.
+    pub(super) fn came(&mut self, id: SessionId, from: Incarnation) {
+        if self.finding.contains_key(&id) {
+            self.senders.insert(id, from);
+        }
+    }
+
     pub(super) fn found(&mut self, id: &SessionId, located: Located) {
+        let located = match (located, self.senders.remove(id)) {
+            (Located::Here, Some(from)) => Located::Came(from),
+            (located, _) => located,
+        };
         for reply in self.finding.remove(id).unwrap_or_default() {
             self.finders -= 1;
             // Who has given up meanwhile is not told.

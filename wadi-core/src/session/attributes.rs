@@ -376,6 +376,10 @@ impl Attributes {
         })
     }
 
+    pub(super) const fn charged(&self) -> usize {
+        self.charged as usize
+    }
+
     pub(super) const fn is_frozen(&self) -> bool {
         matches!(self.form, Form::Frozen(_))
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::SessionId;
 use super::attributes::Prepared;
 use super::error::SessionError;
 use super::held::{Guard, Held};
@@ -14,6 +15,9 @@ use super::limits::Limits;
 use super::sessions::Look;
 use super::value::{Attribute, Storable};
 use super::visit::Visit;
+
+/// How often a session that goes away again and again is brought back for one operation.
+const LOOKS: usize = 4;
 
 /// A handle on a session that outlives its request.
 ///
@@ -38,7 +42,8 @@ impl DetachedSession {
     }
 
     /// Shares the session for as long as the attachment lives, which should be a moment. This
-    /// counts as a request for the session's idle time.
+    /// counts as a request for the session's idle time. A session that has gone to another node of a
+    /// cluster comes back for it, unless this node is leaving.
     ///
     /// # Errors
     ///
@@ -51,16 +56,27 @@ impl DetachedSession {
     /// Gives the place in the queue up; nothing has changed.
     pub async fn attach(&self) -> Result<Attachment, SessionError> {
         let sessions = self.visit.sessions();
-        let held = self.visit.target()?;
+        let mut held = self.visit.target()?;
         let id = self.visit.known().get().ok_or(SessionError::Absent)?;
-        if !sessions.may_act() {
-            return Err(SessionError::Lapsed);
-        }
-        let now = sessions.now();
-        let guard = match sessions.enter(&held, &id, now) {
-            Look::Here(guard) => guard,
-            Look::Busy(held) => sessions.share(&held).await?,
-            Look::NotHere(_) => return Err(SessionError::Ended),
+        let mut looks = 0;
+        let guard = loop {
+            if !sessions.may_act() {
+                return Err(SessionError::Lapsed);
+            }
+            let entered = match sessions.enter(&held, &id, sessions.now()) {
+                Look::Here(guard) => Ok(guard),
+                Look::Busy(held) => sessions.share(&held).await,
+                Look::NotHere(_) => Err(SessionError::Ended),
+            };
+            match entered {
+                Err(SessionError::Moved) if looks < LOOKS => {
+                    looks += 1;
+                    let moved = self.recalled(&id, &held).await?;
+                    self.visit.means(&held, &moved);
+                    held = moved;
+                }
+                entered => break entered?,
+            }
         };
         // Somebody else's renewal shuts this handle out, like every other holder of the old id.
         held.touch(self.visit.known(), sessions.limits(), sessions.now())?;
@@ -68,6 +84,21 @@ impl DetachedSession {
             visit: Arc::clone(&self.visit),
             guard,
         })
+    }
+
+    /// The session, which is not in `gone` any more.
+    async fn recalled(&self, id: &SessionId, gone: &Arc<Held>) -> Result<Arc<Held>, SessionError> {
+        let sessions = self.visit.sessions();
+        let in_map = || {
+            let held = sessions.map().get(id);
+            held.filter(|held| !Arc::ptr_eq(held, gone))
+        };
+        if let Some(held) = in_map() {
+            return Ok(held);
+        }
+        let recall = sessions.recall().ok_or(SessionError::Moved)?;
+        recall.recall(*id).await?;
+        in_map().ok_or(SessionError::Moved)
     }
 
     /// A copy of an attribute.

@@ -232,6 +232,18 @@ impl Held {
         self.body().id
     }
 
+    /// When somebody last asked for it.
+    #[must_use]
+    pub fn last_used(&self) -> Moment {
+        self.body().touched
+    }
+
+    /// How many bytes its attributes count for.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body().attributes.charged()
+    }
+
     /// Its tenure and revision.
     #[must_use]
     pub fn version(&self) -> (Tenure, Revision) {

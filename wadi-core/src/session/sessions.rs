@@ -3,8 +3,8 @@
 //! It knows one node. What it does not find here, a cluster's driver looks for elsewhere.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use super::SessionId;
 use super::arrivals::Arrivals;
@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::map::SessionMap;
 use super::mint::{Managed, ManagesAll, Mint};
 use super::origin::Origin;
+use super::recall::Recall;
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
@@ -45,6 +46,8 @@ pub struct Sessions {
     gate: Arc<LeaseGate>,
     managed: Arc<dyn Managed>,
     mint: Mint,
+    /// Who brings sessions back that have gone; `None` where they cannot go.
+    recall: OnceLock<Arc<dyn Recall>>,
 }
 
 /// What a node's sessions are made with; the defaults are those of a node that is alone.
@@ -114,6 +117,7 @@ impl SessionsBuilder {
             gate: self.gate,
             managed: self.managed,
             mint: Mint::new(),
+            recall: OnceLock::new(),
         }
     }
 }
@@ -153,6 +157,15 @@ impl Sessions {
         }
     }
 
+    /// Says who brings sessions back that have gone to other nodes. Once; later calls do nothing.
+    pub fn recalled_by(&self, recall: Arc<dyn Recall>) {
+        let _ = self.recall.set(recall);
+    }
+
+    pub(super) fn recall(&self) -> Option<&dyn Recall> {
+        self.recall.get().map(|recall| &**recall)
+    }
+
     /// The map of the sessions held here.
     #[must_use]
     pub const fn map(&self) -> &SessionMap {
@@ -170,6 +183,12 @@ impl Sessions {
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// The present on the wall, as ids are stamped with.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u32 {
+        self.clock.unix_seconds()
     }
 
     /// Whether this node may act.

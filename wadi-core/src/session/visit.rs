@@ -124,6 +124,12 @@ impl Visit {
         held.and_then(|_| self.known.get())
     }
 
+    /// The session itself, while the visit holds it.
+    #[must_use]
+    pub fn session(&self) -> Option<Arc<Held>> {
+        self.state.lock().held().ok().flatten()
+    }
+
     fn held(&self) -> Result<Option<Arc<Held>>, SessionError> {
         nested::refuse()?;
         self.state.lock().held()
@@ -409,6 +415,16 @@ impl Visit {
             Hold::Bypassed => Err(SessionError::Bypassed),
             Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
+        }
+    }
+
+    /// The session that a detached handle means has gone and come back: this is where it is now.
+    pub(super) fn means(&self, gone: &Arc<Held>, now: &Arc<Held>) {
+        let mut state = self.state.lock();
+        if let Hold::Gone(Some(held)) = &mut state.hold
+            && Arc::ptr_eq(held, gone)
+        {
+            *held = Arc::clone(now);
         }
     }
 

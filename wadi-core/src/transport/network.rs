@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Carrier, Streams, Transport};
+use super::{AddressList, Carrier, Discovery, Streams, Transport};
 use crate::bucket::BucketCount;
 use crate::member::NodeName;
 
@@ -20,6 +20,12 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Connections, NotOpened
 pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Listens for other nodes, and can dial them from then on. Cancelled, nothing is left open.
     fn open(&self, settings: NetworkSettings) -> Opening<'_>;
+
+    /// The nodes behind these names, each with a port. Where names are not looked up, they are taken
+    /// for addresses.
+    fn behind(&self, names: Vec<String>) -> Arc<dyn Discovery> {
+        Arc::new(AddressList::new(names))
+    }
 }
 
 /// What a node tells its network.

@@ -377,7 +377,7 @@ impl World {
                 Look::NotHere(_) => {}
             }
             match at.locate(*id, want).await {
-                Located::Here => {}
+                Located::Here | Located::Came(_) => {}
                 Located::At(holder) => {
                     match self.name_of(holder).and_then(|name| self.find_node(name)) {
                         Some(holder) => at = holder,

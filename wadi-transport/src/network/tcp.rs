@@ -1,73 +1,158 @@
-//! The network of the operating system.
+//! The network over TCP, as a node is given it.
 
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use wadi_core::message::Message;
+use wadi_core::transport::{Connections, Discovery, Network, NetworkSettings, NotOpened, Opening};
 
-use super::{Network, Socket, Sockets, Waiting};
+use super::messages::Messages;
+use super::names::Names;
+use super::open::Open;
+use super::questions::Questions;
+use super::streams::MemberStreams;
+use crate::config::{Config, Limits};
+use crate::endpoint::{Endpoint, StartError};
+use crate::handshake::Versions;
+use crate::medium::{Medium, TcpMedium};
+use crate::notice::Observe;
+use crate::peer::{Cluster, Membership};
+use crate::security::{Files, Security, TransportKey};
 
-/// A quiet connection is probed after this time, and this often; raw streams have nothing else that
-/// would notice a peer whose machine is gone.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The network between nodes over TCP, inside TLS 1.3 with both sides authenticated.
+///
+/// With a secret of the cluster, nodes authenticate each other by a key that is derived from it; with
+/// [`Tcp::certificates`], by certificates. With neither, only loopback addresses are used, and
+/// starting on another address is an error that says so.
+#[derive(Clone)]
+pub struct Tcp {
+    certificates: Option<Files>,
+    limits: Limits,
+    versions: Versions,
+    observer: Arc<dyn Observe>,
+    medium: Arc<dyn Medium>,
+}
 
-/// TCP, without delay of small writes and with keep-alive probes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
+impl Tcp {
+    /// With the default limits, and every version that this build speaks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            certificates: None,
+            limits: Limits::default(),
+            versions: Versions::SUPPORTED,
+            observer: Arc::new(()),
+            medium: Arc::new(TcpMedium),
+        }
+    }
+
+    /// Nodes authenticate each other by certificates from these files, and not by the secret.
+    #[must_use]
+    pub fn certificates(mut self, files: Files) -> Self {
+        self.certificates = Some(files);
+        self
+    }
+
+    /// Other times, sizes and numbers than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Holds the node to these versions of the protocol; within [`Versions::SUPPORTED`].
+    #[must_use]
+    pub fn versions(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Who is told what happens to connections; the log is told all the same.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observe + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Over something else than the operating system's TCP.
+    #[must_use]
+    pub fn over(mut self, medium: Arc<dyn Medium>) -> Self {
+        self.medium = medium;
+        self
+    }
+
+    fn config(&self, settings: NetworkSettings) -> Config {
+        let security = match &self.certificates {
+            Some(files) => Security::Files(files.clone()),
+            None if settings.secrets.is_empty() => Security::Loopback,
+            None => {
+                let keys = settings.secrets.iter().map(|secret| {
+                    TransportKey::from_secret(&secret.0).expect("a secret has 32 bytes")
+                });
+                Security::Keys(keys.collect())
+            }
+        };
+        Config {
+            cluster: Cluster {
+                name: settings.cluster,
+                buckets: settings.buckets,
+            },
+            node: settings.node,
+            membership: Membership::default(),
+            bind: settings.bind,
+            advertise: settings.advertise,
+            security,
+            limits: self.limits.clone(),
+            versions: self.versions,
+        }
+    }
+
+    async fn start(&self, settings: NetworkSettings) -> Result<Connections, StartError> {
+        let config = self.config(settings);
+        let (medium, observer) = (self.medium.clone(), self.observer.clone());
+        let (endpoint, incoming) = Endpoint::<Message>::start_on(medium, config, observer).await?;
+        let us = endpoint.us();
+        let by = match (&self.certificates, endpoint.shared.guard.keeps_out()) {
+            (Some(_), _) => "by certificates",
+            (None, true) => "by the cluster's key",
+            (None, false) => "by nothing: loopback only",
+        };
+        let (node, local, advertised) = (&us.node, endpoint.local(), &us.advertised);
+        tracing::info!("{node} listens for nodes at {local} as {advertised}, authenticated {by}");
+        let open = Arc::new(Open::new(endpoint));
+        Ok(Connections {
+            address: us.advertised.clone(),
+            transport: Arc::new(Messages::new(open.clone(), incoming)),
+            carrier: Arc::new(Questions::new(open.clone())),
+            streams: Arc::new(MemberStreams::new(open)),
+        })
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tcp")
+            .field("certificates", &self.certificates)
+            .field("limits", &self.limits)
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Network for Tcp {
-    fn bind(&self, address: SocketAddr) -> Waiting<'_, Box<dyn Sockets>> {
+    fn behind(&self, names: Vec<String>) -> Arc<dyn Discovery> {
+        Arc::new(Names(names))
+    }
+
+    fn open(&self, settings: NetworkSettings) -> Opening<'_> {
         Box::pin(async move {
-            let listener = TcpListener::bind(address).await?;
-            let local = listener.local_addr()?;
-            let sockets: Box<dyn Sockets> = Box::new(Listening { listener, local });
-            Ok(sockets)
+            let started = self.start(settings).await;
+            started.map_err(|cause| NotOpened(Box::new(cause)))
         })
     }
-
-    fn resolve<'a>(&'a self, address: &'a str) -> Waiting<'a, Vec<SocketAddr>> {
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host(address).await?.collect();
-            if found.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the name has no address",
-                ));
-            }
-            Ok(found)
-        })
-    }
-
-    fn connect(&self, address: SocketAddr) -> Waiting<'_, Socket> {
-        Box::pin(async move { tuned(TcpStream::connect(address).await?) })
-    }
-}
-
-struct Listening {
-    listener: TcpListener,
-    local: SocketAddr,
-}
-
-impl Sockets for Listening {
-    fn local(&self) -> SocketAddr {
-        self.local
-    }
-
-    fn accept(&mut self) -> Waiting<'_, (Socket, SocketAddr)> {
-        Box::pin(async move {
-            let (stream, from) = self.listener.accept().await?;
-            Ok((tuned(stream)?, from))
-        })
-    }
-}
-
-fn tuned(stream: TcpStream) -> io::Result<Socket> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok(Box::new(stream))
 }

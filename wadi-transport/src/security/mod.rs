@@ -5,6 +5,7 @@
 
 mod files;
 mod key;
+mod objection;
 mod tls;
 
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use rustls::client::danger::HandshakeSignatureValid;
 
 pub use key::TransportKey;
-pub(crate) use tls::{Guard, is_about_keys};
+pub(crate) use objection::Objection;
+pub(crate) use tls::Guard;
 
 /// How connections are authenticated and encrypted.
 #[derive(Clone, Debug)]

@@ -11,14 +11,15 @@ use std::time::Duration;
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
-use rustls::{AlertDescription, ClientConfig, Error, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::key::Accepted;
+use super::objection::Objection;
 use super::{Security, SecurityError};
-use crate::network::Socket;
+use crate::medium::Socket;
 
 /// Says on both sides that this is ours, so that no other server's traffic is led here.
 const ALPN: &[u8] = b"wadi";
@@ -97,7 +98,8 @@ impl Guard {
         matches!(self, Self::Tls { .. })
     }
 
-    pub(crate) async fn accept(&self, socket: Socket) -> io::Result<Socket> {
+    /// The error is told as what it means for an operator.
+    pub(crate) async fn accept(&self, socket: Socket) -> Result<Socket, String> {
         match self {
             Self::Open => Ok(socket),
             Self::Tls { acceptor, .. } => match acceptor.accept(socket).into_fallible().await {
@@ -105,7 +107,7 @@ impl Guard {
                 Err((cause, socket)) => {
                     // Its outcome is of no consequence: the reason was sent as well as it could be.
                     let _ = timeout(PARTING, part(socket)).await;
-                    Err(cause)
+                    Err(Objection::told_by_acceptor(&cause))
                 }
             },
         }
@@ -139,29 +141,4 @@ async fn part(mut socket: Socket) -> io::Result<()> {
     let mut rest = socket.take(MOST_UNREAD);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
     Ok(())
-}
-
-/// Whether TLS failed because one side does not accept the other's key or certificate.
-pub(crate) fn is_about_keys(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match tls {
-        Some(Error::AlertReceived(alert)) => matches!(
-            alert,
-            AlertDescription::BadCertificate
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateRevoked
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::UnknownCA
-                | AlertDescription::AccessDenied
-                | AlertDescription::CertificateRequired
-                | AlertDescription::DecryptError
-        ),
-        Some(
-            Error::InvalidCertificate(_)
-            | Error::NoCertificatesPresented
-            | Error::PeerIncompatible(_),
-        ) => true,
-        _ => false,
-    }
 }

@@ -53,8 +53,18 @@ impl Authority {
 
     /// A certificate for a member, and the authority that it accepts.
     fn member(&self, directory: &Directory, node: &str, name: &str, accepts: &Path) -> Files {
-        let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.certify(directory, node, params, accepts)
+    }
+
+    fn certify(
+        &self,
+        directory: &Directory,
+        node: &str,
+        params: CertificateParams,
+        accepts: &Path,
+    ) -> Files {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Files {
             authority: accepts.to_owned(),
@@ -122,6 +132,26 @@ async fn a_members_name_is_asked_of_both_sides() {
     unreachable(&n3.link_to(&n2)).await;
     unreachable(&n2.link_to(&n3)).await;
     assert_eq!(n2.heard.count("n3"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_is_told_as_such_on_both_sides() {
+    let directory = Directory::new("expired");
+    let ours = Authority::new(&directory, "ours");
+    let mut params = CertificateParams::new(vec!["wadi.shop".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    let expired = ours.certify(&directory, "n1", params, &ours.certificate);
+    let good = ours.member(&directory, "n2", "wadi.shop", &ours.certificate);
+    let n1 = Node::start(with("n1", &expired)).await;
+    let n2 = Node::start(with("n2", &good)).await;
+    let told = "not in force now: renew it";
+    let why = unreachable(&n1.link_to(&n2)).await;
+    assert!(why.contains(told), "{why}");
+    n2.heard.of(told).await;
+    let why = unreachable(&n2.link_to(&n1)).await;
+    assert!(why.contains(told), "{why}");
+    n1.heard.of(told).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wadi_transport::network::memory::{Memory, Way};
+use wadi_transport::medium::memory::{Memory, Way};
 use wadi_transport::{DialError, Endpoint, Incoming, LinkState};
 
 use crate::scene::{LONG, Letter, config, letter, send, state};

@@ -1,7 +1,7 @@
 //! Messages both ways, their order, full queues, and connections that come back.
 
 use wadi_core::member::Incarnation;
-use wadi_transport::{LinkState, Membership, SendError};
+use wadi_transport::{Audience, Ended, Farewell, LinkState, Membership, SendError, Versions};
 
 use crate::scene::{LONG, Node, config, letter, send, state};
 
@@ -172,6 +172,28 @@ async fn what_is_queued_is_still_written_when_a_link_or_an_endpoint_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_messages_says_why_it_ends_from_version_2_on() {
+    let both = Versions::SUPPORTED;
+    let old = Versions { min: 1, max: 1 };
+    for (dialling, accepting, told) in [
+        (both, both, Ended::Farewell(Farewell::Closing)),
+        (old, both, Ended::Closed),
+        (both, old, Ended::Closed),
+    ] {
+        let (mut one, mut other) = (config("n1"), config("n2"));
+        (one.versions, other.versions) = (dialling, accepting);
+        let (n1, n2) = (Node::start(one).await, Node::start(other).await);
+        let link = n1.link_to(&n2);
+        link.connected(LONG).await.unwrap();
+        let ended = tokio::spawn(async move {
+            state(&link, |state| matches!(state, LinkState::Ended(_))).await
+        });
+        n2.endpoint.shutdown(LONG).await.unwrap();
+        assert_eq!(ended.await.unwrap(), LinkState::Ended(told));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_dropped_ends_everything() {
     let n1 = Node::start(config("n1")).await;
     let Node {
@@ -181,7 +203,7 @@ async fn an_endpoint_that_is_dropped_ends_everything() {
     } = Node::start(config("n2")).await;
     let link = n1.endpoint.link(endpoint.us().advertised, None).unwrap();
     link.connected(LONG).await.unwrap();
-    let mut streams = endpoint.streams("bytes").unwrap();
+    let mut streams = endpoint.streams("bytes", Audience::Anybody).unwrap();
     drop(endpoint);
     assert!(incoming.next().await.is_none());
     assert!(streams.next().await.is_none());

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use wadi_transport::{DialError, Refusal};
+use wadi_core::member::Incarnation;
+use wadi_transport::{Audience, DialError, Refusal};
 
 use crate::scene::{LONG, Node, config};
 
@@ -20,7 +21,7 @@ const AHEAD: u64 = 16 << 20;
 async fn sixty_four_mebibytes_pass_and_the_sender_is_never_far_ahead() {
     let n1 = Node::start(config("n1")).await;
     let n2 = Node::start(config("n2")).await;
-    let mut streams = n2.endpoint.streams("bytes").unwrap();
+    let mut streams = n2.endpoint.streams("bytes", Audience::Anybody).unwrap();
     let address = n2.address();
     let (opened, accepted) =
         tokio::join!(n1.endpoint.open(&address, None, "bytes"), streams.next());
@@ -70,9 +71,9 @@ async fn sixty_four_mebibytes_pass_and_the_sender_is_never_far_ahead() {
 async fn a_stream_finds_its_kind_or_is_refused() {
     let n1 = Node::start(config("n1")).await;
     let n2 = Node::start(config("n2")).await;
-    let mut http = n2.endpoint.streams("http").unwrap();
-    let mut bulk = n2.endpoint.streams("bulk").unwrap();
-    assert!(n2.endpoint.streams("http").is_err());
+    let mut http = n2.endpoint.streams("http", Audience::Anybody).unwrap();
+    let mut bulk = n2.endpoint.streams("bulk", Audience::Anybody).unwrap();
+    assert!(n2.endpoint.streams("http", Audience::Anybody).is_err());
 
     let address = n2.address();
     let mut opened = n1.endpoint.open(&address, None, "bulk").await.unwrap();
@@ -94,7 +95,32 @@ async fn a_stream_finds_its_kind_or_is_refused() {
     };
     assert_eq!(refused, DialError::Refused { address, why });
     drop(http);
-    let _http = n2.endpoint.streams("http").unwrap();
+    let _http = n2.endpoint.streams("http", Audience::Anybody).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_members_leave_room_for_messages() {
+    let mut few = config("n2");
+    few.limits.connections = 8;
+    let mut member = config("n1");
+    member.membership.incarnation = Some(Incarnation::new(1));
+    let (n1, n2) = (Node::start(member).await, Node::start(few).await);
+    let _streams = n2.endpoint.streams("http", Audience::Members).unwrap();
+    let address = n2.address();
+    let mut opened = Vec::new();
+    let refused = loop {
+        match n1.endpoint.open(&address, None, "http").await {
+            Ok(stream) => opened.push(stream),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(
+        refused
+            .to_string()
+            .contains("as many connections as it may")
+    );
+    assert_eq!(opened.len(), 6);
+    n1.link_to(&n2).connected(LONG).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +128,7 @@ async fn streams_that_nobody_takes_are_refused_at_the_limit() {
     let mut few = config("n2");
     few.limits.streams = 2;
     let (n1, n2) = (Node::start(config("n1")).await, Node::start(few).await);
-    let mut streams = n2.endpoint.streams("http").unwrap();
+    let mut streams = n2.endpoint.streams("http", Audience::Anybody).unwrap();
     let address = n2.address();
     let _first = n1.endpoint.open(&address, None, "http").await.unwrap();
     let _second = n1.endpoint.open(&address, None, "http").await.unwrap();

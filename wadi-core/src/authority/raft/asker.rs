@@ -154,7 +154,7 @@ impl Asker {
 struct Route {
     /// Whether this very node was asked last.
     here: bool,
-    /// How many others were asked.
+    /// Whose turn is next, of those who are asked in turn.
     turn: usize,
     /// The last of them.
     last: Option<String>,
@@ -167,13 +167,18 @@ impl Route {
         let is_other = |address: &&String| Some(*address) != self.last.as_ref();
         let likeliest = hint.as_ref().filter(is_other);
         let likeliest = likeliest.or_else(|| addresses.first().filter(is_other));
-        let turn = addresses
-            .iter()
-            .cycle()
-            .skip(self.turn % addresses.len().max(1));
-        let in_turn = turn.take(addresses.len()).find(is_other);
-        let next = likeliest.or(in_turn).or(addresses.first())?.clone();
-        self.turn += 1;
+        let next = match likeliest {
+            Some(likeliest) => likeliest.clone(),
+            // Only then does the turn go on, or every second one would never have it.
+            None => {
+                let places = self.turn..self.turn + addresses.len();
+                let mut in_turn = places.map(|place| place % addresses.len());
+                let is_other = |place: &usize| Some(&addresses[*place]) != self.last.as_ref();
+                let place = in_turn.clone().find(is_other).or_else(|| in_turn.next())?;
+                self.turn = place + 1;
+                addresses[place].clone()
+            }
+        };
         self.last = Some(next.clone());
         Some(next)
     }
@@ -215,6 +220,20 @@ mod tests {
         let hint = Some("d".to_owned());
         assert_eq!(route.next(hint.clone(), &all), hint);
         assert_ne!(route.next(hint.clone(), &all), hint);
+    }
+
+    #[test]
+    fn everybody_is_asked_however_many_there_are() {
+        for count in 1..9 {
+            let all: Vec<String> = (0..count).map(|n: usize| n.to_string()).collect();
+            let mut route = Route::default();
+            let asked: Vec<_> = (0..2 * count)
+                .filter_map(|_| route.next(None, &all))
+                .collect();
+            for address in &all {
+                assert!(asked.contains(address), "{address} of {count}: {asked:?}");
+            }
+        }
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl Leader {
 
     /// Makes the first entry of this leadership agreed. Says whether it is.
     async fn take_over(&self, term: u64, metrics: &mut watch::Receiver<Metrics>) -> bool {
+        if let Some(found) = &self.found
+            && !self.all_agree(term, found, metrics).await
+        {
+            return false;
+        }
         let what = match &self.found {
             _ if self.machine.is_founded() => What::TakeOver,
             Some(found) => What::Found(found.clone()),
@@ -117,6 +122,42 @@ impl Leader {
                         return false;
                     }
                 }
+            }
+        }
+    }
+
+    /// Waits until every one of the first members is known to hold the entry that says who votes: a
+    /// majority of them could agree by itself, and whoever has not heard of it yet might found with
+    /// others. Or until the register is there. Says whether this node still leads then.
+    async fn all_agree(
+        &self,
+        term: u64,
+        found: &Found,
+        metrics: &mut watch::Receiver<Metrics>,
+    ) -> bool {
+        loop {
+            {
+                let metrics = metrics.borrow_and_update();
+                if leads_in(&metrics) != Some(term) {
+                    return false;
+                }
+                // Also when it is carried out only now what an earlier leader had agreed.
+                if self.machine.is_founded() {
+                    return true;
+                }
+                let holds = |id: u64| {
+                    let replication = metrics.replication.as_ref();
+                    id == metrics.id
+                        || replication.is_some_and(|r| r.get(&id).is_some_and(Option::is_some))
+                };
+                if (0..found.first.len()).all(|place| holds(raft_id(found.incarnation(place)))) {
+                    return true;
+                }
+            }
+            if metrics.changed().await.is_err() {
+                // The raft has ended, and this task is about to: never spins until then.
+                time::sleep(self.timing.look()).await;
+                return false;
             }
         }
     }

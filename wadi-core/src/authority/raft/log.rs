@@ -24,6 +24,14 @@ struct Kept {
     entries: BTreeMap<u64, Entry<RaftTypes>>,
 }
 
+impl Log {
+    /// Whether nothing ever came in: not even who votes.
+    pub(super) fn is_untouched(&self) -> bool {
+        let kept = self.0.lock();
+        kept.entries.is_empty() && kept.purged.is_none()
+    }
+}
+
 impl RaftLogReader<RaftTypes> for Log {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::types::{Leadership, Outcome, Proposal, RaftTypes, What};
+use super::types::{Founder, Leadership, Outcome, Proposal, RaftTypes, What};
 use crate::authority::Register;
 use crate::bucket::Layout;
 use crate::clock::Moment;
@@ -58,13 +58,22 @@ impl Replica {
         }
         match (what, &mut self.register) {
             (What::Found(found), nothing @ None) => {
-                let (register, joined) = Register::found(
+                let mut first = found.first.into_iter();
+                let Some(founder) = first.next() else {
+                    return Outcome::Void;
+                };
+                let (mut register, joined) = Register::found(
                     found.charter,
                     found.generation,
-                    found.node,
-                    found.address,
+                    founder.node,
+                    founder.address,
                     now,
                 );
+                for Founder { node, address } in first {
+                    let backer = register.join(node, address, now).incarnation;
+                    // It was given just now, so it is a member.
+                    let _ = register.ready(backer);
+                }
                 *nothing = Some(register);
                 self.led = Some(leadership);
                 Outcome::Answers(vec![crate::authority::Answer::Joined(joined)])

@@ -34,8 +34,10 @@ fn found() -> What {
     What::Found(Found {
         charter: charter(),
         generation: 0,
-        node: NodeName::new("n1"),
-        address: "n1".to_owned(),
+        first: vec![Founder {
+            node: NodeName::new("n1"),
+            address: "n1".to_owned(),
+        }],
     })
 }
 

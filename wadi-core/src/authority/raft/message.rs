@@ -8,9 +8,9 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::types::{ClusterId, RaftTypes};
+use super::types::{ClusterId, Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
-use crate::member::Incarnation;
+use crate::member::{Incarnation, NodeName};
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
 ///
@@ -44,6 +44,47 @@ pub(super) enum Body {
     Vote(Incarnation, VoteRequest<u64>),
     Snapshot(Incarnation, InstallSnapshotRequest<RaftTypes>),
     Ask(Command),
+    /// What are you?
+    WhoIsThere,
+    Invite(Invitation),
+}
+
+/// Somebody founds, and asks one of its backers to stand by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Invitation {
+    pub(super) cluster: ClusterId,
+    pub(super) found: Found,
+    /// Which of the first members it is to be,
+    pub(super) place: usize,
+    /// in which start of it.
+    pub(super) start: StartId,
+}
+
+/// Which part of which raft runs at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) cluster: ClusterId,
+    pub(super) incarnation: Incarnation,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Present {
+    /// In no cluster, and ready to found.
+    Waiting {
+        node: NodeName,
+        /// Whom it would found with, an address.
+        backs: Option<String>,
+        start: StartId,
+        /// A cluster that it takes part in founding is of this generation at least.
+        generation: u32,
+    },
+    /// In the middle of founding this cluster, together with who is at this address.
+    Founding { part: Part, by: String },
+    /// A member.
+    Member { part: Part, generation: u32 },
+    /// No member, and takes part in no founding now. This part of it may still run.
+    Apart(Option<Part>),
 }
 
 /// The answer to a message.
@@ -53,6 +94,9 @@ pub(super) enum Reply {
     Vote(Result<VoteResponse<u64>, RaftError<u64>>),
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
     Said(ClusterId, Said),
+    There(Present),
+    /// Whether who was invited stands by.
+    Invited(bool),
     /// The message was for another cluster, for an incarnation that does not run here, too large,
     /// or no message. Nothing changed.
     NotHere,

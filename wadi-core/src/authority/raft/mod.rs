@@ -10,6 +10,7 @@
 
 mod asker;
 mod founding;
+mod gathering;
 mod leader;
 mod log;
 mod machine;
@@ -22,6 +23,7 @@ mod voters;
 
 pub use asker::AskFailed;
 pub use founding::{Decision, Founders, Presence};
+pub(crate) use gathering::{Gathering, GatheringSettings};
 pub use message::LARGEST_MESSAGE;
 pub use node::{RaftAuthority, RaftSettings, StartFailed};
 pub use timing::Timing;

@@ -1,5 +1,6 @@
 //! One node's part in the authority: its replica, its vote where it has one, and its questions.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,13 @@ use super::asker::{AskFailed, Asker, Directions};
 use super::leader::{Asked, Leader, leader_elsewhere, leads_in, votes};
 use super::log::Log;
 use super::machine::Machine;
-use super::message::{Body, LARGEST_SNAPSHOT, Message, Reply, Said, decode, encode};
+use super::message::{Body, LARGEST_SNAPSHOT, Message, Part, Reply, Said, decode, encode};
 use super::network::Network;
 use super::timing::Timing;
-use super::types::{ClusterId, Found, RaftTypes, may_be_asked, raft_id};
+use super::types::{ClusterId, Found, Founder, RaftTypes, incarnation, may_be_asked, raft_id};
 use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
-use crate::bucket::{Layout, LayoutVersion};
+use crate::bucket::Layout;
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName};
 use crate::transport::Carrier;
@@ -60,6 +61,7 @@ pub struct RaftAuthority {
     cluster: ClusterId,
     raft: Raft<RaftTypes>,
     machine: Machine,
+    log: Log,
     asker: Asker,
     seeds: Vec<String>,
     asked: mpsc::Sender<Asked>,
@@ -90,27 +92,18 @@ impl RaftAuthority {
         charter: Charter,
         generation: u32,
     ) -> Result<(Arc<Self>, Joined), StartFailed> {
-        let before_first = LayoutVersion::founding(generation).as_u64();
-        let me = Incarnation::new(before_first + 1);
-        let cluster = ClusterId(random()?);
         let found = Found {
             charter,
             generation,
-            node: settings.node.clone(),
-            address: settings.address.clone(),
+            first: vec![Founder {
+                node: settings.node.clone(),
+                address: settings.address.clone(),
+            }],
         };
-        let settings = RaftSettings {
-            lease: charter.lease,
-            ..settings
-        };
-        let address = settings.address.clone();
-        let authority = Self::start(settings, me, cluster, Vec::new(), Some(found)).await?;
-        let voters = [(raft_id(me), BasicNode { addr: address })];
-        authority
-            .raft
-            .initialize(std::collections::BTreeMap::from(voters))
-            .await
-            .map_err(|error| StartFailed::NotStarted(error.to_string()))?;
+        let me = found.incarnation(0);
+        let cluster = ClusterId::draw().map_err(StartFailed::NotStarted)?;
+        let authority = Self::stand_by(settings, cluster, &found, 0).await?;
+        authority.begin(&found).await?;
         let mut layouts = authority.layouts();
         let founded = layouts.wait_for(Option::is_some);
         let founded = time::timeout(charter.lease.max(Timing::SHORTEST_LEASE), founded).await;
@@ -166,6 +159,37 @@ impl RaftAuthority {
         Ok((authority, joined))
     }
 
+    /// Takes part in a founding as the first member at `place`, and waits for somebody to
+    /// [`RaftAuthority::begin`]. It is a member once there is a layout.
+    pub(super) async fn stand_by(
+        settings: RaftSettings,
+        cluster: ClusterId,
+        found: &Found,
+        place: usize,
+    ) -> Result<Arc<Self>, StartFailed> {
+        let settings = RaftSettings {
+            lease: found.charter.lease,
+            ..settings
+        };
+        let others = found.first.iter().map(|founder| founder.address.clone());
+        let others = others.filter(|address| *address != settings.address);
+        let seeds = others.collect();
+        let me = found.incarnation(place);
+        Self::start(settings, me, cluster, seeds, Some(found.clone())).await
+    }
+
+    /// Has the first members vote. Called by whoever founds, once all of them stand by.
+    pub(super) async fn begin(&self, found: &Found) -> Result<(), StartFailed> {
+        let voters: BTreeMap<u64, BasicNode> = (found.first.iter().enumerate())
+            .map(|(place, founder)| {
+                let addr = founder.address.clone();
+                (raft_id(found.incarnation(place)), BasicNode { addr })
+            })
+            .collect();
+        let begun = self.raft.initialize(voters).await;
+        begun.map_err(|error| StartFailed::NotStarted(error.to_string()))
+    }
+
     async fn start(
         settings: RaftSettings,
         me: Incarnation,
@@ -183,15 +207,9 @@ impl RaftAuthority {
             timing,
         };
         let machine = Machine::new();
+        let log = Log::default();
         let id = raft_id(me);
-        let raft = Raft::new(
-            id,
-            Arc::new(config),
-            network,
-            Log::default(),
-            machine.clone(),
-        )
-        .await;
+        let raft = Raft::new(id, Arc::new(config), network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| not_started(error.to_string()))?;
         let leader = Leader {
             raft: raft.clone(),
@@ -214,6 +232,7 @@ impl RaftAuthority {
             cluster,
             raft,
             machine,
+            log,
             asker,
             seeds,
             asked,
@@ -278,8 +297,89 @@ impl RaftAuthority {
         votes(&self.raft.metrics().borrow())
     }
 
-    /// Answers what another node sent. Takes no longer than an attempt to ask, a quarter of the
-    /// lease; safe to drop.
+    /// Waits, `within` at most, until this node's vote is somebody else's: who goes with the only vote
+    /// takes the register along. Returns at once where it does not vote, or nobody else is there.
+    pub async fn hand_over_vote(&self, within: Duration) {
+        let handed_over = async {
+            while self.is_counted_on() && self.has_others() {
+                time::sleep(self.asker.timing.look()).await;
+            }
+        };
+        // What is not handed over in time dies with this node.
+        let _ = time::timeout(within, handed_over).await;
+    }
+
+    /// Whether it votes, or did before a change of the voters that may not be agreed yet.
+    fn is_counted_on(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let votes = votes(&metrics);
+        let is_agreed = metrics.last_applied >= *metrics.membership_config.log_id();
+        votes.voters.contains(&self.me) || votes.is_changing || !is_agreed
+    }
+
+    /// Whether another one than this node is a member, by what it knows.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        let layout = self.machine.layout();
+        layout.is_some_and(|layout| layout.members.keys().any(|who| *who != self.me))
+    }
+
+    /// How far it has carried out what is agreed. Goes on all the time, because members renew.
+    pub(super) fn agreed(&self) -> Option<u64> {
+        let applied = self.raft.metrics().borrow().last_applied;
+        applied.map(|applied| applied.index)
+    }
+
+    /// Until its replica has ended by itself: it would go on renewing, and learn of nothing.
+    pub(crate) async fn failed(&self) {
+        let mut metrics = self.raft.metrics();
+        let failed = metrics.wait_for(|metrics| metrics.running_state.is_err());
+        // Nobody tells any more: it has ended, too.
+        let _ = failed.await;
+    }
+
+    /// The cluster's lease.
+    pub(super) fn lease(&self) -> Duration {
+        self.asker.timing.lease()
+    }
+
+    /// Who votes, and where they are; before and after, in the middle of a change.
+    pub(super) fn voters_and_addresses(&self) -> Vec<Vec<(Incarnation, String)>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let place = |id: &u64| {
+            let node = membership.get_node(id)?;
+            Some((incarnation(*id), node.addr.clone()))
+        };
+        let configs = membership.get_joint_config().iter();
+        configs
+            .map(|voters| voters.iter().filter_map(place).collect())
+            .collect()
+    }
+
+    /// Which founding this node's cluster came of, a random number: it tells clusters apart that have
+    /// one name, also where one was founded after the other.
+    #[must_use]
+    pub const fn founding(&self) -> u128 {
+        self.cluster.0
+    }
+
+    pub(super) const fn part(&self) -> Part {
+        Part {
+            cluster: self.cluster,
+            incarnation: self.me,
+        }
+    }
+
+    /// Whether it was ever told anything: who votes comes first.
+    pub(super) fn was_told(&self) -> bool {
+        !self.log.is_untouched()
+    }
+
+    /// Answers what another node sent. Takes no longer than an attempt to ask
+    /// ([`Timing::attempt`]); safe to drop.
     pub async fn receive(&self, message: Bytes) -> Bytes {
         let Some(message) = decode::<Message>(&message) else {
             return Self::not_here();
@@ -294,7 +394,7 @@ impl RaftAuthority {
         encode(&Reply::NotHere).unwrap_or_default().into()
     }
 
-    async fn reply(&self, message: Message) -> Reply {
+    pub(super) async fn reply(&self, message: Message) -> Reply {
         let is_ours = message.cluster == Some(self.cluster);
         match message.body {
             Body::Append(to, rpc) if is_ours && to == self.me => {
@@ -413,10 +513,4 @@ impl fmt::Debug for RaftAuthority {
             .field("leads", &self.leads())
             .finish_non_exhaustive()
     }
-}
-
-fn random() -> Result<u128, StartFailed> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| StartFailed::NotStarted(error.to_string()))?;
-    Ok(u128::from_le_bytes(bytes))
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 /// A node whose last renewal was answered just before the leader died has at least 0.9 L - 0.25 L
 /// left, or 2.6 s of the default L = 4 s. A fail-over must fit into that, or every node would stop
 /// serving each time a leader dies: followers notice after at most [`Timing::election_most`]
-/// twice (openraft waits for the former leader's lease and then for the drawn timeout), 1.6 s; then
-/// come a round of votes, the taking over, and a redirected renewal.
+/// twice (openraft waits for the former leader's lease and then for the drawn timeout), 1 s; then
+/// come a round of votes, which may fail once and is drawn for again, the taking over, and a
+/// redirected renewal.
 ///
 /// None of these decides about ownership: were they all wrong, nothing would be agreed, and nobody
 /// would be declared dead.
@@ -31,6 +32,12 @@ impl Timing {
         }
     }
 
+    /// The lease that all of this is about.
+    #[must_use]
+    pub const fn lease(self) -> Duration {
+        self.lease
+    }
+
     /// L/20 (200 ms): the leader's heart beats. It is also how long a replication message may take,
     /// so it has to be well above a round trip; and an election needs two missing ones at least.
     #[must_use]
@@ -38,23 +45,30 @@ impl Timing {
         self.lease / 20
     }
 
-    /// L/8 (500 ms): nobody stands for election earlier after silence. Two and a half heartbeats.
+    /// L/10 (400 ms): nobody stands for election earlier after the former leader's lease. Two
+    /// heartbeats.
     #[must_use]
     pub fn election_least(self) -> Duration {
-        self.lease / 8
+        self.lease / 10
     }
 
-    /// L/5 (800 ms): the other end of what is drawn from, so that two seldom stand at once; also
+    /// L/8 (500 ms): the other end of what is drawn from, so that two seldom stand at once; also
     /// how long voters keep to a leader that they have heard from, so that somebody who cannot hear
     /// it disturbs nobody.
     #[must_use]
     pub fn election_most(self) -> Duration {
-        self.lease / 5
+        self.lease / 8
     }
 
-    /// L/4 (1 s): how long one attempt to ask the leader may take before another node is asked.
+    /// L/8 (500 ms): how long one attempt to ask a node may take before another one is asked.
     #[must_use]
     pub fn attempt(self) -> Duration {
+        self.lease / 8
+    }
+
+    /// L/4 (1 s): how long a part of a snapshot may take.
+    #[must_use]
+    pub fn chunk(self) -> Duration {
         self.lease / 4
     }
 
@@ -77,11 +91,18 @@ impl Timing {
     }
 
     /// L/2 (2 s): a leader that did nothing, or agreed on nothing, for longer gives every member
-    /// one more whole lease before it ends any: they could not renew, whatever the reason. Twice
-    /// what a leader that is well ever lets pass.
+    /// one more whole lease before it ends any: they could not renew, whatever the reason. Four
+    /// times what a leader that is well ever lets pass.
     #[must_use]
     pub fn absence(self) -> Duration {
         self.lease / 2
+    }
+
+    /// 4 L (16 s): for how long a founding by several may take. Whoever takes part in it does nothing
+    /// else meanwhile; where somebody dies in the middle, the others start over after that.
+    #[must_use]
+    pub fn founding(self) -> Duration {
+        self.lease.saturating_mul(4)
     }
 
     /// L/40 (100 ms): how often the leader looks again at what nobody tells it of.
@@ -98,7 +119,7 @@ impl Timing {
             election_timeout_min: millis(self.election_least()),
             election_timeout_max: millis(self.election_most()),
             // A snapshot is one register, a few hundred kilobytes as a rule.
-            install_snapshot_timeout: millis(self.attempt()),
+            install_snapshot_timeout: millis(self.chunk()),
             snapshot_max_chunk_size: super::message::LARGEST_CHUNK,
             max_payload_entries: super::message::MOST_ENTRIES,
             // Renewals come every L/4 from each member, and each keeps an entry at most: snapshots
@@ -129,7 +150,9 @@ mod tests {
         let lease = Duration::from_secs(4);
         let timing = Timing::of(lease);
         let noticed = timing.election_most() * 2;
+        let drawn_again = timing.election_most();
+        let redirected = timing.attempt() + timing.longest_pause();
         let left = lease * 9 / 10 - lease / 4;
-        assert!(noticed + timing.election_least() + timing.longest_pause() < left);
+        assert!(noticed + drawn_again + redirected < left);
     }
 }

@@ -6,6 +6,7 @@ use openraft::{BasicNode, CommittedLeaderId};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Answer, Charter, Command};
+use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
 use crate::member::{Incarnation, NodeName};
 
@@ -26,6 +27,30 @@ pub(super) type Leadership = CommittedLeaderId<u64>;
 /// incarnations have the same numbers is not taken for one of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ClusterId(pub(super) u128);
+
+impl ClusterId {
+    /// One that nobody had; or why the system has no random bytes.
+    pub(super) fn draw() -> Result<Self, String> {
+        random().map(|bytes| Self(u128::from_le_bytes(bytes)))
+    }
+}
+
+/// One start of a node for the purpose of founding, drawn at random; it takes part in one founding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StartId(u64);
+
+impl StartId {
+    /// One that nobody had; or why the system has no random bytes.
+    pub(super) fn draw() -> Result<Self, String> {
+        random().map(|bytes| Self(u64::from_le_bytes(bytes)))
+    }
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], String> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
 
 /// One entry of the log: several commands under one reading of the proposer's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +76,28 @@ pub(super) enum What {
     Commands(Vec<Command>),
 }
 
-/// What a register is founded with.
+/// What a register is founded with. All of its first members are ready, and vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Found {
     pub(super) charter: Charter,
     pub(super) generation: u32,
+    /// Who founds, and then who backs it; never none.
+    pub(super) first: Vec<Founder>,
+}
+
+/// One of a cluster's first members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Founder {
     pub(super) node: NodeName,
     pub(super) address: String,
+}
+
+impl Found {
+    /// The incarnation that the first member at this place is given.
+    pub(super) fn incarnation(&self, place: usize) -> Incarnation {
+        let before_first = LayoutVersion::founding(self.generation).as_u64();
+        Incarnation::new(before_first + 1 + place as u64)
+    }
 }
 
 /// What came of an entry.

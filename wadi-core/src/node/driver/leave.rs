@@ -150,14 +150,19 @@ impl Driver {
         self.go(false);
     }
 
-    fn go(&mut self, agreed: bool) {
+    /// How many sessions would be lost with this node.
+    pub(super) fn left_behind(&self) -> usize {
         let sealed = match &self.life {
             Life::Member(member) => member.participant.sealed(),
             Life::Joining { former, .. } => former.as_ref().map_or(0, |former| former.sealed()),
             Life::Over => 0,
         };
         let drained = self.drained.len() + self.returned.len();
-        let left_behind = self.sessions.map().len() + drained + sealed;
+        self.sessions.map().len() + drained + sealed
+    }
+
+    fn go(&mut self, agreed: bool) {
+        let left_behind = self.left_behind();
         let left = Left {
             in_good_order: agreed && left_behind == 0,
             left_behind,

@@ -146,8 +146,12 @@ impl Driver {
     }
 
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
-    /// somebody new, with what it still has.
+    /// somebody new, with what it still has. Where it is leaving and has nothing, it has left.
     pub(super) fn fence(&mut self) {
+        if self.leaving.is_some() && self.left_behind() == 0 {
+            self.has_left();
+            return;
+        }
         // First nobody may act, then nothing new comes, then everything is taken.
         self.leases.end();
         self.open.close_all();

@@ -27,6 +27,9 @@ impl Driver {
             self.tell(Told::Unreadable { from });
             return;
         }
+        if let Body::State { id, .. } = &message.body {
+            self.waiting.came(*id, from);
+        }
         self.give(Input::Message { from, message });
     }
 

@@ -2,6 +2,10 @@
 //!
 //! It is no part of a product: every node on it is in this process.
 
+mod carrier;
+mod open;
+mod streams;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +13,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Inbox, Transport};
+use self::streams::Waiting;
+use super::{Answers, Inbox, Transport};
 use crate::bucket::Layout;
 use crate::member::{Incarnation, NodeName};
 use crate::message::Message;
@@ -22,7 +27,18 @@ pub struct Network(Arc<Mutex<State>>);
 struct State {
     listening: HashMap<Incarnation, (NodeName, Arc<dyn Inbox>)>,
     links: HashMap<(NodeName, NodeName), Condition>,
+    /// Who takes raw streams, by node and kind.
+    accepting: HashMap<(NodeName, &'static str), Waiting>,
+    /// Who answers questions.
+    answering: HashMap<NodeName, Arc<dyn Answers>>,
     carried: u64,
+}
+
+impl State {
+    fn condition(&self, from: &NodeName, to: &NodeName) -> Condition {
+        let link = (from.clone(), to.clone());
+        self.links.get(&link).copied().unwrap_or_default()
+    }
 }
 
 /// What happens to the messages from one node to another.
@@ -46,17 +62,35 @@ impl Network {
     /// The transport of the node with this name.
     #[must_use]
     pub fn port(&self, node: NodeName) -> Arc<dyn Transport> {
-        Arc::new(Port {
+        Arc::new(self.port_of(node))
+    }
+
+    fn port_of(&self, node: NodeName) -> Port {
+        Port {
             network: self.clone(),
             node,
             me: Mutex::new(None),
-        })
+        }
     }
 
     /// Sets the condition of the link from one node to another; that of the way back stays.
     pub fn set(&self, from: &NodeName, to: &NodeName, condition: Condition) {
         let mut state = self.0.lock();
         state.links.insert((from.clone(), to.clone()), condition);
+    }
+
+    /// The node takes nothing any more: who dials or asks it is refused, as after the end of a process.
+    pub fn remove(&self, node: &NodeName) {
+        let mut state = self.0.lock();
+        state.listening.retain(|_, (name, _)| name != node);
+        state.accepting.retain(|(name, _), _| name != node);
+        state.answering.remove(node);
+    }
+
+    /// The node takes no raw streams any more.
+    pub fn accept_nothing(&self, node: &NodeName) {
+        let mut state = self.0.lock();
+        state.accepting.retain(|(name, _), _| name != node);
     }
 
     /// Makes every link good.
@@ -85,8 +119,7 @@ impl Network {
             let Some((target, _)) = state.listening.get(&to) else {
                 return false;
             };
-            let link = (node.clone(), target.clone());
-            state.links.get(&link).copied().unwrap_or_default()
+            state.condition(node, target)
         };
         let copies = match condition {
             Condition { cut: true, .. } => 0,

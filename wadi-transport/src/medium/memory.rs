@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::{Network, Socket, Sockets, Waiting};
+use super::{Medium, Socket, Sockets, Waiting};
 
 /// Bytes on their way in one direction of a connection before its writer waits.
 const BUFFER: usize = 64 * 1024;
@@ -48,7 +48,7 @@ struct State {
 impl Memory {
     /// The network as the host of this address has it.
     #[must_use]
-    pub fn host(&self, address: IpAddr) -> Arc<dyn Network> {
+    pub fn host(&self, address: IpAddr) -> Arc<dyn Medium> {
         Arc::new(Host {
             memory: self.clone(),
             address,
@@ -84,7 +84,7 @@ struct Host {
     address: IpAddr,
 }
 
-impl Network for Host {
+impl Medium for Host {
     fn bind(&self, mut address: SocketAddr) -> Waiting<'_, Box<dyn Sockets>> {
         Box::pin(async move {
             if address.ip() != self.address {

@@ -1,0 +1,148 @@
+//! Reference nodes that are one cluster, as processes: they find each other, and are missed.
+
+#![cfg(unix)]
+
+mod process;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
+use wadi_core::clock::{BootClock, Clock};
+
+use process::{Node, ask, command};
+
+/// Free ports, as a list that all nodes are given.
+fn addresses(count: usize) -> Vec<String> {
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
+    listeners.iter().map(address).collect()
+}
+
+/// Starts all at once: each is ready only when a majority is there.
+fn start(addresses: &[String], more: &[&str]) -> Vec<Node> {
+    let join = addresses.join(",");
+    let start = |(number, address): (usize, &String)| {
+        let name = format!("n{number}");
+        let own = ["--name", &name, "--cluster", address, "--join", &join];
+        Node::start(&[&own[..], more].concat())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..)
+            .zip(addresses)
+            .map(|pair| scope.spawn(move || start(pair)))
+            .collect();
+        let nodes = threads.into_iter().map(|thread| thread.join());
+        nodes.map(|node| node.expect("it starts")).collect()
+    })
+}
+
+fn status(node: &Node) -> Value {
+    let answer = ask(node.admin, "GET /wadi/cluster", "", "");
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = BootClock.now();
+    while !holds() {
+        let waited = BootClock.now().since(began);
+        assert!(waited < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Names and buckets of the members, as this node knows them.
+fn members(node: &Node) -> Vec<(String, u64)> {
+    let status = status(node);
+    let members = status["members"].as_array().expect("a list");
+    let mut members: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let name = member["node"].as_str().expect("a name").to_owned();
+            (name, member["buckets"].as_u64().expect("a number"))
+        })
+        .collect();
+    members.sort();
+    members
+}
+
+#[test]
+fn three_nodes_are_one_cluster_with_the_buckets_shared_out_and_one_may_go() {
+    let addresses = addresses(3);
+    let mut nodes = start(&addresses, &["--deregister-delay", "0", "--lease", "2"]);
+    until("every node has its third of the buckets", || {
+        let shares = |node: &Node| {
+            let members = members(node);
+            members.len() == 3
+                && members
+                    .iter()
+                    .all(|(_, buckets)| (1365..=1366).contains(buckets))
+        };
+        nodes.iter().all(shares)
+    });
+    let statuses: Vec<Value> = nodes.iter().map(status).collect();
+    for (status, address) in statuses.iter().zip(&addresses) {
+        assert_eq!(status["coordinator"], statuses[0]["coordinator"]);
+        let members = status["members"].as_array().expect("a list");
+        let own = members
+            .iter()
+            .find(|member| member["node"] == status["node"]);
+        assert_eq!(own.expect("itself")["cluster"], address.as_str());
+    }
+
+    let leaving = nodes.remove(1);
+    leaving.signal("TERM");
+    let (well, said) = leaving.ended();
+    assert!(well && said.contains("left the cluster"), "{said}");
+    until("two are left, with half of the buckets each", || {
+        let all = |node: &Node| {
+            let members = members(node);
+            members.len() == 2 && members.iter().all(|(_, buckets)| *buckets == 2048)
+        };
+        nodes.iter().all(all)
+    });
+}
+
+#[test]
+fn a_node_that_finds_no_majority_is_not_ready_and_says_so() {
+    let addresses = addresses(3);
+    let http = self::addresses(1).remove(0);
+    let mut process = command()
+        .args(["--http", &http, "--admin", "127.0.0.1:0"])
+        .args(["--cluster", &addresses[0], "--join", &addresses.join(",")])
+        .spawn()
+        .expect("the node starts");
+    until("it accepts", || std::net::TcpStream::connect(&http).is_ok());
+    let http = http.parse().expect("an address");
+    for path in ["GET /readyz", "POST /counter"] {
+        let answer = ask(http, path, "", "");
+        assert_eq!(answer.status, 503, "{path}");
+    }
+    assert_eq!(ask(http, "GET /healthz", "", "").status, 200);
+    process.kill().expect("it runs");
+    process.wait().expect("it ends");
+}
+
+#[test]
+fn cluster_flags_that_mean_nothing_alone_are_refused() {
+    for flags in [
+        ["--join", "127.0.0.1:1"],
+        ["--advertise", "127.0.0.1:1"],
+        ["--cluster-name", "blue"],
+        ["--lease", "5"],
+        ["--relocate", "proxy"],
+        ["--protocol", "1"],
+        ["--found-with", "3"],
+        ["--cluster", "0.0.0.0:0"],
+        ["--cluster", "nowhere"],
+    ] {
+        let output = command().args(flags).output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{flags:?}");
+        let mended = said.contains("cluster") || said.contains("join");
+        assert!(mended && !said.contains("panicked"), "{flags:?}: {said}");
+    }
+}

@@ -1,0 +1,18 @@
+//! A request goes to its session's node: over HTTP/2, on a stream of the cluster.
+//!
+//! Bodies stream both ways, upgrades work, and a request goes over one such stream only: who
+//! receives it serves it, or says where it should have gone.
+
+mod arrived;
+mod headers;
+mod hop;
+mod load;
+mod pool;
+mod send;
+
+pub(crate) use arrived::Arrived;
+pub(crate) use headers::take_off as take_off_hop_by_hop;
+pub(crate) use hop::{Hop, Verdict, Wants};
+pub(crate) use load::{Answer, Load};
+pub(crate) use pool::{MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW};
+pub(crate) use send::Sent;

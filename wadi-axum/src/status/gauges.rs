@@ -1,0 +1,72 @@
+//! What a node's status looks like to whoever counts: gauges and counters of the `metrics` facade.
+//!
+//! They are set when somebody is about to read them, so a request pays nothing for them. No label is
+//! an id, and each has few values.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+
+use super::report::StatusReport;
+use crate::WadiLayer;
+
+impl WadiLayer {
+    /// Describes this layer's metrics to the recorder that is installed; once, after installing it.
+    pub fn describe_metrics() {
+        describe_gauge!(
+            "wadi_ready",
+            "Whether this node is a ready member that may act"
+        );
+        describe_gauge!("wadi_sessions", "Sessions of this node, by where they are");
+        describe_gauge!(
+            "wadi_displaced_sessions",
+            "Sessions here whose bucket another member manages"
+        );
+        describe_gauge!("wadi_members", "Members of the cluster, by state");
+        describe_gauge!("wadi_buckets", "Buckets that this node manages");
+        describe_gauge!("wadi_layout_version", "The layout that this node goes by");
+        describe_gauge!(
+            "wadi_evacuation_sessions",
+            Unit::Count,
+            "Sessions that an evacuation has still to move; 0 where there is none"
+        );
+        describe_counter!(
+            "wadi_migrations_total",
+            "Sessions that came to this node and went to others, by direction"
+        );
+    }
+
+    /// Gives the recorder that is installed what this node knows now. Call it just before the figures
+    /// are read, as a handler of `/metrics` does.
+    pub fn record_metrics(&self) {
+        record(&self.status(), self.is_ready());
+    }
+}
+
+fn record(status: &StatusReport, is_ready: bool) {
+    let set = |name, value: usize| gauge!(name).set(value as f64);
+    set("wadi_ready", usize::from(is_ready));
+    let sessions = status.sessions;
+    for (place, number) in [
+        ("live", sessions.live),
+        ("frozen", sessions.frozen),
+        ("disc", sessions.disc),
+        ("replicas", sessions.replicas),
+    ] {
+        gauge!("wadi_sessions", "state" => place).set(number as f64);
+    }
+    set("wadi_displaced_sessions", status.displaced);
+    for state in ["joining", "ready", "leaving"] {
+        let members = status.members.iter();
+        let number = members.filter(|member| member.state == state).count();
+        gauge!("wadi_members", "state" => state).set(number as f64);
+    }
+    let own = status.members.iter().filter(|m| m.node == status.node);
+    set("wadi_buckets", own.map(|member| member.buckets).sum());
+    gauge!("wadi_layout_version").set(status.version as f64);
+    set(
+        "wadi_evacuation_sessions",
+        status.evacuation.map_or(0, |evacuation| evacuation.left),
+    );
+    let migrations = status.migrations;
+    counter!("wadi_migrations_total", "direction" => "in").absolute(migrations.arrived);
+    counter!("wadi_migrations_total", "direction" => "out").absolute(migrations.left);
+}

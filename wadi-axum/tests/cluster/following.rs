@@ -1,0 +1,181 @@
+//! A session follows a client that keeps coming, and nobody else.
+
+use std::time::Duration;
+
+use tower::{Layer, ServiceExt};
+use wadi_axum::testing::{Cluster, Node};
+use wadi_axum::{DetachedSession, Session, SessionError, Settings, WadiLayer};
+use wadi_core::relocate::{Choice, Relocation, Stray};
+
+use crate::app::app;
+use crate::client::Client;
+
+async fn comes_to(client: &Client, node: &Node) -> bool {
+    let id = client.id();
+    for _ in 0..100 {
+        if node.holds(&id) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_session_follows_a_client_that_keeps_coming_to_another_node() {
+    let cluster = Cluster::new(3, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    for _ in 0..4 {
+        let answer = client.post(&nodes[1], "/count", "").await;
+        assert_eq!(answer.how(), "proxied; node=n1; hops=1");
+    }
+    assert!(comes_to(&client, &nodes[1]).await);
+    let answer = client.post(&nodes[1], "/count", "").await;
+    assert_eq!(answer.how(), "local; node=n2; hops=0");
+    assert_eq!(client.cookie("wadi-route").as_deref(), Some("n2"));
+    assert_eq!(answer.ok(), "6");
+    assert_eq!(nodes[1].layer().request_counts().unwrap().followed, 1);
+}
+
+#[tokio::test]
+async fn nothing_moves_when_requests_are_dealt_out_in_turn() {
+    for size in [2, 3] {
+        let cluster = Cluster::new(size, app).await;
+        let nodes = cluster.nodes();
+        let client = Client::new();
+        client.post(&nodes[0], "/count", "").await.ok();
+        for turn in 1..60 {
+            client.post(&nodes[turn % size], "/count", "").await.ok();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(nodes[0].holds(&client.id()), "of {size} nodes");
+    }
+}
+
+#[tokio::test]
+async fn a_large_session_takes_more_persuasion() {
+    let cluster = Cluster::new(2, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/big/500000", "").await.ok();
+    for _ in 0..10 {
+        client.get(&nodes[1], "/count").await.ok();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(nodes[0].holds(&client.id()));
+    for _ in 0..10 {
+        client.get(&nodes[1], "/count").await.ok();
+    }
+    assert!(comes_to(&client, &nodes[1]).await);
+}
+
+/// Sessions come to whoever writes, and readers go to them.
+#[derive(Debug)]
+struct WritersHave;
+
+impl Relocation for WritersHave {
+    fn choose(&self, stray: &Stray) -> Choice {
+        if stray.is_safe {
+            Choice::Proxy
+        } else {
+            Choice::Migrate
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_ones_own_sees_the_request() {
+    let cluster = Cluster::builder(2)
+        .relocation(|| WritersHave)
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let read = client.get(&nodes[1], "/count").await;
+    assert_eq!(read.how(), "proxied; node=n1; hops=1");
+    let written = client.post(&nodes[1], "/count", "").await;
+    assert_eq!(written.how(), "migrated; node=n2; hops=1");
+    // As a program says it.
+    let network = wadi_core::transport::memory::Network::new();
+    let config = wadi_axum::WadiConfig::default();
+    let _ = WadiLayer::new(Settings::with_network(config, network).relocation(WritersHave));
+}
+
+/// A handle on the client's session, as a stream on that node has one.
+async fn handle(client: &Client, node: &Node) -> DetachedSession {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+    let detach = tower::service_fn(move |request: http::Request<()>| {
+        let sender = sender.clone();
+        async move {
+            let session = request.extensions().get::<Session>().unwrap();
+            sender.send(session.detach()).await.unwrap();
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        }
+    });
+    let request = http::Request::builder().header("cookie", client.cookies());
+    let service = node.layer().layer(detach);
+    service.oneshot(request.body(()).unwrap()).await.unwrap();
+    receiver.recv().await.unwrap()
+}
+
+async fn counted(handle: &DetachedSession) -> Result<u32, SessionError> {
+    let counted = handle.update("n", |n: &mut u32| {
+        *n += 1;
+        *n
+    });
+    counted.await
+}
+
+#[tokio::test]
+async fn a_handle_goes_on_wherever_the_session_then_lives() {
+    let cluster = Cluster::new(3, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    assert_eq!(counted(&here).await, Ok(2));
+    for to in [1, 2, 1] {
+        assert!(cluster.migrate(client.id(), &nodes[to]).await);
+        let n = counted(&here).await.unwrap();
+        assert!(nodes[0].holds(&client.id()));
+        assert_eq!(counted(&here).await, Ok(n + 1));
+    }
+    assert_eq!(client.get(&nodes[2], "/count").await.ok(), "8");
+    client.post(&nodes[1], "/logout", "").await;
+    assert_eq!(counted(&here).await, Err(SessionError::Ended));
+}
+
+#[tokio::test]
+async fn a_handle_on_a_leaving_node_pulls_nothing_back() {
+    let cluster = Cluster::builder(2)
+        .configure(|builder| builder.deregister_delay(Duration::from_secs(2)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    let leaving = nodes[0].clone();
+    let leaves = tokio::spawn(async move { leaving.leave().await });
+    assert!(comes_to(&client, &nodes[1]).await, "it is evacuated");
+    assert_eq!(counted(&here).await, Err(SessionError::Moved));
+    assert!(nodes[1].holds(&client.id()));
+    leaves.await.unwrap();
+    assert_eq!(client.get(&nodes[1], "/count").await.ok(), "1");
+}
+
+#[tokio::test]
+async fn sessions_come_to_and_from_a_node_that_takes_no_proxied_requests() {
+    let cluster = Cluster::builder(3).start(app).await;
+    let nodes = cluster.nodes();
+    nodes[0].take_no_guests();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let read = client.get(&nodes[1], "/count").await;
+    assert_eq!(read.how(), "migrated; node=n2; hops=1");
+    let read = client.get(&nodes[0], "/count").await;
+    assert_eq!(read.how(), "proxied; node=n2; hops=1");
+}

@@ -1,0 +1,14 @@
+//! Several nodes in one process, each with a real application: whatever node a request comes to, it
+//! has its session.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod app;
+mod client;
+mod counting;
+mod creating;
+mod ending;
+mod following;
+mod hops;
+mod proxying;
+mod upgrades;

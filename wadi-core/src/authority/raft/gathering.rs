@@ -1,0 +1,350 @@
+//! How a node that is in no cluster comes into one: it founds alone, founds together with a majority
+//! of its list, or joins; and what it says of itself meanwhile.
+//!
+//! It takes part in one thing at a time, and in one founding in one start. It never founds alone
+//! where a list says that there are others, nor because nobody answers.
+
+mod around;
+mod lost;
+mod together;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time;
+
+use super::founding::{Decision, Founders};
+use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
+use super::node::{RaftAuthority, RaftSettings};
+use super::timing::Timing;
+use super::types::{ClusterId, StartId};
+use crate::authority::Charter;
+use crate::transport::Discovery;
+use around::Around;
+
+/// What a node brings along that is in no cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct GatheringSettings {
+    pub(crate) raft: RaftSettings,
+    /// What it founds with.
+    pub(crate) charter: Charter,
+    /// What it founds is of this generation at least.
+    pub(crate) generation: u32,
+    pub(crate) discovery: Arc<dyn Discovery>,
+    /// How many found together, where the addresses may be a part of them.
+    pub(crate) found_with: Option<usize>,
+}
+
+/// One node on its way into a cluster, and in it.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    settings: GatheringSettings,
+    timing: Timing,
+    here: Mutex<Here>,
+    past: Mutex<Past>,
+    /// Somebody has invited it.
+    invited: Notify,
+}
+
+/// What this node is.
+#[derive(Debug)]
+enum Here {
+    /// In no cluster, and takes part in no founding: not begun, joining, or in between.
+    Apart,
+    /// Ready to found. Whoever it backs.
+    Waiting {
+        backs: Option<String>,
+        start: StartId,
+    },
+    /// Takes part in one founding, with its part of the raft as soon as that runs.
+    Founding(Box<Invitation>, Option<Arc<RaftAuthority>>),
+    /// A member.
+    Member(Arc<RaftAuthority>),
+    /// Gone for good.
+    Closed,
+}
+
+/// What remains of former incarnations.
+#[derive(Debug)]
+struct Past {
+    /// The generation of what it founds next.
+    generation: u32,
+    /// Where other members were.
+    known: BTreeSet<String>,
+    /// Of which cluster it was a member last, and that one's generation.
+    last: Option<(ClusterId, u32)>,
+    may_found: MayFound,
+}
+
+/// With whom a node may found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayFound {
+    /// As its list says.
+    AsListed,
+    /// It was its cluster's only member and only voter: nobody else can go on with that.
+    Alone,
+    /// It was a member of a cluster that others go on with.
+    Never,
+}
+
+impl Gathering {
+    pub(crate) fn new(settings: GatheringSettings) -> Self {
+        let past = Past {
+            generation: settings.generation,
+            known: BTreeSet::new(),
+            last: None,
+            may_found: MayFound::AsListed,
+        };
+        Self {
+            timing: Timing::of(settings.charter.lease),
+            settings,
+            here: Mutex::new(Here::Apart),
+            past: Mutex::new(past),
+            invited: Notify::new(),
+        }
+    }
+
+    /// Until this node is a member, however long that takes. One task at a time calls it; after it
+    /// was cancelled, [`Gathering::close`] is all that is left to do.
+    pub(crate) async fn take_part(&self) -> Arc<RaftAuthority> {
+        let mut pause = self.timing.first_pause();
+        loop {
+            if let Some(part) = self.try_once().await {
+                self.become_now(Here::Member(Arc::clone(&part)));
+                return part;
+            }
+            // An invitation is not waited with.
+            let _ = time::timeout(pause, self.invited.notified()).await;
+            pause = (pause * 2).min(self.timing.longest_pause());
+        }
+    }
+
+    async fn try_once(&self) -> Option<Arc<RaftAuthority>> {
+        if let Some(invitation) = self.invitation() {
+            return self.see_through(invitation, Vec::new()).await;
+        }
+        self.wait_for_others();
+        let (founders, around) = self.look_around().await;
+        match founders.decide(&self.settings.raft.address, &around.presences()) {
+            Decision::Join(address) => self.join(around.members(&address)).await,
+            Decision::Found(backers) if backers.len() == 1 => self.found_alone().await,
+            Decision::Found(backers) => {
+                let (own, others) = self.found_with(&backers, &around)?;
+                self.see_through(own, others).await
+            }
+            Decision::Wait { backs } => {
+                self.back(backs);
+                None
+            }
+        }
+    }
+
+    /// Who is there, and who founds with whom.
+    async fn look_around(&self) -> (Founders, Around) {
+        let discovered = time::timeout(self.timing.attempt(), self.settings.discovery.addresses());
+        let discovered = discovered.await.ok().and_then(Result::ok);
+        let (known, last, may_found) = {
+            let past = self.past.lock();
+            (past.known.clone(), past.last, past.may_found)
+        };
+        let asked = known
+            .into_iter()
+            .chain(discovered.iter().flatten().cloned());
+        let mut around = self.ask_around(asked).await;
+        around.forget_older(last);
+        let founders = match (may_found, discovered, self.settings.found_with) {
+            (MayFound::Alone, ..) | (MayFound::AsListed, Some(_), Some(1)) => Founders::alone(),
+            (MayFound::AsListed, Some(list), None) => Founders::of(list),
+            (MayFound::AsListed, Some(list), Some(expected)) => {
+                Founders::of(list).with_expected(expected)
+            }
+            // Not on this list: it joins, or waits.
+            (MayFound::Never, ..) | (_, None, _) => Founders::of([]).with_expected(1),
+        };
+        (founders, around)
+    }
+
+    async fn join(&self, seeds: Vec<String>) -> Option<Arc<RaftAuthority>> {
+        // Whoever joins is not invited meanwhile.
+        self.leave_waiting(Here::Apart).then_some(())?;
+        let settings = self.settings.raft.clone();
+        let joined = RaftAuthority::join(settings, seeds, self.settings.raft.lease).await;
+        joined.ok().map(|(part, _)| part)
+    }
+
+    async fn found_alone(&self) -> Option<Arc<RaftAuthority>> {
+        self.leave_waiting(Here::Apart).then_some(())?;
+        let generation = self.past.lock().generation;
+        let settings = self.settings.raft.clone();
+        let founded = RaftAuthority::found(settings, self.settings.charter, generation).await;
+        founded.ok().map(|(part, _)| part)
+    }
+
+    /// This node's part, which is no member's any more, ends: it gives its vote away first, where that
+    /// is possible. Afterwards [`Gathering::take_part`] is called again.
+    pub(crate) async fn retire(&self, part: &RaftAuthority) {
+        part.hand_over_vote(self.timing.change()).await;
+        let votes = part.votes();
+        let votes_alone = !votes.is_changing && votes.voters.iter().eq([&part.incarnation()]);
+        self.end(
+            part,
+            if votes_alone && !part.has_others() {
+                MayFound::Alone
+            } else {
+                MayFound::Never
+            },
+        )
+        .await;
+    }
+
+    async fn end(&self, part: &RaftAuthority, may_found: MayFound) {
+        {
+            let mut past = self.past.lock();
+            past.may_found = may_found;
+            if let Some(layout) = part.layouts().borrow().as_deref() {
+                let generation = layout.version.generation();
+                past.last = Some((part.part().cluster, generation));
+                past.generation = past.generation.max(generation.saturating_add(1));
+                let addresses = layout.members.values().map(|member| member.address.clone());
+                let own = &self.settings.raft.address;
+                past.known = addresses.filter(|address| address != own).collect();
+            }
+        }
+        part.close().await;
+        self.become_now(Here::Apart);
+    }
+
+    /// Takes part in nothing any more, and answers nobody. What has to be closed.
+    pub(crate) fn close(&self) -> Option<Arc<RaftAuthority>> {
+        match std::mem::replace(&mut *self.here.lock(), Here::Closed) {
+            Here::Member(part) | Here::Founding(_, Some(part)) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Answers what another node sent.
+    pub(crate) async fn answer(&self, message: Bytes) -> Bytes {
+        let Some(message) = decode::<Message>(&message) else {
+            return RaftAuthority::not_here();
+        };
+        let reply = match message.body {
+            Body::WhoIsThere => self.present().map(Reply::There),
+            Body::Invite(invitation) => Some(Reply::Invited(self.accept(invitation))),
+            _ => match self.part_for(&message) {
+                Some(part) => Some(part.reply(message).await),
+                None => None,
+            },
+        };
+        let reply = reply.unwrap_or(Reply::NotHere);
+        encode(&reply).map_or_else(RaftAuthority::not_here, Bytes::from)
+    }
+
+    fn part_for(&self, message: &Message) -> Option<Arc<RaftAuthority>> {
+        match &*self.here.lock() {
+            Here::Member(part) => Some(Arc::clone(part)),
+            // Nobody joins what is not founded.
+            Here::Founding(invitation, Some(part)) => {
+                (message.cluster == Some(invitation.cluster)).then(|| Arc::clone(part))
+            }
+            _ => None,
+        }
+    }
+
+    fn present(&self) -> Option<Present> {
+        let generation = self.past.lock().generation;
+        Some(match &*self.here.lock() {
+            Here::Apart => Present::Apart(None),
+            Here::Waiting { backs, start } => Present::Waiting {
+                node: self.settings.raft.node.clone(),
+                backs: backs.clone(),
+                start: *start,
+                generation,
+            },
+            Here::Founding(invitation, _) => Present::Founding {
+                part: invitation.part(invitation.place),
+                by: invitation.found.first.first()?.address.clone(),
+            },
+            Here::Member(part) => {
+                let layout = part.layouts().borrow().clone();
+                match layout {
+                    Some(layout) if layout.is_member(part.incarnation()) => Present::Member {
+                        part: part.part(),
+                        generation: layout.version.generation(),
+                    },
+                    _ => Present::Apart(Some(part.part())),
+                }
+            }
+            Here::Closed => return None,
+        })
+    }
+
+    /// Whether this node stands by in somebody's founding: in the first that asks, for as long as that
+    /// may come about.
+    fn accept(&self, invitation: Invitation) -> bool {
+        let own = &self.settings.raft;
+        let (buckets, invited_as) = (
+            self.settings.charter.buckets,
+            invitation.found.first.get(invitation.place),
+        );
+        let is_for_me =
+            invited_as.is_some_and(|me| me.address == own.address && me.node == own.node);
+        if !is_for_me || invitation.place == 0 || invitation.found.charter.buckets != buckets {
+            return false;
+        }
+        let mut here = self.here.lock();
+        match &*here {
+            // Asked again.
+            Here::Founding(accepted, _) => **accepted == invitation,
+            Here::Waiting { start, .. } if *start == invitation.start => {
+                *here = Here::Founding(Box::new(invitation), None);
+                self.invited.notify_one();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn invitation(&self) -> Option<Invitation> {
+        match &*self.here.lock() {
+            Here::Founding(invitation, None) => Some(Invitation::clone(invitation)),
+            _ => None,
+        }
+    }
+
+    /// Whoever was apart may found from now on, as somebody new.
+    fn wait_for_others(&self) {
+        let mut here = self.here.lock();
+        // Without random bits it stays apart, and tries again.
+        if matches!(*here, Here::Apart)
+            && let Ok(start) = StartId::draw()
+        {
+            *here = Here::Waiting { backs: None, start };
+        }
+    }
+
+    fn back(&self, whom: Option<String>) {
+        if let Here::Waiting { backs, .. } = &mut *self.here.lock() {
+            *backs = whom;
+        }
+    }
+
+    /// Does something else than waiting, if nobody was faster.
+    fn leave_waiting(&self, next: Here) -> bool {
+        let mut here = self.here.lock();
+        let waits = matches!(*here, Here::Waiting { .. });
+        if waits {
+            *here = next;
+        }
+        waits
+    }
+
+    fn become_now(&self, next: Here) {
+        let mut here = self.here.lock();
+        if !matches!(*here, Here::Closed) {
+            *here = next;
+        }
+    }
+}

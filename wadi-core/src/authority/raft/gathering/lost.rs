@@ -1,0 +1,64 @@
+//! A cluster that can agree on nothing any more, because most of its voters have started anew: its
+//! other members notice, wait until every lease that it granted is over, and start anew themselves.
+//!
+//! Silence proves nothing. Only who answers at a voter's address, and is somebody else, does: a voter
+//! forgets everything when it ends, so its vote is gone for good.
+
+use tokio::time;
+
+use super::{Gathering, MayFound};
+use crate::authority::raft::message::Part;
+use crate::authority::raft::node::RaftAuthority;
+use crate::member::Incarnation;
+
+impl Gathering {
+    /// Until it is certain that nothing can be agreed any more once this node is out of it, too; as a
+    /// rule that is never. Then call [`Gathering::renounce`].
+    pub(crate) async fn lost(&self, part: &RaftAuthority) {
+        let lease = part.lease();
+        let mut agreed = part.agreed();
+        loop {
+            // Long enough for two elections, and for the last renewal to be over.
+            time::sleep(2 * lease).await;
+            let before = std::mem::replace(&mut agreed, part.agreed());
+            // Whom nobody tells anything, though it has joined, joins again.
+            let is_untold = !part.was_told();
+            if before != agreed || !is_untold && !self.voters_are_gone(part).await {
+                continue;
+            }
+            return;
+        }
+    }
+
+    /// Is out of a lost cluster, and waits until no lease that it granted is left. Then this node may
+    /// found the next generation, as its list says.
+    pub(crate) async fn renounce(&self, part: &RaftAuthority) {
+        part.close().await;
+        // Only from now on it is certain that nothing more is granted.
+        time::sleep(part.lease()).await;
+        self.end(part, MayFound::AsListed).await;
+    }
+
+    /// Whether a majority of the voters are out of this cluster, this node counted as such.
+    async fn voters_are_gone(&self, part: &RaftAuthority) -> bool {
+        let configs = part.voters_and_addresses();
+        let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
+        let around = self.ask_around(addresses).await;
+        let is_gone = |voter: &(Incarnation, String)| {
+            let theirs = Part {
+                incarnation: voter.0,
+                ..part.part()
+            };
+            voter.0 == part.incarnation() || around.is_gone(&voter.1, theirs)
+        };
+        let is_lost = |voters: &Vec<_>| {
+            let gone = voters.iter().filter(|voter| is_gone(voter)).count();
+            // This node alone is no reason to give up.
+            let others = voters
+                .iter()
+                .any(|voter| voter.0 != part.incarnation() && is_gone(voter));
+            others && gone * 2 > voters.len()
+        };
+        !configs.is_empty() && configs.iter().all(is_lost)
+    }
+}

@@ -1,0 +1,252 @@
+//! What waits for one connection: encoded messages in two lanes, small ones and large ones.
+//!
+//! What waits is gathered as it comes and written together, so many small messages cost one write. A
+//! small message never stands behind large ones that have not begun to be written; within a lane,
+//! order is kept.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, BytesMut};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::frame::{self, FrameError};
+
+/// The longest message of the small lane, encoded: what decides and confirms, and carries no state.
+const SMALL: usize = 512;
+
+/// Bytes gathered before they are written together.
+pub(crate) const GATHER: usize = 64 * 1024;
+
+/// A message that is not sent, and will not be.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection now. Ask again later; [`crate::Link::state`] says why.
+    #[error("there is no connection to this peer now")]
+    NotConnected,
+    /// As much as may wait already waits: the peer is slower than the sender. Ask again later.
+    #[error("as much as may wait for this peer already waits")]
+    Full,
+    /// It is longer than a message may be. Sending it again fails again.
+    #[error(
+        "the message has {length} bytes encoded, and may have {limit}: raise frame_bytes on all nodes"
+    )]
+    TooLong {
+        /// Its length, encoded.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Its own serialisation failed. Sending it again fails again.
+    #[error(transparent)]
+    Encoding(#[from] FrameError),
+}
+
+/// What may wait; each lane has room for as much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) frame_bytes: usize,
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What waits for one connection.
+pub(crate) struct Outgoing {
+    room: Room,
+    lanes: Mutex<Lanes>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Lanes {
+    small: Lane,
+    large: Lane,
+    /// Where a message is encoded before it is known how long it is.
+    scratch: BytesMut,
+    closed: bool,
+}
+
+/// Whole frames, in order, gathered into pieces.
+#[derive(Default)]
+struct Lane {
+    pieces: VecDeque<Piece>,
+    messages: usize,
+    bytes: usize,
+}
+
+struct Piece {
+    frames: BytesMut,
+    messages: usize,
+}
+
+impl Outgoing {
+    pub(crate) fn new(room: Room) -> Self {
+        Self {
+            room,
+            lanes: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Adds a message, if there is room for it.
+    pub(crate) fn push<M: Serialize>(&self, message: &M) -> Result<(), SendError> {
+        let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            return Err(SendError::NotConnected);
+        }
+        let Lanes {
+            small,
+            large,
+            scratch,
+            ..
+        } = &mut *lanes;
+        scratch.clear();
+        frame::encode_into(scratch, message)?;
+        let (length, limit) = (scratch.len(), self.room.frame_bytes);
+        let header = u32::try_from(length).ok().filter(|_| length <= limit);
+        let header = header.ok_or(SendError::TooLong { length, limit })?;
+        let lane = if length <= SMALL { small } else { large };
+        if lane.messages >= self.room.messages || lane.bytes + length > self.room.bytes {
+            return Err(SendError::Full);
+        }
+        let piece = lane.piece_for(length);
+        piece.frames.put_u32(header);
+        piece.frames.extend_from_slice(scratch);
+        piece.messages += 1;
+        lane.messages += 1;
+        lane.bytes += length;
+        if scratch.capacity() > GATHER {
+            // One long message does not occupy memory for as long as the connection lives.
+            *scratch = BytesMut::new();
+        }
+        drop(lanes);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Whole frames to be written next, small ones first; waits for some. `None` when it is closed
+    /// and nothing waits any more. One task calls it; cancelled, it loses nothing.
+    pub(crate) async fn next(&self) -> Option<BytesMut> {
+        loop {
+            {
+                let mut lanes = self.lanes.lock();
+                if let Some(frames) = lanes.small.take() {
+                    return Some(frames);
+                }
+                if let Some(frames) = lanes.large.take() {
+                    return Some(frames);
+                }
+                if lanes.closed {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Whether something waits.
+    pub(crate) fn has_more(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.small.messages + lanes.large.messages > 0
+    }
+
+    /// Takes nothing more; what waits is still given out.
+    pub(crate) fn close(&self) {
+        self.lanes.lock().closed = true;
+        self.changed.notify_one();
+    }
+}
+
+impl Lane {
+    fn piece_for(&mut self, length: usize) -> &mut Piece {
+        let needed = length + frame::LENGTH_BYTES;
+        let fits = |piece: &Piece| piece.frames.len() + needed <= GATHER;
+        if !self.pieces.back().is_some_and(fits) {
+            self.pieces.push_back(Piece {
+                frames: BytesMut::with_capacity(needed),
+                messages: 0,
+            });
+        }
+        self.pieces.back_mut().expect("one was just made sure of")
+    }
+
+    fn take(&mut self) -> Option<BytesMut> {
+        let Piece { frames, messages } = self.pieces.pop_front()?;
+        self.messages -= messages;
+        self.bytes -= frames.len() - messages * frame::LENGTH_BYTES;
+        Some(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const ROOM: Room = Room {
+        frame_bytes: 1 << 20,
+        messages: 100,
+        bytes: 2 << 20,
+    };
+
+    fn outgoing() -> Outgoing {
+        Outgoing::new(ROOM)
+    }
+
+    async fn lengths(outgoing: &Outgoing) -> Vec<u32> {
+        let mut lengths = Vec::new();
+        outgoing.close();
+        while let Some(mut frames) = outgoing.next().await {
+            while !frames.is_empty() {
+                let mut frame = frames.split_to(4);
+                let length = bytes::Buf::get_u32(&mut frame);
+                let _ = frames.split_to(length as usize);
+                lengths.push(length);
+            }
+        }
+        lengths
+    }
+
+    fn long(length: usize) -> Bytes {
+        vec![7; length].into()
+    }
+
+    #[tokio::test]
+    async fn small_ones_overtake_large_ones_and_nothing_else_does() {
+        let outgoing = outgoing();
+        for length in [1000, 10, 2000, 20, 600, 30] {
+            outgoing.push(&long(length)).unwrap();
+        }
+        // Each has two or three bytes more for what it is.
+        assert_eq!(lengths(&outgoing).await, [12, 22, 32, 1003, 2003, 603]);
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_full_leaves_the_other_its_room() {
+        let outgoing = outgoing();
+        for _ in 0..2 {
+            outgoing.push(&long(1_000_000)).unwrap();
+        }
+        let full = outgoing.push(&long(1_000_000));
+        assert!(matches!(full, Err(SendError::Full)));
+        (0..100).for_each(|_| outgoing.push(&7_u8).unwrap());
+        assert!(matches!(outgoing.push(&7_u8), Err(SendError::Full)));
+        let too_long = outgoing.push(&long(1 << 20));
+        assert!(matches!(too_long, Err(SendError::TooLong { .. })));
+        assert_eq!(lengths(&outgoing).await.len(), 102);
+        assert!(matches!(outgoing.push(&7_u8), Err(SendError::NotConnected)));
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_makes_room() {
+        let outgoing = outgoing();
+        for _ in 0..10 {
+            (0..100).for_each(|_| outgoing.push(&long(1000)).unwrap());
+            while outgoing.has_more() {
+                outgoing.next().await.unwrap();
+            }
+        }
+    }
+}

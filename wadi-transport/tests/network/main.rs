@@ -1,0 +1,9 @@
+//! Whole networks as a node has them, over real sockets on loopback.
+
+mod log;
+mod messages;
+mod opening;
+mod questions;
+mod scene;
+mod streams;
+mod versions;

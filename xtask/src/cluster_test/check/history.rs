@@ -1,0 +1,120 @@
+//! What one client asked of one session, and what it was told.
+
+use std::time::Duration;
+
+/// From the moment before a request was sent to the moment after its answer was read, both since the
+/// run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+}
+
+impl Span {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.began <= other.ended && other.began <= self.ended
+    }
+}
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// `POST /counter`
+    Increment,
+    /// `GET /counter`
+    Count,
+    /// `POST /list/{list}` with a value that is never written again.
+    Append { list: u8, value: u32 },
+    /// `GET /list/{list}`
+    List { list: u8 },
+    /// `POST /login`, which renews the id. Nothing else is under way meanwhile.
+    Login,
+    /// `GET /me`
+    Me,
+    /// `POST /logout`. Nothing else is under way meanwhile.
+    Logout,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Count(u64),
+    /// A whole list; `None` for a value that this session's client did not write.
+    List(Vec<Option<u32>>),
+    /// Whether the session knows its login.
+    Me {
+        logged_in: bool,
+    },
+    Done,
+    /// An answer of another session than the one that was asked for.
+    Fresh,
+    /// An error or nothing at all: it may have happened, may yet happen, or not.
+    Unknown,
+    /// It was never sent.
+    NotSent,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) asked: Asked,
+    pub(crate) told: Told,
+    pub(crate) span: Span,
+    /// The node that was asked.
+    pub(crate) to: usize,
+    /// The node whose handler ran, where an answer tells.
+    pub(crate) at: Option<usize>,
+}
+
+impl Event {
+    /// Whether the session itself answered.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        !matches!(self.told, Told::Fresh | Told::Unknown | Told::NotSent)
+            && self.told != Told::Count(0)
+    }
+
+    /// Whether an answer came, and it was not the session's. Every session here counts from one: a
+    /// counter at nothing is that of no session.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.told == Told::Fresh || self.told == Told::Count(0)
+    }
+}
+
+/// One session from the answer that created it to its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Life {
+    /// `browser.session`
+    pub(crate) name: String,
+    pub(crate) events: Vec<Event>,
+}
+
+#[cfg(test)]
+pub(super) mod by_hand {
+    use super::*;
+
+    /// A span in milliseconds.
+    pub(in super::super) fn span(began: u64, ended: u64) -> Span {
+        Span {
+            began: Duration::from_millis(began),
+            ended: Duration::from_millis(ended),
+        }
+    }
+
+    /// A request to node 0, answered by node 0.
+    pub(in super::super) fn event(began: u64, ended: u64, asked: Asked, told: Told) -> Event {
+        Event {
+            asked,
+            told,
+            span: span(began, ended),
+            to: 0,
+            at: Some(0),
+        }
+    }
+
+    pub(in super::super) fn life(events: impl IntoIterator<Item = Event>) -> Life {
+        Life {
+            name: "1.1".to_owned(),
+            events: events.into_iter().collect(),
+        }
+    }
+}

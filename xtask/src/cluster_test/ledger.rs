@@ -1,0 +1,184 @@
+//! What a run has seen so far: counts, deaths, and every violation as soon as it is known.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::check::{Death, Hold, Kind, Life, Span, Told, Violation, judge};
+use super::tally::Tally;
+use crate::report::Stopwatch;
+
+/// Shown at once; the rest of them is counted.
+const SHOWN: usize = 20;
+
+/// What became of the sessions that a dead node held.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Toll {
+    /// Surely there when it died.
+    pub(super) held: usize,
+    /// On their way, or nobody knows.
+    pub(super) perhaps: usize,
+    /// Lost, of these.
+    pub(super) lost: usize,
+    /// Elsewhere, and asked of living nodes until the death was healed.
+    pub(super) elsewhere: usize,
+    /// Of those, the ones that were answered with an error.
+    pub(super) touched: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) tally: Tally,
+    pub(super) violations: Vec<Violation>,
+    pub(super) deaths: Vec<(Death, Toll)>,
+    /// Sessions that their clients could still use at the end.
+    pub(super) alive: u64,
+}
+
+/// Shared by everybody of a run.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    clock: Stopwatch,
+    heal_within: Duration,
+    seen: Mutex<Seen>,
+}
+
+impl Ledger {
+    pub(super) fn new(heal_within: Duration) -> Self {
+        Self {
+            clock: Stopwatch::start(),
+            heal_within,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Since the run began.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.read()
+    }
+
+    /// Held across no await: everything below it is arithmetic.
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn heal_within(&self) -> Duration {
+        self.heal_within
+    }
+
+    /// Says what happens, with the moment at which it does.
+    pub(super) fn note(&self, text: &str) {
+        println!("{:8.3} s  {text}", self.now().as_secs_f64());
+    }
+
+    pub(super) fn violated(&self, violation: Violation) {
+        let mut seen = self.seen();
+        if seen.violations.len() < SHOWN {
+            println!("{violation}");
+        }
+        seen.violations.push(violation);
+    }
+
+    /// A node is killed in this span.
+    pub(super) fn died(&self, death: Death) {
+        self.seen().deaths.push((death, Toll::default()));
+    }
+
+    /// Judges a life that is over, or that nobody asks any more.
+    pub(super) fn close(&self, life: &Life) {
+        let found = judge(life);
+        let lost = found.iter().any(|violation| violation.kind == Kind::Lost);
+        let mut excused = false;
+        for (death, toll) in &mut self.seen().deaths {
+            let hold = death.hold(life);
+            match hold {
+                Hold::None => continue,
+                Hold::Surely => toll.held += 1,
+                Hold::Perhaps => toll.perhaps += 1,
+                Hold::Elsewhere => toll.ask_elsewhere(death, life, self.heal_within),
+            }
+            if lost && hold != Hold::Elsewhere && !excused {
+                toll.lost += 1;
+                excused = true;
+            }
+        }
+        for violation in found {
+            if violation.kind != Kind::Lost || !excused {
+                self.violated(violation);
+            }
+        }
+    }
+}
+
+impl Toll {
+    fn ask_elsewhere(&mut self, death: &Death, life: &Life, limit: Duration) {
+        let healing = Span {
+            began: death.span.began,
+            ended: death.span.ended + limit,
+        };
+        let mut asked = life.events.iter().filter(|event| {
+            event.to != death.node && event.span.overlaps(&healing) && event.told != Told::NotSent
+        });
+        if asked.clone().next().is_some() {
+            self.elsewhere += 1;
+            self.touched += usize::from(asked.any(|event| event.told == Told::Unknown));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{Asked, Event};
+    use super::*;
+
+    fn event(node: usize, began: u64, told: Told) -> Event {
+        Event {
+            asked: Asked::Increment,
+            told,
+            span: Span {
+                began: Duration::from_millis(began),
+                ended: Duration::from_millis(began + 1),
+            },
+            to: node,
+            at: Some(node),
+        }
+    }
+
+    fn lost_on(node: usize) -> Life {
+        Life {
+            name: "1.1".to_owned(),
+            events: vec![
+                event(node, 10, Told::Count(1)),
+                event(0, 300, Told::Unknown),
+                event(0, 500, Told::Fresh),
+            ],
+        }
+    }
+
+    fn after_the_death_of(node: usize) -> Ledger {
+        let ledger = Ledger::new(Duration::from_secs(10));
+        ledger.died(Death {
+            node,
+            span: event(node, 200, Told::Done).span,
+        });
+        ledger
+    }
+
+    #[test]
+    fn a_session_that_died_with_its_node_is_no_violation() {
+        let ledger = after_the_death_of(1);
+        ledger.close(&lost_on(1));
+        assert!(ledger.seen().violations.is_empty());
+        let (_, toll) = ledger.seen().deaths[0];
+        assert_eq!((toll.held, toll.lost, toll.elsewhere), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_session_that_was_elsewhere_must_not_die_with_it() {
+        let ledger = after_the_death_of(1);
+        ledger.close(&lost_on(2));
+        assert_eq!(ledger.seen().violations.len(), 1);
+        let (_, toll) = ledger.seen().deaths[0];
+        assert_eq!((toll.held, toll.lost), (0, 0));
+        assert_eq!((toll.elsewhere, toll.touched), (1, 1));
+    }
+}

@@ -1,0 +1,73 @@
+//! The command line of `cluster-test`.
+
+use clap::{Args, ValueEnum};
+
+use super::scenario::Scenario;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// How many nodes.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(super) nodes: u8,
+    /// How many browsers, each with a session at a time.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) sessions: u32,
+    /// Load for at least so long; a scenario that takes longer is not cut off.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) seconds: u64,
+    /// What happens under the load.
+    #[arg(long, value_enum, default_value_t = Scenario::Steady)]
+    pub(super) scenario: Scenario,
+    /// Decides what the browsers do and who is chosen [default: drawn at random, and printed]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Whether the balancer sends a browser to the node that answered it last.
+    #[arg(long, value_enum, default_value_t = Affinity::None)]
+    pub(super) affinity: Affinity,
+    /// Requests per second, of all browsers together.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate: u32,
+    /// Within how many seconds a death must be healed.
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub(super) heal_within: u64,
+    /// How long a leaving node is unready and still accepts, as its own flag says it.
+    #[arg(long, value_name = "S", default_value_t = 1.5)]
+    pub(super) deregister_delay: f64,
+    /// Build and run the nodes optimised; without it the build is quicker.
+    #[arg(long)]
+    pub(super) release: bool,
+    /// A flag for every node besides, as in `--node-flag=--relocate=proxy`; may be given several times.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(super) node_flag: Vec<String>,
+    /// Keep the nodes' logs also when all is well.
+    #[arg(long)]
+    pub(super) keep_logs: bool,
+}
+
+impl Options {
+    /// Enough to notice what is broken, with a seed that is always the same.
+    pub(crate) fn smoke(scenario: Scenario) -> Self {
+        Self {
+            nodes: 4,
+            sessions: 100,
+            seconds: 10,
+            scenario,
+            seed: Some(1),
+            affinity: Affinity::None,
+            rate: 200,
+            heal_within: 10,
+            deregister_delay: 1.5,
+            release: false,
+            node_flag: Vec::new(),
+            keep_logs: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Affinity {
+    /// Every request goes to any ready node.
+    None,
+    /// A browser's requests go to the node that held its session last, while that is ready.
+    Sticky,
+}
