@@ -404,7 +404,8 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                if self.copies.drop_below(turn, from, id, tenure) {
+                let gone = self.copies.drop_below(turn, from, id, tenure);
+                if gone {
                     self.has_gone(turn, &id);
                 }
             }
