@@ -38,11 +38,10 @@ impl Driver {
     }
 
     pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
-        let now = self.now();
         match output {
             Output::Send { to, mut message } => {
                 if let Body::State { state, .. } = &mut message.body {
-                    *state = session::leaving(state, now);
+                    *state = session::leaving(state, self.now());
                 }
                 match self.me() {
                     Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
@@ -57,6 +56,7 @@ impl Driver {
                 state,
             } => {
                 if !self.put_back(id) {
+                    let now = self.now();
                     let state = session::leaving(&state, now);
                     let installed = self.sessions.install(id, tenure, revision, &state, now);
                     self.expect_readable(installed.map(drop));
@@ -68,7 +68,7 @@ impl Driver {
                 revision,
                 state,
             } => {
-                let sessions = &self.sessions;
+                let (sessions, now) = (&self.sessions, self.now());
                 let installed = sessions.install_unconfirmed(id, tenure, revision, &state, now);
                 self.expect_readable(installed.map(drop));
             }
