@@ -245,7 +245,12 @@ impl Participant {
         let mut returned = std::mem::take(&mut self.returned);
         ReturnedCopy::keep_newest(&mut returned);
         self.with_turn(now, holdings, out, |this, turn| {
-            this.directory.adopt(turn, &mut this.markers);
+            let gone = |known: &Arc<Layout>| {
+                let mut members = known.members.keys();
+                members.any(|who| !turn.layout.is_member(*who))
+            };
+            let somebody_went = known.as_ref().is_some_and(gone);
+            this.directory.adopt(turn, &mut this.markers, somebody_went);
             if known.is_none() {
                 this.copies.tell_markers(turn, &this.markers);
             }
@@ -399,7 +404,8 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                if self.copies.drop_below(turn, from, id, tenure) {
+                let gone = self.copies.drop_below(turn, from, id, tenure);
+                if gone {
                     self.has_gone(turn, &id);
                 }
             }

@@ -28,11 +28,16 @@ pub struct Sealed {
     pub tenure: Tenure,
     /// Its revision.
     pub revision: Revision,
-    /// Everything that another node needs, but for the id and the two numbers.
+    /// Everything that another node needs, but for the id and the two numbers; it leaves by [`leaving`].
     pub state: Bytes,
 }
 
-/// What travels.
+/// The first bytes of a state. While a copy is kept they say when it was sealed, by the clock of the node
+/// that keeps it; while it travels, for how long it was kept. Time goes on for a session that nobody
+/// serves, too.
+const KEPT_BYTES: usize = 8;
+
+/// What travels after them.
 #[derive(Serialize, Deserialize)]
 struct Portable<'a> {
     /// How long nobody has asked for it, in nanoseconds.
@@ -226,10 +231,12 @@ impl Sessions {
         state: &[u8],
         now: Moment,
     ) -> Result<Arc<Held>, DecodeFault> {
-        let portable: Portable<'_> =
-            rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
-        let after = |nanos| now + Duration::from_nanos(nanos);
-        let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
+        let (kept_for, portable) = read(state)?;
+        let after = |nanos: u64| now + Duration::from_nanos(nanos.saturating_sub(kept_for));
+        let ago = |nanos: u64| {
+            let nanos = nanos.saturating_add(kept_for);
+            Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1))
+        };
         let body = Body {
             id,
             revision,
@@ -309,19 +316,40 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
         returned: body.returned,
         attributes: &attributes,
     };
-    let mut state = Vec::with_capacity(attributes.len() + PORTABLE_BYTES);
+    let mut state = Vec::with_capacity(KEPT_BYTES + PORTABLE_BYTES + attributes.len());
+    state.extend_from_slice(&now.as_nanos().to_le_bytes());
     rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers and bytes encode");
     Ok(state.into())
 }
 
-/// Whether `state` is what [`Sealed::state`] holds.
+/// A state that was sealed here, as it leaves now for another node.
+#[must_use]
+pub fn leaving(state: &Bytes, now: Moment) -> Bytes {
+    let Some((sealed_at, portable)) = state.split_first_chunk::<KEPT_BYTES>() else {
+        return state.clone();
+    };
+    let kept_for = (now.as_nanos()).saturating_sub(u64::from_le_bytes(*sealed_at));
+    let mut leaving = Vec::with_capacity(state.len());
+    leaving.extend_from_slice(&kept_for.to_le_bytes());
+    leaving.extend_from_slice(portable);
+    leaving.into()
+}
+
+fn read(state: &[u8]) -> Result<(u64, Portable<'_>), DecodeFault> {
+    let (kept_for, portable) = state
+        .split_first_chunk::<KEPT_BYTES>()
+        .ok_or(DecodeFault::Truncated)?;
+    let portable = rmp_serde::from_slice(portable).map_err(|_| DecodeFault::Malformed)?;
+    Ok((u64::from_le_bytes(*kept_for), portable))
+}
+
+/// Whether `state` is what another node sent, as by [`leaving`].
 ///
 /// # Errors
 ///
 /// What is wrong with it.
 pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
-    let portable: Portable<'_> =
-        rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
+    let (_, portable) = read(state)?;
     super::frozen::check_frozen(portable.attributes)
 }
 
@@ -387,9 +415,12 @@ mod tests {
         let tenure = Tenure::new(LayoutVersion::founding(1), 0);
         let now = other.clock.now();
         let revision = sealed.revision;
+        // It was kept here for a while, until somebody asked for it again.
+        one.clock.advance(Duration::from_secs(50));
+        let state = leaving(&sealed.state, one.clock.now());
         other
             .sessions
-            .install(id, tenure, revision, &sealed.state, now)
+            .install(id, tenure, revision, &state, now)
             .unwrap();
         assert!(one.sessions.take_out(&id, &sealed));
         sealed.let_go();
@@ -402,8 +433,8 @@ mod tests {
         let visit = Visit::holding(Arc::clone(&other.sessions), guard, id);
         assert_eq!(visit.get::<u64>("n"), Ok(Some(7)));
         visit.bypass();
-        // Its cookie never came back: 600 seconds without a request, of which 100 elsewhere.
-        other.clock.advance(Duration::from_secs(499));
+        // Its cookie never came back: 600 seconds without a request, of which 150 elsewhere.
+        other.clock.advance(Duration::from_secs(449));
         assert!(matches!(other.look(&id), Look::Here(_)));
         other.clock.advance(Duration::from_secs(1));
         assert!(matches!(other.look(&id), Look::NotHere(Origin::Expired)));
@@ -469,7 +500,7 @@ mod tests {
         let now = other.clock.now();
         let arrived = other
             .sessions
-            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .install_unconfirmed(id, tenure, revision, &leaving(&sealed.state, now), now)
             .unwrap();
         assert!(matches!(other.look(&id), Look::Busy(_)));
         let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
@@ -480,7 +511,7 @@ mod tests {
         drop(shared);
         other
             .sessions
-            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .install_unconfirmed(id, tenure, revision, &leaving(&sealed.state, now), now)
             .unwrap();
         assert!(!arrived.is_serving(), "another copy is in its place");
         let arrived = other.sessions.map().get(&id).unwrap();

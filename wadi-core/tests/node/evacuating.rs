@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
-use wadi_core::node::{Node, Told};
+use wadi_core::message::Want;
+use wadi_core::node::{Located, Node, Told};
 use wadi_core::protocol::Settings;
-use wadi_core::session::{Guard, Origin, SessionId, Visit};
+use wadi_core::session::{Ending, Guard, Origin, SessionId, Visit};
 use wadi_core::transport::memory::Condition;
 
 use crate::world::{World, millis, secs};
@@ -168,4 +169,64 @@ async fn a_session_without_an_encoding_is_told_of_once_and_stays() {
     assert_eq!(world.serving(&id), ["n1"]);
     let told = world.times_told("n1", |told| matches!(told, Told::Unencodable { .. }));
     assert_eq!(told, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_offers_so_many_at_once_and_all_in_the_end() {
+    const FEW: usize = 8;
+    let protocol = Settings {
+        evacuate_at_once: FEW,
+        ..Settings::default()
+    };
+    let world = World::with(32, protocol, &["n1", "n2"]).await;
+    let ids = create(&world, "n1", 300).await;
+    let cut = Condition {
+        cut: true,
+        ..Condition::default()
+    };
+    world.cut_off("n1", true);
+    world.condition("n2", "n1", cut);
+    tokio::time::sleep(secs(10)).await;
+    world.cut_off("n1", false);
+    world.settle().await;
+    assert!(world.was_told("n1", |told| matches!(told, Told::Fenced { .. })));
+    let before = world.network.carried();
+    tokio::time::sleep(secs(2)).await;
+    let carried = world.network.carried() - before;
+    // So many each 50 ms, beside a few for buckets.
+    assert!(carried <= 40 * FEW as u64 + 200, "{carried}");
+    world.network.heal();
+    tokio::time::sleep(secs(60)).await;
+    for id in &ids {
+        assert_eq!(world.serving(id).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_many_sessions_at_once_reach_a_new_deputy() {
+    const FEW: usize = 8;
+    let protocol = Settings {
+        evacuate_at_once: FEW,
+        ..Settings::default()
+    };
+    let world = World::with(32, protocol, &["n1", "n2"]).await;
+    let ids = create(&world, "n1", 300).await;
+    let node = world.node("n1");
+    let ended: Vec<_> = ids
+        .iter()
+        .filter_map(|id| node.sessions().map().get(id))
+        .collect();
+    for held in ended {
+        node.sessions().end(&held, Ending::Destroyed);
+    }
+    world.settle().await;
+    // Each marker finds a new keeper when n3 comes and when n2 goes.
+    world.start("n3").await;
+    world.settle().await;
+    world.kill("n2");
+    tokio::time::sleep(secs(20)).await;
+    for id in &ids {
+        let asked = world.node("n3").locate(*id, Want::Locate).await;
+        assert_eq!(asked, Located::Absent { lost: false });
+    }
 }

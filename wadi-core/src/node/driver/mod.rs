@@ -34,7 +34,7 @@ use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
-use crate::protocol::{Input, Participant, ReturnedCopy};
+use crate::protocol::{Input, Output, Participant, ReturnedCopy};
 use crate::session::{Departed, Departures, Drained, Sealed, SessionId, Sessions};
 
 /// At most so many inputs, and so many of the protocol's timers, are handled before the other is
@@ -69,6 +69,8 @@ pub(super) struct Driver {
     drained: Vec<Drained>,
     /// What was encoded of it while nobody could take it.
     returned: Vec<ReturnedCopy>,
+    /// What is left to give and to do in a step; empty between two.
+    steps: (VecDeque<Input>, Vec<Output>),
     /// The transport did not take a message, and the protocol has not been told.
     congested: bool,
     waiting: Waiting,
@@ -150,6 +152,7 @@ impl Driver {
             sealed: Vec::new(),
             drained: Vec::new(),
             returned: Vec::new(),
+            steps: Default::default(),
             congested: false,
             waiting: Waiting::default(),
             life: Life::Joining {
@@ -256,11 +259,14 @@ impl Driver {
 
     /// One input, and whatever follows from it within this node.
     fn step(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+        // Kept from step to step for the memory that they have.
+        let (mut inputs, mut outputs) = std::mem::take(&mut self.steps);
+        inputs.push_back(input);
         while let Some(input) = inputs.pop_front() {
             let now = self.now();
             let Life::Member(member) = &mut self.life else {
-                return;
+                inputs.clear();
+                break;
             };
             let here = Here {
                 sessions: &self.sessions,
@@ -270,9 +276,8 @@ impl Driver {
                 Input::Sealed { id, .. } => Some(*id),
                 _ => None,
             };
-            let mut outputs = Vec::new();
             member.participant.handle(now, input, &here, &mut outputs);
-            for output in outputs {
+            for output in outputs.drain(..) {
                 self.perform(output, &mut inputs);
             }
             if let Some(id) = sealed {
@@ -282,6 +287,7 @@ impl Driver {
                 inputs.push_back(Input::Congested);
             }
         }
+        self.steps = (inputs, outputs);
     }
 
     /// Lets everybody see who this node is and what it knows.

@@ -11,7 +11,7 @@ use crate::node::listen::Told;
 use crate::node::locate::Located;
 use crate::node::waiting::Registered;
 use crate::protocol::{Found, Input, Output};
-use crate::session::{DecodeFault, SessionId, check_sealed};
+use crate::session::{self, DecodeFault, SessionId, check_sealed};
 use crate::tenure::Tenure;
 
 impl Driver {
@@ -38,12 +38,16 @@ impl Driver {
     }
 
     pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
-        let now = self.now();
         match output {
-            Output::Send { to, message } => match self.me() {
-                Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
-                _ => self.congested |= !self.surroundings.transport.send(to, message),
-            },
+            Output::Send { to, mut message } => {
+                if let Body::State { state, .. } = &mut message.body {
+                    *state = session::leaving(state, self.now());
+                }
+                match self.me() {
+                    Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
+                    _ => self.congested |= !self.surroundings.transport.send(to, message),
+                }
+            }
             Output::Seal(id) => self.seal(id, inputs),
             Output::Restore {
                 id,
@@ -52,6 +56,8 @@ impl Driver {
                 state,
             } => {
                 if !self.put_back(id) {
+                    let now = self.now();
+                    let state = session::leaving(&state, now);
                     let installed = self.sessions.install(id, tenure, revision, &state, now);
                     self.expect_readable(installed.map(drop));
                 }
@@ -62,7 +68,7 @@ impl Driver {
                 revision,
                 state,
             } => {
-                let sessions = &self.sessions;
+                let (sessions, now) = (&self.sessions, self.now());
                 let installed = sessions.install_unconfirmed(id, tenure, revision, &state, now);
                 self.expect_readable(installed.map(drop));
             }

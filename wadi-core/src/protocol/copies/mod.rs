@@ -67,7 +67,7 @@ pub(super) struct Copies {
     to_offer: VecDeque<SessionId>,
     offering: usize,
     arriving: ByBucket<Tenure>,
-    floors: BTreeMap<SessionId, Floor>,
+    floors: ByBucket<Floor>,
     /// Ended here, and the manager has not said that the markers are in place.
     ending: BTreeMap<SessionId, Tenure>,
     /// Ends that wait for their turn to be told to managers.
@@ -126,11 +126,12 @@ impl Copies {
         refusal: Option<Refusal>,
     ) {
         let until = turn.now + turn.settings.remember_for;
-        let floor = self.floors.entry(id).or_insert(Floor {
+        let new = Floor {
             tenure,
             refusal,
             until,
-        });
+        };
+        let floor = self.floors.entry(turn.bucket(&id), id).or_insert(new);
         if tenure > floor.tenure {
             floor.tenure = tenure;
             floor.refusal = refusal;
@@ -138,12 +139,14 @@ impl Copies {
         floor.until = until;
     }
 
-    fn is_below_floor(&self, id: &SessionId, tenure: Tenure) -> bool {
-        !sabotage::is_off(Rule::Floor)
-            && self
-                .floors
-                .get(id)
-                .is_some_and(|floor| tenure <= floor.tenure)
+    /// The floor above this tenure, if any.
+    fn floor_above(&self, bucket: BucketId, id: &SessionId, tenure: Tenure) -> Option<&Floor> {
+        let floor = self.floors.get(bucket, id)?;
+        (tenure <= floor.tenure && !sabotage::is_off(Rule::Floor)).then_some(floor)
+    }
+
+    fn is_below_floor(&self, bucket: BucketId, id: &SessionId, tenure: Tenure) -> bool {
+        self.floor_above(bucket, id, tenure).is_some()
     }
 
     pub(super) fn forget(&mut self, now: Moment) {

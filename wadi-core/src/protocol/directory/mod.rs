@@ -152,7 +152,12 @@ pub(super) struct Directory {
 impl Directory {
     /// A new layout was adopted: takes buckets over, closes those that went, and settles what dead
     /// members leave behind.
-    pub(super) fn adopt(&mut self, turn: &mut Turn<'_>, markers: &mut Markers) {
+    pub(super) fn adopt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        somebody_went: bool,
+    ) {
         let layout = turn.layout;
         let mut closed = false;
         for (number, placement) in layout.placements.iter().enumerate() {
@@ -189,10 +194,12 @@ impl Directory {
             if !mine {
                 continue;
             }
-            if self.managed.contains_key(&bucket) {
+            if !self.managed.contains_key(&bucket) {
+                self.take_over(turn, markers, bucket);
+            } else if somebody_went {
                 self.bury(turn, markers, bucket);
             } else {
-                self.take_over(turn, markers, bucket);
+                self.share_markers(turn, markers, bucket);
             }
         }
         if closed {
