@@ -11,7 +11,7 @@ use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
 use crate::cluster::Cluster;
-use crate::cluster::proxy::{Arrived, Load};
+use crate::cluster::proxy::{Arrived, Load, Verdict};
 use crate::elsewhere::{self, Quest};
 use crate::future::{WadiFuture, Wait};
 use crate::lifecycle::Phase;
@@ -20,6 +20,7 @@ use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::way::{self, Way};
+use crate::why::Why;
 
 /// A service whose requests have a session; made by [`WadiLayer`](crate::WadiLayer).
 ///
@@ -200,11 +201,18 @@ where
             return WadiFuture::passing(self.inner.call(request));
         }
         if !self.shared.is_open() {
-            self.shared.tell_not_started();
-            return WadiFuture::refused(Arc::clone(&self.shared));
+            if let Some(arrived) = arrived(&request, wanted) {
+                arrived.answer(Verdict::Unable);
+            } else {
+                self.shared.tell_not_started();
+            }
+            return WadiFuture::refused(None, Arc::clone(&self.shared));
         }
         if !self.shared.sessions.may_act() {
-            return WadiFuture::refused(Arc::clone(&self.shared));
+            if let Some(arrived) = arrived(&request, wanted) {
+                arrived.answer(Verdict::Unable);
+            }
+            return WadiFuture::refused(Some(Why::Lapsed), Arc::clone(&self.shared));
         }
         match self.shared.locate(&request) {
             Located::At(visit) => {

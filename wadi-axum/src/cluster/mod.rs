@@ -45,6 +45,7 @@ pub(crate) struct Cluster {
     /// Where everything is agreed, where that is not this cluster's own affair.
     authority: Option<Arc<dyn Authority>>,
     connections: OnceLock<Connections>,
+    #[cfg(feature = "cluster")]
     clock: Arc<dyn Clock>,
     #[cfg(feature = "cluster")]
     agreement: OnceLock<Arc<wadi_core::node::Agreement>>,
@@ -99,6 +100,7 @@ impl Cluster {
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
             node: Node::new(settings, Arc::clone(&clock), sessions),
+            #[cfg(feature = "cluster")]
             clock,
             #[cfg(feature = "cluster")]
             agreement: OnceLock::new(),

@@ -107,6 +107,8 @@ async fn a_node_that_nobody_else_answers_says_503() {
     for path in ["/count", "/origin"] {
         let answer = client.get(n2, path).await;
         assert!(is_unavailable(answer.status, &answer.headers), "{answer:?}");
+        let why = answer.headers["x-wadi"].to_str().unwrap();
+        assert_eq!(why, "local; node=n2; hops=0; why=nobody-says");
         assert!(
             !answer.sets("wadi-plain"),
             "no new session in the place of one that exists"
