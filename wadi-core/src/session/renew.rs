@@ -113,3 +113,7 @@ impl Sessions {
         registered.make_way(held)
     }
 }
+
+#[cfg(test)]
+#[path = "renew_tests.rs"]
+mod tests;
