@@ -21,8 +21,8 @@ use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
 use crate::session::{
-    Departures, Managed, Others, Recalling, Registered, Registering, SessionError, SessionId,
-    Sessions, SessionsBuilder,
+    Departures, Guard, Managed, Others, Recalling, Registered, Registering, SessionError,
+    SessionId, Sessions, SessionsBuilder,
 };
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
@@ -200,10 +200,11 @@ impl Node {
     }
 
     /// Has a new id registered, as [`Others::register`] says.
-    async fn register(&self, id: SessionId) -> Result<Registered, SessionError> {
+    async fn register(&self, id: SessionId) -> Result<Guard, SessionError> {
         let (reply, registered) = oneshot::channel();
         let registered = self.ask(Given::Register { id, reply }, registered).await;
-        registered.ok_or(SessionError::Unregistered)
+        let keeper = registered.and_then(Registered::take);
+        keeper.ok_or(SessionError::Unregistered)
     }
 
     async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {

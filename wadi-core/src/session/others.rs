@@ -8,14 +8,13 @@ use std::pin::Pin;
 
 use super::SessionId;
 use super::error::SessionError;
-use super::registered::Registered;
+use super::held::Guard;
 
 /// The future of [`Others::recall`].
 pub type Recalling<'a> = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send + 'a>>;
 
 /// The future of [`Others::register`].
-pub type Registering<'a> =
-    Pin<Box<dyn Future<Output = Result<Registered, SessionError>> + Send + 'a>>;
+pub type Registering<'a> = Pin<Box<dyn Future<Output = Result<Guard, SessionError>> + Send + 'a>>;
 
 /// The way to the other nodes.
 pub trait Others: fmt::Debug + Send + Sync + 'static {
@@ -29,7 +28,8 @@ pub trait Others: fmt::Debug + Send + Sync + 'static {
     fn recall(&self, id: SessionId) -> Recalling<'_>;
 
     /// Has the manager of its bucket, wherever that is, register a new id as held here, for a bounded
-    /// time. Dropping the future is as an error.
+    /// time; gives the empty session that is in the map under it, for the caller to replace or to
+    /// unmake. Dropping the future is as an error.
     ///
     /// # Errors
     ///

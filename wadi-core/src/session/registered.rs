@@ -30,14 +30,25 @@ impl Sessions {
         let held = Arc::new(Held::new(body, tenure, &self.limits));
         let keeper = held.try_share().expect("nobody else knows it yet");
         self.map.insert(id, held);
-        Registered {
-            sessions: Arc::clone(self),
-            keeper: Some(keeper),
-        }
+        Registered::kept_by(keeper, self)
     }
 }
 
 impl Registered {
+    /// The id of the empty session that [`Others::register`](super::Others::register) gave.
+    pub(super) fn kept_by(keeper: Guard, sessions: &Arc<Sessions>) -> Self {
+        Self {
+            sessions: Arc::clone(sessions),
+            keeper: Some(keeper),
+        }
+    }
+
+    /// The empty session; it is the caller's now.
+    #[must_use]
+    pub fn take(mut self) -> Option<Guard> {
+        self.keeper.take()
+    }
+
     /// The tenure under which the id is held here.
     pub(super) fn tenure(&self) -> Tenure {
         let keeper = self.keeper.as_ref();

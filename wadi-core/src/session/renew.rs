@@ -11,6 +11,7 @@ use super::endings::Ending;
 use super::error::SessionError;
 use super::held::{Body, Held};
 use super::known::Known;
+use super::registered::Registered;
 use super::sessions::{MINTINGS, Sessions};
 use crate::clock::Moment;
 use crate::tenure::Tenure;
@@ -20,7 +21,7 @@ impl Sessions {
     /// returns, and whoever knows the session by it is shut out. In a cluster it is dead everywhere
     /// when what it returns is settled.
     pub(super) async fn renew(
-        &self,
+        self: &Arc<Self>,
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<Option<Parting>, SessionError> {
@@ -50,13 +51,13 @@ impl Sessions {
 
     /// By an id that another bucket's manager registers.
     async fn renew_elsewhere(
-        &self,
+        self: &Arc<Self>,
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<Option<Parting>, SessionError> {
         let others = self.others().ok_or(SessionError::NoBucket)?;
         let id = self.mint_anywhere();
-        let registered = others.register(id).await?;
+        let registered = Registered::kept_by(others.register(id).await?, self);
         if !self.may_act() {
             return Err(SessionError::Lapsed);
         }
@@ -93,7 +94,7 @@ impl Sessions {
 
     /// Has a session registered that was created apart, and puts it into the map.
     pub(super) async fn register(
-        &self,
+        self: &Arc<Self>,
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<(), SessionError> {
@@ -102,7 +103,7 @@ impl Sessions {
         }
         let others = self.others().ok_or(SessionError::NoBucket)?;
         let id = held.id();
-        let registered = others.register(id).await?;
+        let registered = Registered::kept_by(others.register(id).await?, self);
         let mut body = held.serving(known)?;
         if body.id != id {
             // It was renewed meanwhile, and with that registered.

@@ -47,7 +47,8 @@ impl Others for Manager {
             let may = self.may.acquire().await;
             may.map_err(|_| SessionError::Unregistered)?.forget();
             let sessions = self.sessions.upgrade().ok_or(SessionError::NoBucket)?;
-            Ok(sessions.put_registered(id, Tenure::new(epoch(), 7)))
+            let registered = sessions.put_registered(id, Tenure::new(epoch(), 7));
+            registered.take().ok_or(SessionError::Unregistered)
         })
     }
 }

@@ -22,7 +22,8 @@ fn new_visit(node: &Node) -> Visit {
 async fn leaving(world: &World, name: &str) -> (tokio::task::JoinHandle<bool>, impl Sized + use<>) {
     let busy = world.create(name).await;
     let node = world.node(name);
-    let in_use = node.sessions().map().get(&busy).unwrap().try_share();
+    let held = node.sessions().map().get(&busy).expect("it is here");
+    let in_use = held.try_share();
     let leaving = node.clone();
     let leaves = tokio::spawn(async move { leaving.evacuate(secs(60)).await });
     while node.may_create() {
