@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::tombstone::{Death, Proof, Tombstone};
 use crate::bucket::{AssignmentTerms, BucketCount, Layout, LayoutVersion};
 use crate::clock::Moment;
-use crate::member::{Incarnation, Member, NodeName, Standing};
+use crate::member::{Founding, Incarnation, Member, NodeName, Standing};
 use crate::sabotage::{self, Rule};
 
 /// What a cluster is founded with and never changes while it lives.
@@ -44,6 +44,7 @@ impl Default for Charter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Register {
     charter: Charter,
+    founding: Founding,
     layout: Layout,
     /// The last incarnation given; every one up to it in this generation was given once.
     last: Incarnation,
@@ -118,8 +119,10 @@ pub enum Answer {
 /// A new member's place in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Joined {
-    /// Given to nobody before.
+    /// Given to nobody before, in this founding.
     pub incarnation: Incarnation,
+    /// Which cluster it is of: another one of the same generation gives the same numbers.
+    pub founding: Founding,
     /// The length of its first lease, which the node counts from when it sent the join.
     pub lease: Duration,
 }
@@ -166,9 +169,11 @@ impl Register {
     /// A new generation, with `node` as its one member, which is ready and manages every bucket.
     ///
     /// Incarnations of different generations are different: their upper bits are the generation.
+    /// Those of different foundings of one generation may be the same.
     #[must_use]
     pub fn found(
         charter: Charter,
+        founding: Founding,
         generation: u32,
         node: NodeName,
         address: String,
@@ -183,6 +188,7 @@ impl Register {
         };
         let register = Self {
             charter,
+            founding,
             layout: Layout::found(charter.buckets, generation, founder, member),
             last: founder,
             renewed: BTreeMap::from([(founder, now)]),
@@ -190,6 +196,7 @@ impl Register {
         };
         let joined = Joined {
             incarnation: founder,
+            founding,
             lease: charter.lease,
         };
         (register, joined)
@@ -239,6 +246,7 @@ impl Register {
         self.bump();
         Joined {
             incarnation,
+            founding: self.founding,
             lease: self.charter.lease,
         }
     }

@@ -20,7 +20,15 @@ fn charter() -> Charter {
 }
 
 fn founded() -> Register {
-    Register::found(charter(), 0, NodeName::new("n1"), "a1".into(), at(0)).0
+    Register::found(
+        charter(),
+        Founding::IN_PROCESS,
+        0,
+        NodeName::new("n1"),
+        "a1".into(),
+        at(0),
+    )
+    .0
 }
 
 fn join(register: &mut Register, name: &str, now: Moment) -> Incarnation {
@@ -188,7 +196,14 @@ fn a_new_leader_waits_one_whole_lease_by_its_own_clock() {
 #[test]
 fn generations_share_no_incarnation_and_no_version() {
     let first = founded();
-    let (second, joined) = Register::found(charter(), 1, NodeName::new("n1"), "a1".into(), at(0));
+    let (second, joined) = Register::found(
+        charter(),
+        Founding::IN_PROCESS,
+        1,
+        NodeName::new("n1"),
+        "a1".into(),
+        at(0),
+    );
     assert!(second.layout().version.number() == 1 && second.generation() == 1);
     assert!(second.layout().version > first.layout().version);
     let mut second = second;

@@ -8,8 +8,9 @@ use tokio::time;
 
 use super::message::{Message, Reply, Said, decode, encode};
 use super::timing::Timing;
-use super::types::{ClusterId, may_repeat};
+use super::types::may_repeat;
 use crate::authority::{Answer, Command};
+use crate::member::Founding;
 use crate::transport::{Carrier, NotCarried};
 
 /// Why a command was not answered.
@@ -47,7 +48,7 @@ pub(super) trait Directions: Sync {
     fn addresses(&self) -> Vec<String>;
 
     /// `None`: whoever answers will say.
-    fn cluster(&self) -> Option<ClusterId>;
+    fn cluster(&self) -> Option<Founding>;
 }
 
 impl Asker {
@@ -57,7 +58,7 @@ impl Asker {
         command: Command,
         directions: &impl Directions,
         within: Duration,
-    ) -> Result<(ClusterId, Answer), AskFailed> {
+    ) -> Result<(Founding, Answer), AskFailed> {
         let mut so_far = AskFailed::NoLeader;
         let asking = self.ask_again(&command, directions, &mut so_far);
         match time::timeout(within, asking).await {
@@ -71,7 +72,7 @@ impl Asker {
         command: &Command,
         directions: &impl Directions,
         so_far: &mut AskFailed,
-    ) -> Result<(ClusterId, Answer), AskFailed> {
+    ) -> Result<(Founding, Answer), AskFailed> {
         let mut pause = self.timing.first_pause();
         let mut hint: Option<String> = None;
         let mut hints = 0;
@@ -189,7 +190,7 @@ const MOST_HINTS: u32 = 3;
 
 /// What one attempt came to.
 enum Heard {
-    Said(ClusterId, Said),
+    Said(Founding, Said),
     /// Certainly nothing happened there.
     Nothing,
     /// It may have been heard.

@@ -20,8 +20,9 @@ use super::founding::{Decision, Founders};
 use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
 use super::node::{RaftAuthority, RaftSettings};
 use super::timing::Timing;
-use super::types::{ClusterId, StartId};
+use super::types::StartId;
 use crate::authority::Charter;
+use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
 
@@ -75,7 +76,7 @@ struct Past {
     /// Where other members were.
     known: BTreeSet<String>,
     /// Of which cluster it was a member last, and that one's generation.
-    last: Option<(ClusterId, u32)>,
+    last: Option<(Founding, u32)>,
     may_found: MayFound,
 }
 
@@ -247,7 +248,7 @@ impl Gathering {
             Here::Member(part) => Some(Arc::clone(part)),
             // Nobody joins what is not founded.
             Here::Founding(invitation, Some(part)) => {
-                (message.cluster == Some(invitation.cluster)).then(|| Arc::clone(part))
+                (message.cluster == Some(invitation.found.founding)).then(|| Arc::clone(part))
             }
             _ => None,
         }

@@ -64,6 +64,7 @@ impl Replica {
                 };
                 let (mut register, joined) = Register::found(
                     found.charter,
+                    found.founding,
                     found.generation,
                     founder.node,
                     founder.address,

@@ -7,7 +7,7 @@ use super::super::types::Found;
 use super::*;
 use crate::authority::{Answer, Charter, Command};
 use crate::bucket::{BucketCount, LayoutVersion, Placement};
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 use std::time::Duration;
 
 struct Builder;
@@ -33,6 +33,7 @@ fn charter() -> Charter {
 fn found() -> What {
     What::Found(Found {
         charter: charter(),
+        founding: Founding::new(7),
         generation: 0,
         first: vec![Founder {
             node: NodeName::new("n1"),

@@ -8,9 +8,9 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::types::{ClusterId, Found, RaftTypes, StartId};
+use super::types::{Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
 ///
@@ -34,7 +34,7 @@ pub(super) const LARGEST_SNAPSHOT: u64 = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Message {
     /// `None`: of whoever wants to join, and knows no cluster yet.
-    pub(super) cluster: Option<ClusterId>,
+    pub(super) cluster: Option<Founding>,
     pub(super) body: Body,
 }
 
@@ -52,7 +52,6 @@ pub(super) enum Body {
 /// Somebody founds, and asks one of its backers to stand by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Invitation {
-    pub(super) cluster: ClusterId,
     pub(super) found: Found,
     /// Which of the first members it is to be,
     pub(super) place: usize,
@@ -63,7 +62,7 @@ pub(super) struct Invitation {
 /// Which part of which raft runs at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
-    pub(super) cluster: ClusterId,
+    pub(super) cluster: Founding,
     pub(super) incarnation: Incarnation,
 }
 
@@ -93,7 +92,7 @@ pub(super) enum Reply {
     Append(Result<AppendEntriesResponse<u64>, RaftError<u64>>),
     Vote(Result<VoteResponse<u64>, RaftError<u64>>),
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
-    Said(ClusterId, Said),
+    Said(Founding, Said),
     There(Present),
     /// Whether who was invited stands by.
     Invited(bool),
@@ -132,7 +131,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Message {
-    pub(super) fn ask(cluster: Option<ClusterId>, command: Command) -> Self {
+    pub(super) fn ask(cluster: Option<Founding>, command: Command) -> Self {
         Self {
             cluster,
             body: Body::Ask(command),

@@ -16,14 +16,15 @@ use openraft::raft::{
 
 use super::message::{Body, Message, Reply, decode, encode};
 use super::timing::Timing;
-use super::types::{ClusterId, RaftTypes, incarnation};
+use super::types::{RaftTypes, incarnation};
+use crate::member::Founding;
 use crate::transport::{Carrier, NotCarried};
 
 /// What openraft sends through.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub(super) carrier: Arc<dyn Carrier>,
-    pub(super) cluster: ClusterId,
+    pub(super) cluster: Founding,
     pub(super) timing: Timing,
 }
 

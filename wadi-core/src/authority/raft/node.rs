@@ -18,12 +18,12 @@ use super::machine::Machine;
 use super::message::{Body, LARGEST_SNAPSHOT, Message, Part, Reply, Said, decode, encode};
 use super::network::Network;
 use super::timing::Timing;
-use super::types::{ClusterId, Found, Founder, RaftTypes, incarnation, may_be_asked, raft_id};
+use super::types::{Found, Founder, RaftTypes, draw_founding, incarnation, may_be_asked, raft_id};
 use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
 use crate::bucket::Layout;
 use crate::clock::Clock;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 use crate::transport::Carrier;
 
 /// What a node brings along.
@@ -58,7 +58,7 @@ pub enum StartFailed {
 /// whoever comes back joins anew.
 pub struct RaftAuthority {
     me: Incarnation,
-    cluster: ClusterId,
+    cluster: Founding,
     raft: Raft<RaftTypes>,
     machine: Machine,
     log: Log,
@@ -94,6 +94,7 @@ impl RaftAuthority {
     ) -> Result<(Arc<Self>, Joined), StartFailed> {
         let found = Found {
             charter,
+            founding: draw_founding().map_err(StartFailed::NotStarted)?,
             generation,
             first: vec![Founder {
                 node: settings.node.clone(),
@@ -101,8 +102,7 @@ impl RaftAuthority {
             }],
         };
         let me = found.incarnation(0);
-        let cluster = ClusterId::draw().map_err(StartFailed::NotStarted)?;
-        let authority = Self::stand_by(settings, cluster, &found, 0).await?;
+        let authority = Self::stand_by(settings, &found, 0).await?;
         authority.begin(&found).await?;
         let mut layouts = authority.layouts();
         let founded = layouts.wait_for(Option::is_some);
@@ -114,6 +114,7 @@ impl RaftAuthority {
         }
         let joined = Joined {
             incarnation: me,
+            founding: found.founding,
             lease: charter.lease,
         };
         Ok((authority, joined))
@@ -145,7 +146,7 @@ impl RaftAuthority {
             node: settings.node.clone(),
             address: settings.address.clone(),
         };
-        let (cluster, answer) = asker.ask(command, &Outside(&seeds), within).await?;
+        let (_, answer) = asker.ask(command, &Outside(&seeds), within).await?;
         let Answer::Joined(joined) = answer else {
             return Err(StartFailed::NotStarted(
                 "a join was answered otherwise".to_owned(),
@@ -155,7 +156,8 @@ impl RaftAuthority {
             lease: joined.lease,
             ..settings
         };
-        let authority = Self::start(settings, joined.incarnation, cluster, seeds, None).await?;
+        let authority =
+            Self::start(settings, joined.incarnation, joined.founding, seeds, None).await?;
         Ok((authority, joined))
     }
 
@@ -163,7 +165,6 @@ impl RaftAuthority {
     /// [`RaftAuthority::begin`]. It is a member once there is a layout.
     pub(super) async fn stand_by(
         settings: RaftSettings,
-        cluster: ClusterId,
         found: &Found,
         place: usize,
     ) -> Result<Arc<Self>, StartFailed> {
@@ -175,7 +176,7 @@ impl RaftAuthority {
         let others = others.filter(|address| *address != settings.address);
         let seeds = others.collect();
         let me = found.incarnation(place);
-        Self::start(settings, me, cluster, seeds, Some(found.clone())).await
+        Self::start(settings, me, found.founding, seeds, Some(found.clone())).await
     }
 
     /// Has the first members vote. Called by whoever founds, once all of them stand by.
@@ -193,7 +194,7 @@ impl RaftAuthority {
     async fn start(
         settings: RaftSettings,
         me: Incarnation,
-        cluster: ClusterId,
+        cluster: Founding,
         seeds: Vec<String>,
         found: Option<Found>,
     ) -> Result<Arc<Self>, StartFailed> {
@@ -362,8 +363,8 @@ impl RaftAuthority {
     /// Which founding this node's cluster came of, a random number: it tells clusters apart that have
     /// one name, also where one was founded after the other.
     #[must_use]
-    pub const fn founding(&self) -> u128 {
-        self.cluster.0
+    pub const fn founding(&self) -> Founding {
+        self.cluster
     }
 
     pub(super) const fn part(&self) -> Part {
@@ -476,7 +477,7 @@ impl Directions for RaftAuthority {
         addresses
     }
 
-    fn cluster(&self) -> Option<ClusterId> {
+    fn cluster(&self) -> Option<Founding> {
         Some(self.cluster)
     }
 }
@@ -493,7 +494,7 @@ impl Directions for Outside<'_> {
         self.0.to_vec()
     }
 
-    fn cluster(&self) -> Option<ClusterId> {
+    fn cluster(&self) -> Option<Founding> {
         None
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::authority::{Charter, Register};
 use crate::bucket::BucketCount;
 use crate::clock::Moment;
-use crate::member::NodeName;
+use crate::member::{Founding, NodeName};
 
 fn i(number: u64) -> Incarnation {
     Incarnation::new(number)
@@ -22,7 +22,14 @@ fn layout(standings: &[Option<Standing>]) -> Layout {
         ..Charter::default()
     };
     let name = NodeName::new("n");
-    let (mut register, _) = Register::found(charter, 0, name.clone(), String::new(), Moment::ZERO);
+    let (mut register, _) = Register::found(
+        charter,
+        Founding::IN_PROCESS,
+        0,
+        name.clone(),
+        String::new(),
+        Moment::ZERO,
+    );
     for _ in 1..standings.len() {
         let joined = register.join(name.clone(), String::new(), Moment::ZERO);
         let _ = joined;
