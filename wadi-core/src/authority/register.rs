@@ -296,8 +296,10 @@ impl Register {
         Ok(())
     }
 
-    /// Removes a leaving member that manages nothing any more; with `force` any member, at its
-    /// own word: it has stopped acting.
+    /// Removes a leaving member that manages nothing any more, or that says it holds nothing where
+    /// every other member is leaving, too: nobody could be given its buckets, and what they remember of
+    /// sessions that ended goes with the whole cluster. With `force` any member, at its own word: it
+    /// has stopped acting.
     ///
     /// # Errors
     ///
@@ -308,10 +310,10 @@ impl Register {
         if !force && standing != Standing::Leaving {
             return Err(LeftRefused::NotLeaving(incarnation));
         }
-        if !force && manages > 0 {
+        if !force && manages > 0 && !self.layout.everybody_leaves() {
             return Err(LeftRefused::StillManages(manages));
         }
-        let in_good_order = standing == Standing::Leaving && manages == 0;
+        let in_good_order = standing == Standing::Leaving && (manages == 0 || !force);
         self.bury(
             incarnation,
             if in_good_order {
