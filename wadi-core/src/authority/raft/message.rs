@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
+use crate::bucket::LayoutVersion;
 use crate::member::{Founding, Incarnation, NodeName};
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
@@ -43,7 +44,11 @@ pub(super) enum Body {
     Append(Incarnation, AppendEntriesRequest<RaftTypes>),
     Vote(Incarnation, VoteRequest<u64>),
     Snapshot(Incarnation, InstallSnapshotRequest<RaftTypes>),
-    Ask(Command),
+    Ask {
+        /// Who asks; `None` before it has joined.
+        by: Option<Incarnation>,
+        command: Command,
+    },
     /// What are you?
     WhoIsThere,
     Invite(Invitation),
@@ -92,7 +97,7 @@ pub(super) enum Reply {
     Append(Result<AppendEntriesResponse<u64>, RaftError<u64>>),
     Vote(Result<VoteResponse<u64>, RaftError<u64>>),
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
-    Said(Founding, Said),
+    Said(Said),
     There(Present),
     /// Whether who was invited stands by.
     Invited(bool),
@@ -104,8 +109,8 @@ pub(super) enum Reply {
 /// The answer to what was asked of the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said {
-    /// Agreed.
-    Answered(Answer),
+    /// Agreed; this layout, or a later one, held when that was carried out.
+    Answered(Answer, LayoutVersion),
     /// Nothing changed; whoever is at this address leads, if anybody is known to.
     Elsewhere(Option<String>),
     /// Nothing changed: too many ask at once.
@@ -131,10 +136,11 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Message {
-    pub(super) fn ask(cluster: Option<Founding>, command: Command) -> Self {
+    pub(super) fn ask(part: Option<Part>, command: Command) -> Self {
+        let by = part.map(|part| part.incarnation);
         Self {
-            cluster,
-            body: Body::Ask(command),
+            cluster: part.map(|part| part.cluster),
+            body: Body::Ask { by, command },
         }
     }
 }

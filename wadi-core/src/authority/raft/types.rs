@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use openraft::{BasicNode, CommittedLeaderId};
+use openraft::{BasicNode, CommittedLeaderId, RaftMetrics};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Answer, Charter, Command};
@@ -19,6 +19,9 @@ openraft::declare_raft_types!(
         Node = BasicNode,
         SnapshotData = Cursor<Vec<u8>>,
 );
+
+/// What openraft says of itself.
+pub(super) type Metrics = RaftMetrics<u64, BasicNode>;
 
 /// The leader under whom an entry was proposed, as openraft orders them.
 pub(super) type Leadership = CommittedLeaderId<u64>;
@@ -118,20 +121,6 @@ pub(super) const fn may_repeat(command: &Command) -> bool {
         | Command::TakeOver => false,
     }
 }
-
-/// Whether a node may ask for it; the others are the leader's own duties.
-pub(super) fn may_be_asked(command: &Command) -> bool {
-    match command {
-        Command::Expire | Command::TakeOver => false,
-        Command::Join { node, address } => {
-            node.as_str().len() <= LONGEST_NAME && address.len() <= LONGEST_NAME
-        }
-        _ => true,
-    }
-}
-
-/// Bytes of a name or an address, at most.
-pub(super) const LONGEST_NAME: usize = 255;
 
 /// The raft id of an incarnation.
 pub(super) const fn raft_id(incarnation: Incarnation) -> u64 {
