@@ -14,11 +14,11 @@ use wadi_core::session::{Held, Look, Origin, PresentedId, SessionError, SessionI
 
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Answer, Arrived, Load, Sent, Verdict, Wants};
-use crate::lifecycle::Phase;
 use crate::mode::Wanted;
 use crate::served::How;
 use crate::shared::Shared;
 use crate::way::Way;
+use crate::why::Why;
 
 /// How often one session is looked for before the request is refused.
 const LOOKS: usize = 8;
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
     /// The node that sent the request here was told where it should go.
     Misdirected,
     /// Nobody can say, or it cannot be had: 503.
-    Refuse,
+    Refuse(Why),
 }
 
 /// Where to go on.
@@ -87,7 +87,7 @@ pub(crate) async fn seek(
     load: Option<Load>,
 ) -> (Outcome, Option<Load>) {
     let Some(cluster) = &shared.cluster else {
-        return (Outcome::Refuse, load);
+        return (Outcome::Refuse(Why::NoMember), load);
     };
     let mut seeker = Seeker {
         shared: &shared,
@@ -99,7 +99,8 @@ pub(crate) async fn seek(
         load,
     };
     let outcome = seeker.run().await;
-    if matches!(outcome, Outcome::Refuse) {
+    if let Outcome::Refuse(why) = outcome {
+        tracing::debug!(why = why.as_str(), "a request cannot have its session now");
         cluster.counts().unavailable.one();
     }
     (outcome, seeker.load)
@@ -128,7 +129,7 @@ impl Seeker<'_> {
         let id = *presented.unverified();
         for _ in 0..LOOKS {
             if !sessions.may_act() {
-                return Ok(Outcome::Refuse);
+                return Ok(self.lapsed());
             }
             match sessions.look(presented, sessions.now()) {
                 Look::Here(guard) => {
@@ -137,7 +138,7 @@ impl Seeker<'_> {
                         Ok(outcome) => return Ok(outcome),
                         // It left, or ended, while it was waited for.
                         Err(SessionError::Moved | SessionError::Ended) => continue,
-                        Err(_) => return Ok(Outcome::Refuse),
+                        Err(_) => return Ok(Outcome::Refuse(Why::InUse)),
                     }
                 }
                 Look::Busy(held) => match self.wait(presented, held).await {
@@ -145,13 +146,13 @@ impl Seeker<'_> {
                         match self.prepared(visit).await {
                             Ok(outcome) => return Ok(outcome),
                             Err(SessionError::Moved | SessionError::Ended) => continue,
-                            Err(_) => return Ok(Outcome::Refuse),
+                            Err(_) => return Ok(Outcome::Refuse(Why::InUse)),
                         }
                     }
                     Ok(visit) if visit.origin() == Origin::Lost => {}
                     Ok(visit) => return Err(visit.origin()),
                     Err(SessionError::Moved) => {}
-                    Err(_) => return Ok(Outcome::Refuse),
+                    Err(_) => return Ok(Outcome::Refuse(Why::InUse)),
                 },
                 // It was here, and it is known how it ended.
                 Look::NotHere(Origin::Lost) => {}
@@ -167,7 +168,14 @@ impl Seeker<'_> {
                 Next::Absent(origin) => return Err(origin),
             }
         }
-        Ok(Outcome::Refuse)
+        Ok(Outcome::Refuse(Why::Moving))
+    }
+
+    fn lapsed(&self) -> Outcome {
+        if let Some(arrived) = &self.quest.arrived {
+            arrived.answer(Verdict::Unable);
+        }
+        Outcome::Refuse(Why::Lapsed)
     }
 
     async fn wait(&self, presented: &PresentedId, held: Arc<Held>) -> Result<Visit, SessionError> {
@@ -207,13 +215,13 @@ impl Seeker<'_> {
             Located::At(holder) => Verdict::At(holder),
             Located::Unavailable => Verdict::Unavailable,
         };
-        self.misdirected(arrived, verdict)
+        Next::Done(self.misdirected(arrived, verdict))
     }
 
-    fn misdirected(&self, arrived: &Arrived, verdict: Verdict) -> Next {
+    fn misdirected(&self, arrived: &Arrived, verdict: Verdict) -> Outcome {
         self.cluster.counts().misdirected.one();
         arrived.answer(verdict);
-        Next::Done(Outcome::Misdirected)
+        Outcome::Misdirected
     }
 
     async fn locate(&self, id: SessionId, want: Want) -> Located {
@@ -242,7 +250,7 @@ impl Seeker<'_> {
     /// Brings request and session together, as the policy says and as it can be had.
     async fn relocate(&mut self, id: SessionId) -> Next {
         let Some(view) = self.cluster.view() else {
-            return Next::Done(Outcome::Refuse);
+            return Next::Done(Outcome::Refuse(Why::NoMember));
         };
         let manager = view.manager(&id);
         let mut hops = 1;
@@ -268,7 +276,9 @@ impl Seeker<'_> {
                             return Next::Look;
                         }
                         Located::Absent { lost } => return Next::Absent(self.became(id, lost)),
-                        Located::Unavailable => return Next::Done(Outcome::Refuse),
+                        Located::Unavailable => {
+                            return Next::Done(Outcome::Refuse(Why::NobodySays));
+                        }
                         Located::At(holder) if holder == view.me => return Next::Look,
                         Located::At(holder) if self.can_send_to(holder) => {
                             hops = if holder == manager || view.me == manager {
@@ -278,13 +288,15 @@ impl Seeker<'_> {
                             };
                             Step::Send(holder)
                         }
-                        Located::At(_) if asked_to_move => return Next::Done(Outcome::Refuse),
+                        Located::At(_) if asked_to_move => {
+                            return Next::Done(Outcome::Refuse(Why::NoWay));
+                        }
                         Located::At(_) => Step::Ask(Want::Move),
                     }
                 }
                 Step::Send(to) => match self.send(to, Wants::Session, hops).await {
                     Sent::Answered { answer, follow } => {
-                        if follow {
+                        if follow && !self.cluster.is_draining() {
                             self.cluster.fetch(id);
                         }
                         return Next::Done(Outcome::Answer(answer));
@@ -303,16 +315,22 @@ impl Seeker<'_> {
                     Sent::Unsent => {
                         self.unreachable.push(to);
                         if asked_to_move {
-                            return Next::Done(Outcome::Refuse);
+                            return Next::Done(Outcome::Refuse(Why::NoWay));
                         }
                         Step::Ask(Want::Move)
                     }
                     // It may have been executed there: only the client may send it again.
-                    Sent::Failed | Sent::Refused(_) => return Next::Done(Outcome::Refuse),
+                    Sent::Failed => return Next::Done(Outcome::Refuse(Why::NoAnswer)),
+                    // That node is leaving, perhaps: its sessions are with others now, who can be asked.
+                    Sent::Refused(Verdict::Unable | Verdict::Unavailable) if self.has_request() => {
+                        self.unreachable.push(to);
+                        Step::Ask(Want::Locate)
+                    }
+                    Sent::Refused(_) => return Next::Done(Outcome::Refuse(Why::NoWay)),
                 },
             };
         }
-        Next::Done(Outcome::Refuse)
+        Next::Done(Outcome::Refuse(Why::Moving))
     }
 
     /// Where the way to the session begins. A request that can be sent again goes straight to where
@@ -375,16 +393,26 @@ impl Seeker<'_> {
         match &self.quest.arrived {
             // It is not for this node to serve: whoever sent it can do so with fewer hops.
             Some(arrived) if arrived.wants == Wants::Session => {
-                let told = self.misdirected(arrived, Verdict::Absent(origin));
-                return match told {
-                    Next::Done(outcome) => outcome,
-                    Next::Look | Next::Absent(_) => Outcome::Refuse,
-                };
+                return self.misdirected(arrived, Verdict::Absent(origin));
+            }
+            // Who sent it asks another, and creates the session itself where nobody will.
+            Some(arrived) if self.cluster.is_draining() => {
+                return self.misdirected(arrived, Verdict::Unable);
             }
             Some(_) => {}
-            None if may_create && self.shared.node.lifecycle.phase() < Phase::Leaving => {}
+            None if self.shared.creates(self.cluster) => {}
             None => {
-                if let Some(outcome) = self.created_elsewhere().await {
+                let repeated = match &mut self.load {
+                    Some(load) => load.can_be_repeated().await,
+                    None => Ok(false),
+                };
+                let Ok(repeated) = repeated else {
+                    return Outcome::Answer(Answer::unreadable());
+                };
+                // What can be sent only once might be sent to who will not have it.
+                if (repeated || !may_create)
+                    && let Some(outcome) = self.created_elsewhere(may_create).await
+                {
                     return outcome;
                 }
             }
@@ -398,12 +426,13 @@ impl Seeker<'_> {
                 let visit = Visit::registered(Arc::clone(sessions), guard, origin);
                 self.serve(visit)
             }
-            Err(_) => Outcome::Refuse,
+            Err(_) => Outcome::Refuse(Why::NoCreator),
         }
     }
 
-    /// The request goes to a node that can create its session; `None` when it did not.
-    async fn created_elsewhere(&mut self) -> Option<Outcome> {
+    /// The request goes to a node that can create its session; `None` when it did not, and this node
+    /// had better do so.
+    async fn created_elsewhere(&mut self, may_create: bool) -> Option<Outcome> {
         for _ in 0..CREATORS {
             let mut to = self.cluster.creator(&self.unreachable);
             let mut hops = 1;
@@ -415,7 +444,12 @@ impl Seeker<'_> {
                         to = Some(holder);
                     }
                     Sent::Unsent => self.unreachable.push(next),
-                    Sent::Failed | Sent::Refused(_) => return Some(Outcome::Refuse),
+                    Sent::Refused(Verdict::Unable) if self.has_request() => {
+                        self.unreachable.push(next);
+                    }
+                    Sent::Failed => return Some(Outcome::Refuse(Why::NoAnswer)),
+                    Sent::Refused(_) if may_create && self.has_request() => return None,
+                    Sent::Refused(_) => return Some(Outcome::Refuse(Why::NoCreator)),
                 }
             }
         }

@@ -15,10 +15,10 @@ use crate::cluster::proxy::Load;
 use crate::commit::commit;
 use crate::elsewhere::Outcome;
 use crate::rejection::{misdirected, unavailable};
-use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::way::Way;
+use crate::why::Why;
 
 /// A request's way to a session that is not here; the request comes back with the outcome.
 pub(crate) type Seeking = Pin<Box<dyn Future<Output = (Outcome, Option<Load>)> + Send>>;
@@ -88,6 +88,7 @@ pin_project! {
             shared: Arc<Shared>,
         },
         Refused {
+            why: Option<Why>,
             shared: Arc<Shared>,
         },
     }
@@ -150,8 +151,8 @@ where
         Self { step }
     }
 
-    pub(crate) const fn refused(shared: Arc<Shared>) -> Self {
-        let step = Step::Refused { shared };
+    pub(crate) const fn refused(why: Option<Why>, shared: Arc<Shared>) -> Self {
+        let step = Step::Refused { why, shared };
         Self { step }
     }
 }
@@ -216,6 +217,7 @@ where
                         shared,
                     ),
                     Err(_) => Step::Refused {
+                        why: Some(Why::InUse),
                         shared: Arc::clone(shared),
                     },
                 },
@@ -239,20 +241,19 @@ where
                         (Outcome::Serve(visit, _), None) => {
                             visit.abandon();
                             Step::Refused {
+                                why: Some(Why::NoWay),
                                 shared: Arc::clone(shared),
                             }
                         }
-                        (Outcome::Refuse, _) => Step::Refused {
+                        (Outcome::Refuse(why), _) => Step::Refused {
+                            why: Some(why),
                             shared: Arc::clone(shared),
                         },
                     }
                 }
-                StepNow::Refused { shared } => {
+                StepNow::Refused { why, shared } => {
                     let mut response = unavailable::<ResBody>();
-                    shared
-                        .node
-                        .served
-                        .tell(response.headers_mut(), How::Local, 0);
+                    shared.node.served.refuse(response.headers_mut(), *why);
                     return Poll::Ready(Ok(response));
                 }
             };

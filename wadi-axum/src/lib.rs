@@ -62,6 +62,7 @@ pub mod status;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod way;
+mod why;
 
 pub use cluster::{JoinError, RequestCounts};
 pub use config::WadiConfig;

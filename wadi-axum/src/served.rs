@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::why::Why;
+
 const X_WADI: HeaderName = HeaderName::from_static("x-wadi");
 
 /// How a request was served.
@@ -49,6 +51,18 @@ impl Served {
                 .entry(X_WADI)
                 .or_insert_with(|| words.of(how, hops).into_owned());
         }
+    }
+
+    /// Says that the request was refused, and why.
+    pub(crate) fn refuse(&self, headers: &mut HeaderMap, why: Option<Why>) {
+        let (Some(words), Some(why)) = (&self.0, why) else {
+            return self.tell(headers, How::Local, 0);
+        };
+        let (node, why) = (&words.node, why.as_str());
+        headers.entry(X_WADI).or_insert_with(|| {
+            HeaderValue::try_from(format!("local; node={node}; hops=0; why={why}"))
+                .expect("a checked name and fixed words")
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
 use crate::cluster::Cluster;
-use crate::cluster::proxy::{Arrived, Load};
+use crate::cluster::proxy::{Arrived, Load, Verdict};
 use crate::elsewhere::{self, Quest};
 use crate::future::{WadiFuture, Wait};
 use crate::lifecycle::Phase;
@@ -20,6 +20,7 @@ use crate::served::How;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::way::{self, Way};
+use crate::why::Why;
 
 /// A service whose requests have a session; made by [`WadiLayer`](crate::WadiLayer).
 ///
@@ -92,8 +93,9 @@ impl Shared {
     }
 
     /// Whether a session that this request creates had better be created here.
-    fn creates(&self, cluster: &Cluster) -> bool {
-        cluster.node().may_create() && self.node.lifecycle.phase() < Phase::Leaving
+    pub(crate) fn creates(&self, cluster: &Cluster) -> bool {
+        let stays = self.node.lifecycle.phase() < Phase::Leaving && !cluster.is_draining();
+        stays && cluster.node().may_create()
     }
 
     fn quest<B>(
@@ -200,11 +202,18 @@ where
             return WadiFuture::passing(self.inner.call(request));
         }
         if !self.shared.is_open() {
-            self.shared.tell_not_started();
-            return WadiFuture::refused(Arc::clone(&self.shared));
+            if let Some(arrived) = arrived(&request, wanted) {
+                arrived.answer(Verdict::Unable);
+            } else {
+                self.shared.tell_not_started();
+            }
+            return WadiFuture::refused(None, Arc::clone(&self.shared));
         }
         if !self.shared.sessions.may_act() {
-            return WadiFuture::refused(Arc::clone(&self.shared));
+            if let Some(arrived) = arrived(&request, wanted) {
+                arrived.answer(Verdict::Unable);
+            }
+            return WadiFuture::refused(Some(Why::Lapsed), Arc::clone(&self.shared));
         }
         match self.shared.locate(&request) {
             Located::At(visit) => {

@@ -40,6 +40,9 @@ impl Listener for Log {
                 "this cluster has another number of buckets than this node was set up with: give \
                  all nodes the same `buckets`"
             ),
+            Told::Died => tracing::error!(
+                "this node's driver failed; it serves nothing any more: please report this, and restart it"
+            ),
             Told::Left { .. } => {}
             _ => tracing::info!("{what:?}"),
         }

@@ -38,6 +38,7 @@ pub(crate) enum Verdict {
     At(Incarnation),
     Absent(Origin),
     Unavailable,
+    Unable,
 }
 
 #[expect(dead_code, reason = "nothing is sent")]

@@ -20,6 +20,9 @@ use super::guests::Door;
 use super::leave::{Departure, Times, leave_when_asked};
 use super::signal::Signals;
 
+/// How long connections of other nodes may take to end after this one has left.
+const FAREWELL_TO_GUESTS: Duration = Duration::from_millis(500);
+
 /// The times that serving keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listening {
@@ -52,12 +55,14 @@ pub(crate) async fn serve<L, S, B>(
     let lifecycle = &node.lifecycle;
     let _close = CloseOnDrop(lifecycle);
     let connections = TaskTracker::new();
+    let guests = TaskTracker::new();
     if let Some(cluster) = cluster {
         let door = Door {
             app: app.clone(),
             node: cluster.node().clone(),
             lifecycle: lifecycle.clone(),
             in_flight: connections.clone(),
+            connections: guests.clone(),
             patience: times.keep_alive,
         };
         door.open(cluster);
@@ -96,6 +101,9 @@ pub(crate) async fn serve<L, S, B>(
         let in_haste = departure == Departure::AtOnce;
         let within = if in_haste { Duration::ZERO } else { farewell };
         cluster.depart(within).await;
+        // Those who have not heard of it yet are told by who is not here any more.
+        guests.close();
+        let _ = tokio::time::timeout(within.min(FAREWELL_TO_GUESTS), guests.wait()).await;
     }
 }
 

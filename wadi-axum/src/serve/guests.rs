@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
@@ -31,7 +31,8 @@ use wadi_core::transport::Streams;
 use crate::Proxied;
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{
-    Arrived, Hop, MAX_HEADERS, REQUESTS, UPGRADES, Verdict, WINDOW, Wants, take_off_hop_by_hop,
+    Arrived, GREETING, Hop, MAX_HEADERS, REQUESTS, UPGRADES, Verdict, WINDOW, Wants,
+    take_off_hop_by_hop,
 };
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::mode::Wanted;
@@ -42,6 +43,9 @@ use super::request_body::{Answer, Answering, impatient};
 /// How many requests of one other node may be under way at once on one connection.
 const AT_ONCE: u32 = 10_000;
 
+/// How long those who dial a closed node are turned away; then its network may go.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
 /// Where guests come in.
 #[derive(Clone)]
 pub(crate) struct Door<S> {
@@ -50,6 +54,8 @@ pub(crate) struct Door<S> {
     pub(crate) node: Node,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) in_flight: TaskTracker,
+    /// The connections that carry them.
+    pub(crate) connections: TaskTracker,
     /// How long a request's body may keep the application waiting.
     pub(crate) patience: Duration,
 }
@@ -68,41 +74,42 @@ where
         let Some(streams) = cluster.streams().cloned() else {
             return;
         };
-        let upgrades = Arc::clone(&streams);
-        let door = self.clone();
-        tokio::spawn(async move {
-            let closed = door.lifecycle.reached(Phase::Closed);
-            tokio::select! {
-                () = closed => {}
-                () = door.accept(&*upgrades, UPGRADES) => {}
-            }
-        });
-        tokio::spawn(async move {
-            let closed = self.lifecycle.reached(Phase::Closed);
-            tokio::select! {
-                () = closed => {}
-                () = self.accept(&*streams, REQUESTS) => {}
-            }
-        });
+        for kind in [REQUESTS, UPGRADES] {
+            let (door, streams) = (self.clone(), Arc::clone(&streams));
+            tokio::spawn(async move {
+                let closed = door.lifecycle.reached(Phase::Closed);
+                tokio::select! {
+                    () = closed => {}
+                    () = door.accept(&*streams, kind) => return,
+                }
+                // Who still dials sees its stream end, rather than wait for an answer.
+                let refuse = async { while streams.accept(kind).await.is_some() {} };
+                let _ = tokio::time::timeout(REFUSED_FOR, refuse).await;
+            });
+        }
     }
 
     async fn accept(self, streams: &dyn Streams, kind: &'static str) {
+        let connections = self.connections.clone();
         while let Some((from, stream)) = streams.accept(kind).await {
             let door = self.clone();
             if kind == UPGRADES {
                 // For one request, and for what it becomes: all of it is waited for, and cut off.
                 let stream = Counted::new(stream, &self.in_flight, &self.lifecycle);
-                tokio::spawn(door.drive(from, stream));
+                connections.spawn(door.drive(from, stream));
             } else {
-                tokio::spawn(door.drive(from, stream));
+                connections.spawn(door.drive(from, stream));
             }
         }
     }
 
-    async fn drive<I>(self, from: Incarnation, stream: I)
+    async fn drive<I>(self, from: Incarnation, mut stream: I)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if stream.write_u8(GREETING).await.is_err() {
+            return;
+        }
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
         builder
@@ -113,16 +120,27 @@ where
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW * 4)
             .enable_connect_protocol();
-        let closed = self.lifecycle.reached(Phase::Closed);
+        let mut closing = std::pin::pin!(self.lifecycle.reached(Phase::Closing));
+        let mut closed = std::pin::pin!(self.lifecycle.reached(Phase::Closed));
         let entrance = Entrance { door: self, from };
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), entrance);
-        tokio::select! {
-            ended = connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(error, "a connection from another node ended early");
+        let mut connection = std::pin::pin!(connection);
+        let mut said_goodbye = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error, "a connection from another node ended early");
+                    }
+                    return;
                 }
+                // What is on its way is still served, and nothing new is sent.
+                () = closing.as_mut(), if !said_goodbye => {
+                    said_goodbye = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = closed.as_mut() => return,
             }
-            () = closed => {}
         }
     }
 }

@@ -50,6 +50,11 @@ impl WadiLayer {
     /// ends after `keep_alive`; so does the body of a request whose client sends no more of it
     /// while `app` waits for it and sends no response, with an error.
     ///
+    /// In a cluster, `app` also serves the requests that other nodes proxy to this one, as their clients
+    /// sent them: with the original URI, version and headers, the client's address as
+    /// `ConnectInfo<SocketAddr>` where it is a socket address, and [`Proxied`](crate::Proxied) among
+    /// their extensions.
+    ///
     /// `app` is any tower service; an axum `Router` with its state is one. Its readiness is waited
     /// for per request, so a service that is never ready stalls only that request.
     ///

@@ -119,7 +119,8 @@ impl Cluster {
 }
 
 impl ClusterBuilder {
-    /// Changes every node's configuration.
+    /// Changes every node's configuration, which is that of a test: few buckets, a plain cookie, a header
+    /// `x-wadi`, and no time lost when a node leaves.
     #[must_use]
     pub fn configure(
         mut self,

@@ -321,3 +321,20 @@ async fn a_session_in_use_for_long_is_gone_to_where_it_is() {
     assert_eq!(other.how(), "proxied; node=n1; hops=1");
     assert_eq!(other.ok(), "1");
 }
+
+#[tokio::test]
+async fn a_head_of_any_size_goes_through_and_none_has_a_body() {
+    let (_cluster, n1, n2) = two().await;
+    let client = ann(&n1).await;
+    let mut request = client.request(Method::HEAD, "/what");
+    for number in 0..60 {
+        request = request.header(format!("x-large-{number}"), "y".repeat(5_000));
+    }
+    let response = client.open(&n2, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-wadi"], "proxied; node=n1; hops=1");
+    let length = response.headers()["content-length"].to_str().unwrap();
+    assert!(length.parse::<usize>().unwrap() > 60 * 5_000);
+    let body = response.into_body().collect().await.unwrap();
+    assert!(body.to_bytes().is_empty());
+}

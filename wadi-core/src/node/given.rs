@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::authority::Unreachable;
 use super::locate::Located;
 use super::status::Left;
-use crate::authority::{Answer, RenewalNumber};
+use super::waiting::Registered;
+use crate::authority::Answer;
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
@@ -32,7 +33,7 @@ pub(super) enum Given {
         reply: oneshot::Sender<Located>,
     },
     /// A request needs a session to be registered.
-    Register(oneshot::Sender<Guard>),
+    Register(oneshot::Sender<Registered>),
     /// A session's lock was had, or was not in time.
     Locked {
         /// For which incarnation of this node it was waited for.
@@ -42,6 +43,8 @@ pub(super) enum Given {
     },
     /// Sessions ended: the departures have them.
     Departed,
+    /// The lease was renewed.
+    Leased,
     /// The authority agreed a layout.
     Layout(Arc<Layout>),
     /// The authority answered, or did not.
@@ -66,7 +69,7 @@ pub(super) enum Given {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     Join { sent_at: Moment },
-    Renew(Incarnation, RenewalNumber),
+    Renew(Incarnation),
     Ready(Incarnation),
     Leave(Incarnation),
     Propose(Incarnation),

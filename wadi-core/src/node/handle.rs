@@ -1,7 +1,7 @@
 //! A node as the program sees it: made, started, asked, and left.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,23 +12,26 @@ use super::driver::Driver;
 use super::given::Given;
 use super::locate::{Located, NotRegistered};
 use super::open::OpenBuckets;
-use super::recall::Recaller;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
+use super::waiting::Registered;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
-use crate::session::{Departures, Guard, SessionId, Sessions, SessionsBuilder};
+use crate::session::{
+    Departures, Guard, Managed, Recall, Recalling, SessionError, SessionId, Sessions,
+    SessionsBuilder,
+};
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
 /// [`Node::stop`].
 #[derive(Clone)]
-pub struct Node(pub(super) Arc<Inner>);
+pub struct Node(Arc<Inner>);
 
-pub(super) struct Inner {
+struct Inner {
     settings: Arc<NodeSettings>,
     clock: Arc<dyn Clock>,
     sessions: Arc<Sessions>,
@@ -212,9 +215,8 @@ impl Node {
             return Err(NotRegistered);
         }
         let (reply, registered) = oneshot::channel();
-        self.ask(Given::Register(reply), registered)
-            .await
-            .ok_or(NotRegistered)
+        let registered = self.ask(Given::Register(reply), registered).await;
+        registered.and_then(Registered::take).ok_or(NotRegistered)
     }
 
     async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {
@@ -280,6 +282,29 @@ impl Inner {
         if let Some(task) = self.task.get() {
             task.abort();
         }
+    }
+}
+
+/// The node, as its own sessions know it: who has a session come back that has gone.
+struct Recaller(Weak<Inner>);
+
+impl Recall for Recaller {
+    fn recall(&self, id: SessionId) -> Recalling<'_> {
+        Box::pin(async move {
+            let node = self.0.upgrade().map(Node).ok_or(SessionError::Moved)?;
+            // The manager lets nothing move to a node that is leaving.
+            match node.locate(id, Want::Move).await {
+                Located::Here | Located::Came(_) => Ok(()),
+                Located::At(_) | Located::Unavailable => Err(SessionError::Moved),
+                Located::Absent { .. } => Err(SessionError::Ended),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Recaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recaller")
     }
 }
 

@@ -81,6 +81,12 @@ mod tests {
         let before = here.get(&id).unwrap();
         assert_eq!(everything(), (Some(before), vec![(id, before)], false));
 
+        // The protocol waits for no operation on a session.
+        let during = visit.update("n", |_: &mut u8| everything()).unwrap();
+        let tenure = before.tenure;
+        assert_eq!(during.0.map(|copy| copy.tenure), Some(tenure));
+        assert_eq!((during.1.len(), during.2), (1, false));
+
         let held = sessions.map().get(&id).unwrap();
         sessions.end(&held, crate::session::Ending::Destroyed);
         assert!(sessions.map().is_empty());

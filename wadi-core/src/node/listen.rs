@@ -36,6 +36,8 @@ pub enum Told {
     /// The cluster has another number of buckets than this node was set up with: it is another
     /// cluster, or another configuration, and this node takes no part in it.
     OtherCluster,
+    /// This node's driver failed, which is a fault in it or in a listener: it serves nothing any more.
+    Died,
     /// This node has left, and so many of its sessions found no other place.
     Left {
         /// Sessions that are lost with it.

@@ -16,7 +16,6 @@ mod in_process;
 mod listen;
 mod locate;
 mod open;
-mod recall;
 mod settings;
 mod status;
 mod surroundings;

@@ -26,11 +26,6 @@ impl OpenBuckets {
         }
     }
 
-    /// Whether one is open at this moment.
-    pub(super) fn any(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
-    }
-
     pub(super) fn open(&self, bucket: BucketId, epoch: LayoutVersion) {
         self.set(bucket, epoch.as_u64());
     }
@@ -53,13 +48,12 @@ impl OpenBuckets {
         }
     }
 
-    /// The swap tells each change of a bucket to one caller only, so the count is exact at rest.
     fn put(&self, known: &AtomicU64, epoch: u64) {
-        let was_open = known.swap(epoch, Ordering::AcqRel) != CLOSED;
-        match (was_open, epoch != CLOSED) {
-            (false, true) => self.open.fetch_add(1, Ordering::Relaxed),
-            (true, false) => self.open.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
+        let was = known.swap(epoch, Ordering::AcqRel);
+        match (was == CLOSED, epoch == CLOSED) {
+            (true, false) => self.open.fetch_add(1, Ordering::AcqRel),
+            (false, true) => self.open.fetch_sub(1, Ordering::AcqRel),
+            _ => return,
         };
     }
 }
@@ -68,6 +62,10 @@ impl Managed for OpenBuckets {
     fn epoch(&self, bucket: BucketId) -> Option<LayoutVersion> {
         let epoch = self.epochs.get(bucket.index())?.load(Ordering::Acquire);
         (epoch != CLOSED).then(|| LayoutVersion::from_u64(epoch))
+    }
+
+    fn any(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
     }
 }
 

@@ -1,13 +1,16 @@
 //! A map of sessions that can be walked bucket by bucket.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::bucket::BucketId;
 use crate::session::SessionId;
 
 /// Sessions' values, ordered by bucket and then by id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ByBucket<T>(BTreeMap<(BucketId, SessionId), T>);
+pub(super) struct ByBucket<T>(BTreeMap<Key, T>);
+
+type Key = (BucketId, SessionId);
 
 impl<T> Default for ByBucket<T> {
     fn default() -> Self {
@@ -29,6 +32,10 @@ impl<T> ByBucket<T> {
 
     pub(super) fn insert(&mut self, bucket: BucketId, id: SessionId, value: T) -> Option<T> {
         self.0.insert((bucket, id), value)
+    }
+
+    pub(super) fn entry(&mut self, bucket: BucketId, id: SessionId) -> Entry<'_, Key, T> {
+        self.0.entry((bucket, id))
     }
 
     pub(super) fn remove(&mut self, bucket: BucketId, id: &SessionId) -> Option<T> {

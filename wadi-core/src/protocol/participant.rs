@@ -245,9 +245,15 @@ impl Participant {
             return;
         }
         self.layout = Some(layout);
-        let returned = std::mem::take(&mut self.returned);
+        let mut returned = std::mem::take(&mut self.returned);
+        ReturnedCopy::keep_newest(&mut returned);
         self.with_turn(now, holdings, out, |this, turn| {
-            this.directory.adopt(turn, &mut this.markers);
+            let gone = |known: &Arc<Layout>| {
+                let mut members = known.members.keys();
+                members.any(|who| !turn.layout.is_member(*who))
+            };
+            let somebody_went = known.as_ref().is_some_and(gone);
+            this.directory.adopt(turn, &mut this.markers, somebody_went);
             if known.is_none() {
                 this.copies.tell_markers(turn, &this.markers);
             }
@@ -350,7 +356,10 @@ impl Participant {
                 self.directory
                     .end(turn, &mut self.markers, from, id, tenure, keep_for);
             }
-            Body::Marked { id, tenure } => self.directory.marked(turn, from, id, tenure),
+            Body::Marked { id, tenure } => {
+                self.directory.marked(turn, from, id, tenure);
+                self.directory.share_more(turn, &mut self.markers);
+            }
             Body::Offer { id, tenure, .. } => {
                 self.directory.offer(turn, &self.markers, from, id, tenure);
             }
@@ -398,14 +407,18 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                if self.copies.drop_below(turn, from, id, tenure) {
+                let gone = self.copies.drop_below(turn, from, id, tenure);
+                if gone {
                     self.has_gone(turn, &id);
                 }
             }
             Body::Registered { id, tenure } if from_manager => {
                 self.asks.registered(turn, id, tenure);
             }
-            Body::Ended { id, tenure } if from_manager => self.copies.ended(turn, id, tenure),
+            Body::Ended { id, tenure } if from_manager => {
+                self.copies.ended(turn, id, tenure);
+                self.copies.tell_more(turn);
+            }
             Body::Mark {
                 id,
                 tenure,
@@ -479,9 +492,13 @@ impl Participant {
                 Timer::Release(id) => this.directory.release_again(turn, id),
                 Timer::Arrived(id) => this.copies.arrived_again(turn, id),
                 Timer::Drop(id) => this.directory.drop_again(turn, id),
-                Timer::End(id) => this.copies.end_again(turn, &this.markers, id),
+                Timer::End(id) => {
+                    let again = this.copies.end_again(turn, &this.markers, id);
+                    this.copies.tell_more(turn);
+                    again
+                }
                 Timer::Mark(id) => this.directory.mark_again(turn, &this.markers, id),
-                Timer::Offer(id) => this.copies.offer(turn, id),
+                Timer::Offer(id) => this.copies.offer(turn, id, last),
                 Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
                 Timer::HandOver(bucket) => {
                     this.directory.hand_over_again(turn, &this.markers, bucket)
@@ -531,7 +548,6 @@ impl Participant {
                         revision,
                         state,
                     });
-                    ReturnedCopy::keep_newest(&mut self.returned);
                 }
                 _ => {}
             }

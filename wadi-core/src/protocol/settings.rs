@@ -30,7 +30,8 @@ pub struct Settings {
     /// last, so above the longest idle time. Default 2 h.
     pub mark_for: Duration,
     /// How many sessions an evacuation has under way at once, from the asking until the copy here is
-    /// dropped. Default 1024; about as many as move in two network round trips.
+    /// dropped; also how many copies a node that came back offers, and how many markers are given to
+    /// others, at once. Default 1024; about as many as move in two network round trips.
     pub evacuate_at_once: usize,
     /// How many bytes of sealed sessions an evacuation has under way at once; it overshoots by what
     /// sessions are larger than those before. Default 8 MiB; what a link carries in a tenth of a

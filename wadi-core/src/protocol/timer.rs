@@ -69,10 +69,13 @@ impl Timers {
         self.start(timer, now, (last * 2).min(most));
     }
 
-    pub(super) fn stop(&mut self, timer: Timer) {
-        if let Some((at, _)) = self.running.remove(&timer) {
-            self.due.remove(&(at, timer));
-        }
+    /// Whether it ran.
+    pub(super) fn stop(&mut self, timer: Timer) -> bool {
+        self.take(timer).is_some()
+    }
+
+    pub(super) fn is_running(&self, timer: Timer) -> bool {
+        self.running.contains_key(&timer)
     }
 
     /// The next timer to go off.

@@ -19,8 +19,15 @@ use crate::tenure::{Revision, Tenure};
 /// What ended, until the node's driver takes it. There are never more than sessions that ended
 /// since it last looked, which it does before whatever else it does.
 pub struct Departures {
-    gone: Mutex<BTreeMap<SessionId, Departed>>,
+    gone: Mutex<Gone>,
     wake: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Gone {
+    sessions: BTreeMap<SessionId, Departed>,
+    /// Somebody was woken, and has not taken all since.
+    woken: bool,
 }
 
 /// A session that ended here.
@@ -41,8 +48,8 @@ pub struct Departed {
 pub struct Parting(oneshot::Receiver<()>);
 
 impl Departures {
-    /// Calls `wake` after each session that ended: at once, from whoever ended it, and it must
-    /// neither wait nor use a session.
+    /// Calls `wake` when a session ended and nobody has been woken since all were taken: at once, from
+    /// whoever ended it, and it must neither wait nor use a session.
     #[must_use]
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
@@ -59,22 +66,37 @@ impl Departures {
             revision,
             settled,
         };
-        self.gone.lock().insert(id, departed);
-        (self.wake)();
+        let mut gone = self.gone.lock();
+        gone.sessions.insert(id, departed);
+        let sleeps = !std::mem::replace(&mut gone.woken, true);
+        drop(gone);
+        if sleeps {
+            (self.wake)();
+        }
         Parting(parting)
     }
 
     /// Takes one out; the caller tells the cluster in the same step.
     #[must_use]
     pub fn take(&self) -> Option<Departed> {
-        self.gone.lock().pop_first().map(|(_, departed)| departed)
+        let mut gone = self.gone.lock();
+        let taken = gone.sessions.pop_first().map(|(_, departed)| departed);
+        gone.woken = !gone.sessions.is_empty();
+        taken
+    }
+
+    /// Takes this one out, as [`Departures::take`] does.
+    #[must_use]
+    pub fn take_one(&self, id: &SessionId) -> Option<Departed> {
+        self.gone.lock().sessions.remove(id)
     }
 
     /// The tenure and revision of one that was not taken.
     #[must_use]
     pub fn get(&self, id: &SessionId) -> Option<(Tenure, Revision)> {
         let gone = self.gone.lock();
-        gone.get(id)
+        gone.sessions
+            .get(id)
             .map(|departed| (departed.tenure, departed.revision))
     }
 
@@ -86,7 +108,8 @@ impl Departures {
         buckets: BucketCount,
     ) -> Vec<(SessionId, (Tenure, Revision))> {
         let gone = self.gone.lock();
-        gone.values()
+        gone.sessions
+            .values()
             .filter(|departed| departed.id.bucket(buckets) == bucket)
             .map(|departed| (departed.id, (departed.tenure, departed.revision)))
             .collect()
@@ -95,7 +118,7 @@ impl Departures {
     /// Whether all were taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.gone.lock().is_empty()
+        self.gone.lock().sessions.is_empty()
     }
 }
 
@@ -111,6 +134,6 @@ impl Parting {
 
 impl fmt::Debug for Departures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Departures({})", self.gone.lock().len())
+        write!(f, "Departures({})", self.gone.lock().sessions.len())
     }
 }

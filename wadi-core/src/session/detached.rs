@@ -166,7 +166,8 @@ impl Attachment {
             return Err(SessionError::Lapsed);
         }
         let result = operation(self.guard.session(), self.visit.known())?;
-        if sessions.may_act() {
+        // A lease that it has by now may be that of another incarnation, which owns nothing of this.
+        if sessions.may_act() && !self.guard.session().was_taken() {
             Ok(result)
         } else {
             Err(SessionError::Lapsed)

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use super::known::Known;
 use super::limits::{Expiry, Lifetime, Limits};
 use super::nested;
 use super::value::{self, Attribute, Storable};
+use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
 use crate::tenure::{Revision, Tenure};
 
@@ -33,12 +35,58 @@ pub struct Held {
     /// nobody is served any more. Written only under the body lock.
     deadline: AtomicU64,
     body: Mutex<Body>,
+    named: Named,
+}
+
+/// Under which tenure a session is held by which id, also for whoever must not wait for an operation on
+/// it. Written only under the body lock. There are many sessions, so it is no lock of its own.
+struct Named {
+    /// Half of the id's random bits, which nobody meets twice; zero while it changes.
+    half: AtomicU64,
+    epoch: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Named {
+    fn new(id: &SessionId, tenure: Tenure) -> Self {
+        Self {
+            half: AtomicU64::new(half(id)),
+            epoch: AtomicU64::new(tenure.epoch().as_u64()),
+            count: AtomicU64::new(tenure.count()),
+        }
+    }
+
+    /// Under the body lock.
+    fn set(&self, id: &SessionId, tenure: Tenure) {
+        self.half.store(0, Release);
+        self.epoch.store(tenure.epoch().as_u64(), Release);
+        self.count.store(tenure.count(), Release);
+        self.half.store(half(id), Release);
+    }
+
+    fn tenure(&self) -> Tenure {
+        let epoch = LayoutVersion::from_u64(self.epoch.load(Acquire));
+        Tenure::new(epoch, self.count.load(Acquire))
+    }
+
+    /// Its tenure, where it has this id before and after the look.
+    fn tenure_as(&self, id: &SessionId) -> Option<Tenure> {
+        let has_id = || self.half.load(Acquire) == half(id);
+        let tenure = has_id().then(|| self.tenure());
+        // Whoever has seen a part of another tenure sees that the id went before.
+        tenure.filter(|_| has_id())
+    }
+}
+
+fn half(id: &SessionId) -> u64 {
+    let mut half = [0; 8];
+    half.copy_from_slice(&id.random()[8..]);
+    u64::from_le_bytes(half)
 }
 
 /// What the body lock guards.
 pub(super) struct Body {
     pub(super) id: SessionId,
-    pub(super) tenure: Tenure,
     pub(super) revision: Revision,
     pub(super) lifetime: Lifetime,
     /// When somebody last asked for it.
@@ -134,10 +182,11 @@ impl fmt::Debug for Guard {
 }
 
 impl Held {
-    pub(super) fn new(body: Body, limits: &Limits) -> Self {
+    pub(super) fn new(body: Body, tenure: Tenure, limits: &Limits) -> Self {
         let held = Self {
             lock: Semaphore::new(ALONE as usize),
             deadline: AtomicU64::new(0),
+            named: Named::new(&body.id, tenure),
             body: Mutex::new(body),
         };
         held.set_deadline(&held.body.lock(), limits);
@@ -229,14 +278,40 @@ impl Held {
     #[must_use]
     pub fn version(&self) -> (Tenure, Revision) {
         let body = self.body();
-        (body.tenure, body.revision)
+        (self.tenure(), body.revision)
     }
 
-    /// Its tenure and revision, if this is its present id.
+    /// Its tenure, for whoever has the body's lock.
+    pub(super) fn tenure(&self) -> Tenure {
+        self.named.tenure()
+    }
+
+    /// Its tenure and revision, if this is its present id. It waits for no operation on the session;
+    /// while one runs, the revision is the lowest that it can have.
     #[must_use]
     pub fn version_as(&self, id: &SessionId) -> Option<(Tenure, Revision)> {
-        let body = self.body();
-        (body.id == *id).then_some((body.tenure, body.revision))
+        let body = match self.try_body() {
+            Some(body) => body,
+            None => {
+                if let Some(tenure) = self.named.tenure_as(id) {
+                    return Some((tenure, Revision::ZERO));
+                }
+                // Its id is being renewed, which runs no code but ours.
+                self.body()
+            }
+        };
+        (body.id == *id).then(|| (self.tenure(), body.revision))
+    }
+
+    /// Gives it another id.
+    pub(super) fn rename(&self, body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
+        self.named.set(&id, tenure);
+        std::mem::replace(&mut body.id, id)
+    }
+
+    /// Whether its present state is, or will be, another copy's.
+    pub(super) fn was_taken(&self) -> bool {
+        matches!(self.body().phase, Phase::Arriving | Phase::Sealed)
     }
 
     pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {
@@ -274,7 +349,7 @@ impl Held {
         self.deadline.store(0, Relaxed);
         Some(Remains {
             id: body.id,
-            tenure: body.tenure,
+            tenure: self.tenure(),
             revision: body.revision,
             _attributes: body.attributes.clear(),
         })
@@ -465,10 +540,9 @@ impl Held {
 
 impl Body {
     /// A session that begins now.
-    pub(super) fn new(id: SessionId, tenure: Tenure, limits: &Limits, now: Moment) -> Self {
+    pub(super) fn new(id: SessionId, limits: &Limits, now: Moment) -> Self {
         Self {
             id,
-            tenure,
             revision: Revision::ZERO,
             lifetime: Lifetime::new(limits, now),
             touched: now,

@@ -25,7 +25,8 @@ pub struct Limits {
     /// The most that one session's attributes may take, in encoded bytes. At most 1 GiB. Default
     /// 1 MiB.
     pub max_session_bytes: usize,
-    /// The most sessions that this node holds. Default ten million.
+    /// The most sessions that this node holds: above it, none is created and none fetched from another
+    /// node; what others bring, because they leave, it takes. Default ten million.
     pub max_sessions: usize,
     /// How many ended sessions are remembered, so that their clients learn why they are gone.
     /// Default 65,536.

@@ -153,6 +153,17 @@ impl SessionMap {
         sessions.collect()
     }
 
+    /// Takes all sessions of one bucket out.
+    pub(super) fn take(&self, bucket: BucketId) -> Vec<(SessionId, Arc<Held>)> {
+        let Some(shard) = self.shards.get(bucket.index()) else {
+            return Vec::new();
+        };
+        let taken = std::mem::take(&mut *shard.write());
+        self.len.fetch_sub(taken.len(), Relaxed);
+        let sessions = taken.into_iter().map(|entry| (entry.id, entry.held));
+        sessions.collect()
+    }
+
     /// How many sessions of one bucket there are.
     #[must_use]
     pub fn len_of(&self, bucket: BucketId) -> usize {
@@ -189,8 +200,8 @@ mod tests {
 
     fn held(id: SessionId) -> Arc<Held> {
         let limits = Limits::default();
-        let body = Body::new(id, Tenure::NONE, &limits, Moment::from_nanos(1));
-        Arc::new(Held::new(body, &limits))
+        let body = Body::new(id, &limits, Moment::from_nanos(1));
+        Arc::new(Held::new(body, Tenure::NONE, &limits))
     }
 
     #[test]

@@ -13,6 +13,11 @@ use crate::bucket::{BucketCount, BucketId, LayoutVersion};
 pub trait Managed: fmt::Debug + Send + Sync {
     /// The epoch of `bucket` when this node manages it and may create sessions in it; else `None`.
     fn epoch(&self, bucket: BucketId) -> Option<LayoutVersion>;
+
+    /// Whether there is any such bucket; where there is none, nobody looks for one.
+    fn any(&self) -> bool {
+        true
+    }
 }
 
 /// A node that is alone manages every bucket.
@@ -62,6 +67,9 @@ impl Mint {
         buckets: BucketCount,
         managed: &dyn Managed,
     ) -> Option<(SessionId, LayoutVersion)> {
+        if !managed.any() {
+            return None;
+        }
         (0..DRAWS).find_map(|_| {
             let id = self.draw_id(unix_seconds);
             managed.epoch(id.bucket(buckets)).map(|epoch| (id, epoch))
@@ -117,6 +125,27 @@ mod tests {
         fn epoch(&self, _: BucketId) -> Option<LayoutVersion> {
             None
         }
+    }
+
+    /// It has none, and says so.
+    #[derive(Debug)]
+    struct SaysNone;
+
+    impl Managed for SaysNone {
+        fn epoch(&self, _: BucketId) -> Option<LayoutVersion> {
+            panic!("nobody looks for one")
+        }
+
+        fn any(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_nothing_is_managed() {
+        let mint = Mint::new();
+        assert!(mint.mint(1, BucketCount::DEFAULT, &SaysNone).is_none());
+        assert_eq!(mint.drawn.lock().left, 0);
     }
 
     #[test]

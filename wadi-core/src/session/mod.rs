@@ -44,7 +44,7 @@ pub use map::SessionMap;
 pub use mint::{Managed, ManagesAll};
 pub use origin::Origin;
 pub use recall::{Recall, Recalling};
-pub use seal::{Sealed, check_sealed};
+pub use seal::{Drained, Sealed, check_sealed, leaving};
 pub use sessions::{Look, Sessions, SessionsBuilder};
 pub use sweep::Swept;
 pub use value::{Attribute, Storable};

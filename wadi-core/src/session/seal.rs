@@ -28,13 +28,22 @@ pub struct Sealed {
     pub tenure: Tenure,
     /// Its revision.
     pub revision: Revision,
-    /// Everything that another node needs, but for the id and the two numbers.
+    /// Everything that another node needs, but for the id and the two numbers; it leaves by [`leaving`].
     pub state: Bytes,
 }
 
-/// What travels.
+/// A state begins with two numbers of nanoseconds: for how long it was kept, and when it was sealed by
+/// the clock of the node that keeps it, which means nothing to others. Time goes on for a session that
+/// nobody serves, too. Then the length of the [`Portable`], the `Portable`, and the attributes.
+const KEPT_BYTES: usize = 8;
+const SEALED_BYTES: usize = 8;
+
+/// A state that was kept for less leaves as it is, and is not copied.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What travels beside the attributes.
 #[derive(Serialize, Deserialize)]
-struct Portable<'a> {
+struct Portable {
     /// How long nobody has asked for it, in nanoseconds.
     idle_for: u64,
     /// Its own idle limit, in nanoseconds.
@@ -47,16 +56,10 @@ struct Portable<'a> {
     /// How long since its cookie was sent, in nanoseconds; `None` before.
     cookie_age: Option<u64>,
     returned: bool,
-    #[serde(borrow, serialize_with = "as_bytes")]
-    attributes: &'a [u8],
 }
 
-/// What names and numbers take beside the attributes.
-const PORTABLE_BYTES: usize = 128;
-
-fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
+/// What all of it takes, about, beside the attributes.
+const AROUND: usize = 160;
 
 impl Sessions {
     /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
@@ -87,7 +90,7 @@ impl Sessions {
         let state = encode_or_panic(&body, now).ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
-        let (tenure, revision) = (body.tenure, body.revision);
+        let (tenure, revision) = (held.tenure(), body.revision);
         drop(body);
         Ok(Sealed {
             held,
@@ -119,28 +122,30 @@ impl Sessions {
         drop(alone);
     }
 
-    /// Takes every session out of the map, whoever uses it, and gives those that have an encoding:
-    /// what this node may still offer after it lost its right to act. Whoever uses one can neither
-    /// read nor write it any more.
+    /// Takes every session out of the map, whoever uses it: what this node may still offer after it
+    /// lost its right to act. Whoever uses one can neither read nor write it any more. It encodes none
+    /// and waits at most for the operations of this moment.
     ///
     /// The caller has seen to it that no session comes into the map meanwhile.
-    pub fn drain(&self, now: Moment) -> Vec<(SessionId, Tenure, Revision, Bytes)> {
+    pub fn drain(&self) -> Vec<Drained> {
         let mut drained = Vec::with_capacity(self.map.len());
         for bucket in self.map.buckets().iter() {
-            for (id, held) in self.map.bucket(bucket) {
+            for (id, held) in self.map.take(bucket) {
+                self.arrivals.settled(&id);
                 let mut body = held.body();
-                if body.phase != Phase::Ended {
+                // One whose id is being renewed is there under both.
+                let is_this =
+                    body.id == id && matches!(body.phase, Phase::Serving | Phase::Arriving);
+                if is_this {
                     body.phase = Phase::Sealed;
                     held.set_deadline(&body, &self.limits);
-                    // A panic in one must not keep the others.
-                    if let Some(Ok(state)) = encode_or_panic(&body, now) {
-                        drained.push((id, body.tenure, body.revision, state));
-                    }
                 }
                 drop(body);
-                self.map.remove_exactly(&id, &held);
-                self.arrivals.settled(&id);
-                let_go(held);
+                if is_this {
+                    drained.push(Drained { id, held });
+                } else {
+                    let_go(held);
+                }
             }
         }
         drained
@@ -205,7 +210,7 @@ impl Sessions {
             return false;
         };
         let mut body = held.body();
-        if body.tenure != tenure || body.phase != Phase::Arriving {
+        if held.tenure() != tenure || body.phase != Phase::Arriving {
             return false;
         }
         body.phase = Phase::Serving;
@@ -224,13 +229,14 @@ impl Sessions {
         state: &[u8],
         now: Moment,
     ) -> Result<Arc<Held>, DecodeFault> {
-        let portable: Portable<'_> =
-            rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
-        let after = |nanos| now + Duration::from_nanos(nanos);
-        let ago = |nanos: u64| Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1));
+        let (kept_for, portable, attributes) = read(state)?;
+        let after = |nanos: u64| now + Duration::from_nanos(nanos.saturating_sub(kept_for));
+        let ago = |nanos: u64| {
+            let nanos = nanos.saturating_add(kept_for);
+            Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1))
+        };
         let body = Body {
             id,
-            tenure,
             revision,
             lifetime: Lifetime {
                 idle: portable.idle,
@@ -239,12 +245,12 @@ impl Sessions {
             },
             touched: ago(portable.idle_for),
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
-            attributes: Attributes::from_frozen(Arc::from(portable.attributes))?,
+            attributes: Attributes::from_frozen(Arc::from(attributes))?,
             phase,
             returned: portable.returned,
             stays_live: false,
         };
-        let held = Arc::new(Held::new(body, &self.limits));
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
         if phase == Phase::Arriving {
             self.arrivals.expect(id);
         }
@@ -252,6 +258,26 @@ impl Sessions {
             self.supersede(older);
         }
         Ok(held)
+    }
+}
+
+/// A session that was taken out of the map with all others, and serves nobody.
+#[derive(Debug)]
+pub struct Drained {
+    id: SessionId,
+    held: Arc<Held>,
+}
+
+impl Drained {
+    /// The session, its tenure and revision, and its state as of now; `None` when it has no encoding.
+    pub fn encode(self, now: Moment) -> Option<(SessionId, Tenure, Revision, Bytes)> {
+        let Self { id, held } = self;
+        let body = held.body();
+        let state = encode_or_panic(&body, now);
+        let (tenure, revision) = (held.tenure(), body.revision);
+        drop(body);
+        let_go(held);
+        Some((id, tenure, revision, state?.ok()?))
     }
 }
 
@@ -277,7 +303,6 @@ fn let_go(held: Arc<Held>) {
 }
 
 fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
-    let attributes = body.attributes.encode()?;
     let portable = Portable {
         idle_for: nanos(now.since(body.touched)),
         idle: body.lifetime.idle,
@@ -286,22 +311,58 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
             .then(|| nanos(body.lifetime.node_ends.since(now))),
         cookie_age: (body.cookie_sent != Moment::ZERO).then(|| nanos(now.since(body.cookie_sent))),
         returned: body.returned,
-        attributes: &attributes,
     };
-    let mut state = Vec::with_capacity(attributes.len() + PORTABLE_BYTES);
-    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers and bytes encode");
-    Ok(state.into())
+    let mut state = Vec::with_capacity(AROUND + body.attributes.expected_bytes());
+    state.extend_from_slice(&[0; KEPT_BYTES]);
+    state.extend_from_slice(&now.as_nanos().to_le_bytes());
+    let at = state.len();
+    state.push(0);
+    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers encode");
+    state[at] = u8::try_from(state.len() - at - 1).expect("six numbers are short");
+    Ok(body.attributes.encode_after(state)?.into())
 }
 
-/// Whether `state` is what [`Sealed::state`] holds.
+/// A state that was sealed here, as it leaves now for another node.
+#[must_use]
+pub fn leaving(state: &Bytes, now: Moment) -> Bytes {
+    let sealed_at = state.get(KEPT_BYTES..).and_then(<[u8]>::first_chunk);
+    let Some(sealed_at) = sealed_at.map(|bytes| u64::from_le_bytes(*bytes)) else {
+        return state.clone();
+    };
+    let kept_for = now.since(Moment::from_nanos(sealed_at));
+    if kept_for < SHORT {
+        return state.clone();
+    }
+    let mut leaving = Vec::with_capacity(state.len());
+    leaving.extend_from_slice(&nanos(kept_for).to_le_bytes());
+    leaving.extend_from_slice(&state[KEPT_BYTES..]);
+    leaving.into()
+}
+
+/// For how long it was kept, what travels beside the attributes, and the attributes.
+fn read(state: &[u8]) -> Result<(u64, Portable, &[u8]), DecodeFault> {
+    let (kept_for, rest) = state
+        .split_first_chunk::<KEPT_BYTES>()
+        .ok_or(DecodeFault::Truncated)?;
+    let (len, rest) = rest
+        .get(SEALED_BYTES..)
+        .and_then(<[u8]>::split_first)
+        .ok_or(DecodeFault::Truncated)?;
+    let (portable, attributes) = rest
+        .split_at_checked(usize::from(*len))
+        .ok_or(DecodeFault::Truncated)?;
+    let portable = rmp_serde::from_slice(portable).map_err(|_| DecodeFault::Malformed)?;
+    Ok((u64::from_le_bytes(*kept_for), portable, attributes))
+}
+
+/// Whether `state` is what another node sent, as by [`leaving`].
 ///
 /// # Errors
 ///
 /// What is wrong with it.
 pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
-    let portable: Portable<'_> =
-        rmp_serde::from_slice(state).map_err(|_| DecodeFault::Malformed)?;
-    super::frozen::check_frozen(portable.attributes)
+    let (_, _, attributes) = read(state)?;
+    super::frozen::check_frozen(attributes)
 }
 
 #[cfg(test)]
@@ -366,9 +427,12 @@ mod tests {
         let tenure = Tenure::new(LayoutVersion::founding(1), 0);
         let now = other.clock.now();
         let revision = sealed.revision;
+        // It was kept here for a while, until somebody asked for it again.
+        one.clock.advance(Duration::from_secs(50));
+        let state = leaving(&sealed.state, one.clock.now());
         other
             .sessions
-            .install(id, tenure, revision, &sealed.state, now)
+            .install(id, tenure, revision, &state, now)
             .unwrap();
         assert!(one.sessions.take_out(&id, &sealed));
         sealed.let_go();
@@ -381,8 +445,8 @@ mod tests {
         let visit = Visit::holding(Arc::clone(&other.sessions), guard, id);
         assert_eq!(visit.get::<u64>("n"), Ok(Some(7)));
         visit.bypass();
-        // Its cookie never came back: 600 seconds without a request, of which 100 elsewhere.
-        other.clock.advance(Duration::from_secs(499));
+        // Its cookie never came back: 600 seconds without a request, of which 150 elsewhere.
+        other.clock.advance(Duration::from_secs(449));
         assert!(matches!(other.look(&id), Look::Here(_)));
         other.clock.advance(Duration::from_secs(1));
         assert!(matches!(other.look(&id), Look::NotHere(Origin::Expired)));
@@ -423,12 +487,17 @@ mod tests {
         };
         let visit = Visit::holding(Arc::clone(&node.sessions), guard, id);
         visit.insert("n", 8_u64).unwrap();
-        let drained = node.sessions.drain(node.clock.now());
-        let [(drained_id, _, revision, state)] = &drained[..] else {
+        // It is being renewed, and is there under both of its ids.
+        let held = node.sessions.map().get(&id).unwrap();
+        let other = SessionId::from_parts([9; 16], 1);
+        node.sessions.map().insert(other, held);
+        let mut drained = node.sessions.drain();
+        let (Some(one), None) = (drained.pop(), drained.pop()) else {
             panic!("there was one session")
         };
-        assert_eq!((*drained_id, *revision), (id, Revision::new(2)));
-        assert_eq!(check_sealed(state), Ok(()));
+        let (drained_id, _, revision, state) = one.encode(node.clock.now()).unwrap();
+        assert_eq!((drained_id, revision), (id, Revision::new(2)));
+        assert_eq!(check_sealed(&state), Ok(()));
         assert!(node.sessions.map().is_empty());
         assert_eq!(visit.insert("n", 9_u64), Err(SessionError::Moved));
         assert_eq!(visit.commit(), Err(SessionError::Moved));
@@ -443,7 +512,7 @@ mod tests {
         let now = other.clock.now();
         let arrived = other
             .sessions
-            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .install_unconfirmed(id, tenure, revision, &leaving(&sealed.state, now), now)
             .unwrap();
         assert!(matches!(other.look(&id), Look::Busy(_)));
         let (shared, ()) = tokio::join!(other.sessions.share(&arrived), async {
@@ -454,7 +523,7 @@ mod tests {
         drop(shared);
         other
             .sessions
-            .install_unconfirmed(id, tenure, revision, &sealed.state, now)
+            .install_unconfirmed(id, tenure, revision, &leaving(&sealed.state, now), now)
             .unwrap();
         assert!(!arrived.is_serving(), "another copy is in its place");
         let arrived = other.sessions.map().get(&id).unwrap();

@@ -198,6 +198,13 @@ impl Sessions {
         self.gate.is_open(&*self.clock)
     }
 
+    /// Whether there are as many sessions as this node is to have. It creates none then and asks others
+    /// for none; those that others bring it takes, for else they would be lost.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.map.len() >= self.limits.max_sessions
+    }
+
     /// An id's text for a cookie.
     #[must_use]
     pub fn text(&self, id: &SessionId) -> IdText {
@@ -310,13 +317,14 @@ impl Sessions {
         }
         // Overlapping creations may overshoot by as many as there are; a limit of millions bears it.
         let limit = self.limits.max_sessions;
-        if self.map.len() >= limit {
+        if self.is_full() {
             return Err(SessionError::TooManySessions { limit });
         }
         for _ in 0..MINTINGS {
             let (id, tenure) = self.mint()?;
             let held = Arc::new(Held::new(
-                Body::new(id, tenure, &self.limits, now),
+                Body::new(id, &self.limits, now),
+                tenure,
                 &self.limits,
             ));
             let guard = held.try_share().expect("nobody else knows it yet");
@@ -340,8 +348,8 @@ impl Sessions {
     ///
     /// The caller is the node's driver, in the step in which it learns of the tenure.
     pub fn put_registered(&self, id: SessionId, tenure: Tenure) -> Guard {
-        let body = Body::new(id, tenure, &self.limits, self.now());
-        let held = Arc::new(Held::new(body, &self.limits));
+        let body = Body::new(id, &self.limits, self.now());
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
         let guard = held.try_share().expect("nobody else knows it yet");
         self.map.insert(id, held);
         guard
@@ -373,6 +381,9 @@ impl Sessions {
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<Option<Parting>, SessionError> {
+        if !self.may_act() {
+            return Err(SessionError::Lapsed);
+        }
         // The body's lock is held throughout, so that two renewals come one after the other.
         let mut body = held.serving(known)?;
         let (id, tenure) = (0..MINTINGS)
@@ -381,10 +392,9 @@ impl Sessions {
             .ok_or(SessionError::NoBucket)?;
         let parting = self.departures.as_ref().map(|departures| {
             // Before the session loses the id, so that the node has it in the map or here.
-            departures.depart(body.id, body.tenure, body.revision)
+            departures.depart(body.id, held.tenure(), body.revision)
         });
-        let old = std::mem::replace(&mut body.id, id);
-        body.tenure = tenure;
+        let old = held.rename(&mut body, id, tenure);
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;
         self.map.remove_exactly(&old, held);

@@ -2,8 +2,16 @@
 
 use wadi_core::node::Told;
 use wadi_core::protocol::Event;
+use wadi_core::session::Expiry;
+use wadi_core::transport::memory::Condition;
 
 use crate::world::{Refused, World, secs};
+
+const CUT: Condition = Condition {
+    cut: true,
+    delay: std::time::Duration::ZERO,
+    doubled: false,
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_sessions_of_a_dead_node_are_told_lost_and_the_others_are_served() {
@@ -22,6 +30,21 @@ async fn the_sessions_of_a_dead_node_are_told_lost_and_the_others_are_served() {
     );
     assert_eq!(world.owner("n3", &away).await, Ok("n1".to_owned()));
     assert_eq!(world.owner("n2", &alive).await, Ok("n3".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_most_of_the_lease_renews_it() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    let incarnation = world.node("n1").status().incarnation;
+    // Longer than other calls are waited for; the lease is good for 3.6 s from when it was asked for.
+    world.slow_answers("n1", 2_400);
+    for _ in 0..40 {
+        tokio::time::sleep(secs(1)).await;
+        assert!(world.node("n1").sessions().may_act());
+    }
+    assert_eq!(world.node("n1").status().incarnation, incarnation);
+    assert_eq!(world.serving(&id), ["n1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,4 +77,32 @@ async fn a_node_cut_off_from_the_authority_is_fenced_and_offers_its_sessions_bac
         .flat_map(|name| world.events(name))
         .collect();
     assert_eq!(events, [Event::Stale(kept)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_goes_on_for_a_session_that_nobody_can_reach() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    let lives = secs(100);
+    let set = world
+        .request("n1", &id, async |visit| {
+            visit.set_expiry(Expiry::OnInactivity(lives))
+        })
+        .await;
+    assert_eq!(set, Ok(()));
+    // It is fenced soon, and offers what it had long after; nobody asks for the session meanwhile.
+    world.condition("n1", "n2", CUT);
+    world.cut_off("n1", true);
+    tokio::time::sleep(secs(20)).await;
+    world.cut_off("n1", false);
+    tokio::time::sleep(secs(60)).await;
+    world.network.heal();
+    world.settle().await;
+    let [one, other] = ["n1", "n2"].map(|name| world.node(name));
+    assert_eq!(world.serving(&id).len(), 1, "it has come back");
+    tokio::time::sleep(secs(18)).await;
+    for node in [one, other] {
+        node.sessions().sweep(node.sessions().now(), 1000);
+    }
+    assert_eq!(world.serving(&id), [""; 0], "100 seconds are over");
 }

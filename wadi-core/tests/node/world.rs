@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -61,6 +61,8 @@ struct Way {
     cut: Arc<AtomicBool>,
     /// What the authority says to a farewell does not arrive.
     farewell_unheard: Arc<AtomicBool>,
+    /// For how many milliseconds each answer is on its way.
+    slow: Arc<AtomicU64>,
 }
 
 impl Authority for Way {
@@ -71,6 +73,7 @@ impl Authority for Way {
             }
             let is_farewell = matches!(command, Command::Left { .. });
             let answer = self.to.command(command).await;
+            tokio::time::sleep(millis(self.slow.load(Ordering::Relaxed))).await;
             if is_farewell && self.farewell_unheard.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
@@ -102,6 +105,7 @@ struct Stage {
     notes: Arc<Notebook>,
     to_authority: Arc<AtomicBool>,
     farewell_unheard: Arc<AtomicBool>,
+    slow: Arc<AtomicU64>,
 }
 
 /// Nodes by name, and everything between them.
@@ -110,6 +114,8 @@ pub(crate) struct World {
     authority: Arc<InProcess>,
     pub(crate) network: Network,
     charter: Charter,
+    protocol: Settings,
+    queue: Option<usize>,
     nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
 }
 
@@ -129,6 +135,28 @@ impl World {
     }
 
     pub(crate) async fn with_buckets(buckets: u16, names: &[&'static str]) -> Self {
+        let protocol = Settings {
+            absent_after: secs(10),
+            ..Settings::default()
+        };
+        Self::with(buckets, protocol, names).await
+    }
+
+    pub(crate) async fn with(buckets: u16, protocol: Settings, names: &[&'static str]) -> Self {
+        Self::made_with(buckets, protocol, None, names).await
+    }
+
+    /// So few messages wait for each node's driver.
+    pub(crate) async fn with_queue(buckets: u16, queue: usize, names: &[&'static str]) -> Self {
+        Self::made_with(buckets, Settings::default(), Some(queue), names).await
+    }
+
+    async fn made_with(
+        buckets: u16,
+        protocol: Settings,
+        queue: Option<usize>,
+        names: &[&'static str],
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
         let charter = Charter {
             buckets: BucketCount::new(buckets).expect("above zero"),
@@ -140,6 +168,8 @@ impl World {
             clock,
             network: Network::new(),
             charter,
+            protocol,
+            queue,
             nodes: Mutex::default(),
         };
         for name in names {
@@ -151,25 +181,25 @@ impl World {
 
     /// Starts a node, and waits until it is ready.
     pub(crate) async fn start(&self, name: &'static str) {
-        let settings = NodeSettings {
+        let mut settings = NodeSettings {
             pace: Pace {
                 between_steps: millis(200),
                 ..Pace::default()
             },
-            protocol: Arc::new(Settings {
-                absent_after: secs(10),
-                ..Settings::default()
-            }),
+            protocol: Arc::new(self.protocol.clone()),
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
+        settings.queue = self.queue.unwrap_or(settings.queue);
         let to_authority = Arc::new(AtomicBool::new(false));
         let farewell_unheard = Arc::new(AtomicBool::new(false));
+        let slow = Arc::new(AtomicU64::new(0));
         let notes = Arc::new(Notebook::default());
         let surroundings = Surroundings {
             authority: Arc::new(Way {
                 to: Arc::clone(&self.authority),
                 cut: Arc::clone(&to_authority),
                 farewell_unheard: Arc::clone(&farewell_unheard),
+                slow: Arc::clone(&slow),
             }),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
@@ -184,6 +214,7 @@ impl World {
             notes,
             to_authority,
             farewell_unheard,
+            slow,
         };
         self.nodes.lock().insert(name, Arc::new(stage));
     }
@@ -241,6 +272,11 @@ impl World {
         self.stage(name)
             .farewell_unheard
             .store(true, Ordering::Relaxed);
+    }
+
+    /// What the authority answers to the node takes so many milliseconds.
+    pub(crate) fn slow_answers(&self, name: &str, millis: u64) {
+        self.stage(name).slow.store(millis, Ordering::Relaxed);
     }
 
     pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {

@@ -1,5 +1,6 @@
 //! What a run has seen so far: counts, deaths, and every violation as soon as it is known.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +11,26 @@ use crate::report::Stopwatch;
 /// Shown at once; the rest of them is counted.
 const SHOWN: usize = 20;
 
+/// How long the consequences of a death may be seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// By sessions that the dead node did not hold.
+    pub(super) heal: Duration,
+    /// By its own, from then on.
+    pub(super) doubt: Duration,
+}
+
+impl Patience {
+    pub(super) fn whole(self) -> Duration {
+        self.heal + self.doubt
+    }
+}
+
 /// What became of the sessions that a dead node held.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Toll {
+    /// The sessions that it held or may have held.
+    pub(super) own: BTreeSet<String>,
     /// Surely there when it died.
     pub(super) held: usize,
     /// On their way, or nobody knows.
@@ -38,15 +56,15 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Ledger {
     clock: Stopwatch,
-    heal_within: Duration,
+    patience: Patience,
     seen: Mutex<Seen>,
 }
 
 impl Ledger {
-    pub(super) fn new(heal_within: Duration) -> Self {
+    pub(super) fn new(patience: Patience) -> Self {
         Self {
             clock: Stopwatch::start(),
-            heal_within,
+            patience,
             seen: Mutex::default(),
         }
     }
@@ -61,8 +79,8 @@ impl Ledger {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) const fn heal_within(&self) -> Duration {
-        self.heal_within
+    pub(super) const fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// Says what happens, with the moment at which it does.
@@ -94,7 +112,10 @@ impl Ledger {
                 Hold::None => continue,
                 Hold::Surely => toll.held += 1,
                 Hold::Perhaps => toll.perhaps += 1,
-                Hold::Elsewhere => toll.ask_elsewhere(death, life, self.heal_within),
+                Hold::Elsewhere => toll.ask_elsewhere(death, life, self.patience.heal),
+            }
+            if hold != Hold::Elsewhere {
+                toll.own.insert(life.name.clone());
             }
             if lost && hold != Hold::Elsewhere && !excused {
                 toll.lost += 1;
@@ -155,7 +176,10 @@ mod tests {
     }
 
     fn after_the_death_of(node: usize) -> Ledger {
-        let ledger = Ledger::new(Duration::from_secs(10));
+        let ledger = Ledger::new(Patience {
+            heal: Duration::from_secs(10),
+            doubt: Duration::ZERO,
+        });
         ledger.died(Death {
             node,
             span: event(node, 200, Told::Done).span,
@@ -168,7 +192,7 @@ mod tests {
         let ledger = after_the_death_of(1);
         ledger.close(&lost_on(1));
         assert!(ledger.seen().violations.is_empty());
-        let (_, toll) = ledger.seen().deaths[0];
+        let (_, toll) = ledger.seen().deaths[0].clone();
         assert_eq!((toll.held, toll.lost, toll.elsewhere), (1, 1, 0));
     }
 
@@ -177,7 +201,7 @@ mod tests {
         let ledger = after_the_death_of(1);
         ledger.close(&lost_on(2));
         assert_eq!(ledger.seen().violations.len(), 1);
-        let (_, toll) = ledger.seen().deaths[0];
+        let (_, toll) = ledger.seen().deaths[0].clone();
         assert_eq!((toll.held, toll.lost), (0, 0));
         assert_eq!((toll.elsewhere, toll.touched), (1, 1));
     }

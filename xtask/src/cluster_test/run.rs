@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::door::Door;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Patience};
 use super::load::Load;
 use super::options::Options;
 use super::scenario::{LEAVE_LIMIT, Stage};
@@ -124,7 +124,10 @@ fn doors(options: &Options, fleet: &Fleet) -> (Arc<Balancer>, Arc<Door>) {
     let door = Arc::new(Door {
         balancer: Arc::clone(&balancer),
         client: Client::new(),
-        ledger: Arc::new(Ledger::new(Duration::from_secs(options.heal_within))),
+        ledger: Arc::new(Ledger::new(Patience {
+            heal: Duration::from_secs(options.heal_within),
+            doubt: Duration::from_secs(options.doubt),
+        })),
         nodes,
     });
     (balancer, door)

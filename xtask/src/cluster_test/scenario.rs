@@ -17,6 +17,8 @@ use crate::report::{Failure, clock};
 /// Leaving is bounded by 25 s of its own.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(40);
 const READY_LIMIT: Duration = Duration::from_secs(40);
+/// Longer than a session in use goes without a request, at the usual rates.
+const QUIET: Duration = Duration::from_secs(6);
 /// The flag that holds a node to an older protocol.
 const PROTOCOL: &str = "--protocol";
 
@@ -169,6 +171,22 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Waits until nothing has failed for a while, or until nothing may fail any more; what comes after
+    /// shows which of the two it was.
+    async fn heal(&self, died: Duration) {
+        let whole = self.ledger.patience().whole() + POLL;
+        loop {
+            tokio::time::sleep(POLL).await;
+            let now = self.ledger.now();
+            let seen = self.ledger.seen();
+            let last = seen.tally.failed.last().map(|failed| failed.span.ended);
+            let quiet = now.saturating_sub(last.unwrap_or(died).max(died));
+            if quiet > QUIET || now - died > whole {
+                return;
+            }
+        }
+    }
+
     async fn kill(&mut self, index: usize) -> Result<(), Failure> {
         let name = self.name(index);
         let began = self.ledger.now();
@@ -181,8 +199,7 @@ impl Stage<'_> {
         let span = Span { began, ended };
         self.ledger.died(Death { node: index, span });
         self.ledger.note(&format!("{name}: killed"));
-        // Until then errors have an excuse; the rest of the run shows that there are none after it.
-        tokio::time::sleep(self.ledger.heal_within() + POLL).await;
+        self.heal(began).await;
         Ok(())
     }
 }

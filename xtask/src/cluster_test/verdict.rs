@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::check::Death;
-use super::ledger::{Ledger, Seen, Toll};
+use super::ledger::{Ledger, Patience, Seen, Toll};
 use super::tally::{Cause, Failed};
 use crate::fleet::{POLL, Trouble};
 use crate::report::{Failure, Outcome, clock};
@@ -25,12 +25,12 @@ impl Verdict {
     /// Judges errors by the deaths that may excuse them, and adds everything up.
     pub(super) fn of(ledger: &Ledger, nodes: usize, load: Duration) -> Self {
         let mut verdict = Self::default();
-        let limit = ledger.heal_within();
+        let patience = ledger.patience();
         let mut seen = ledger.seen();
         verdict.count(&mut seen, load);
-        verdict.errors(&seen, limit);
+        verdict.errors(&seen, patience);
         for (death, toll) in &seen.deaths {
-            verdict.death(death, toll, &seen.tally.failed, nodes, limit);
+            verdict.death((death, toll), &seen.tally.failed, nodes, patience);
         }
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for violation in &seen.violations {
@@ -93,11 +93,13 @@ impl Verdict {
         );
     }
 
-    fn errors(&mut self, seen: &Seen, limit: Duration) {
-        let deaths: Vec<&Death> = seen.deaths.iter().map(|(death, _)| death).collect();
+    fn errors(&mut self, seen: &Seen, patience: Patience) {
+        let deaths = &seen.deaths;
         let mut counts: BTreeMap<(&Cause, bool), (u64, &Failed)> = BTreeMap::new();
         for failed in &seen.tally.failed {
-            let excused = deaths.iter().any(|death| excuses(death, failed, limit));
+            let excused = deaths
+                .iter()
+                .any(|(death, toll)| excuses(death, toll, failed, patience));
             counts
                 .entry((&failed.cause, excused))
                 .or_insert((0, failed))
@@ -133,11 +135,10 @@ impl Verdict {
 
     fn death(
         &mut self,
-        death: &Death,
-        toll: &Toll,
+        (death, toll): (&Death, &Toll),
         failed: &[Failed],
         nodes: usize,
-        limit: Duration,
+        patience: Patience,
     ) {
         let name = format!("n{}", death.node + 1);
         let Toll {
@@ -146,18 +147,28 @@ impl Verdict {
             lost,
             elsewhere,
             touched,
+            ..
         } = *toll;
-        let of_death = failed
-            .iter()
-            .filter(|failed| failed.to != Some(death.node) && excuses(death, failed, limit));
-        let healed = of_death.map(|failed| failed.span.ended).max();
-        let healed = healed.map_or(Duration::ZERO, |ended| {
-            ended.saturating_sub(death.span.began)
-        });
+        let last = |own: bool| {
+            let of_death = failed.iter().filter(|failed| {
+                let at_the_living = failed.to != Some(death.node);
+                at_the_living
+                    && toll.own.contains(&failed.session) == own
+                    && excuses(death, toll, failed, patience)
+            });
+            let last = of_death.map(|failed| failed.span.ended).max();
+            last.map_or("none".to_owned(), |ended| {
+                millis(ended.saturating_sub(death.span.began))
+            })
+        };
         let text = format!(
-            "{name} held {held} sessions and perhaps {perhaps} more; {lost} of them are lost; \
-             the last error elsewhere came {} after it",
-            millis(healed)
+            "{name} held {held} sessions and perhaps {perhaps} more; {lost} of them are lost"
+        );
+        self.figure("death", text);
+        let text = format!(
+            "until the last error at a living node: {} for its own sessions, {} for the others",
+            last(true),
+            last(false)
         );
         self.figure("death", text);
         let share = elsewhere as f64 / nodes as f64;
@@ -174,14 +185,18 @@ impl Verdict {
 }
 
 /// Whether a death may be the cause of an error: the dead node's own connections for as long as a
-/// balancer sends to it, and 503 anywhere until it is healed.
-fn excuses(death: &Death, failed: &Failed, limit: Duration) -> bool {
+/// balancer sends to it, and 503 anywhere until it is healed; for its own sessions as long as nobody can
+/// know whether they are somewhere.
+fn excuses(death: &Death, toll: &Toll, failed: &Failed, patience: Patience) -> bool {
     let its_own = failed.to == Some(death.node);
     match failed.cause {
         Cause::Trouble(Trouble::Refused | Trouble::Broken) => {
             its_own && death.explains(&failed.span, POLL + STILL_SENT)
         }
-        Cause::Status(503) => death.explains(&failed.span, limit),
+        Cause::Status(503) if toll.own.contains(&failed.session) => {
+            death.explains(&failed.span, patience.whole())
+        }
+        Cause::Status(503) => death.explains(&failed.span, patience.heal),
         Cause::Trouble(Trouble::TimedOut)
         | Cause::Status(_)
         | Cause::Unreadable
@@ -202,6 +217,11 @@ mod tests {
     use super::super::check::Span;
     use super::*;
 
+    const PATIENCE: Patience = Patience {
+        heal: Duration::from_secs(5),
+        doubt: Duration::from_secs(3),
+    };
+
     fn failed(cause: Cause, to: usize, began: u64) -> Failed {
         Failed {
             cause,
@@ -217,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_error_needs_an_excuse() {
-        let ledger = Ledger::new(Duration::from_secs(5));
+        let ledger = Ledger::new(PATIENCE);
         ledger.seen().tally.created = 1;
         let load = Duration::from_secs(1);
         assert!(Verdict::of(&ledger, 3, load).faults.is_empty());
@@ -237,17 +257,21 @@ mod tests {
             node: 1,
             span: failed(Cause::NoNode, 1, 1000).span,
         };
-        let limit = Duration::from_secs(5);
+        let mut toll = Toll::default();
         let broken = Cause::Trouble(Trouble::Broken);
-        let excused =
-            |cause: &Cause, to, began| excuses(&death, &failed(cause.clone(), to, began), limit);
-        assert!(excused(&broken, 1, 1200));
-        assert!(!excused(&broken, 2, 1200));
-        assert!(!excused(&broken, 1, 9000));
-        assert!(excused(&Cause::Status(503), 2, 3000));
-        assert!(!excused(&Cause::Status(503), 2, 900));
-        assert!(!excused(&Cause::Status(503), 2, 6100));
-        assert!(!excused(&Cause::Status(500), 1, 1200));
-        assert!(!excused(&Cause::NoNode, 1, 1200));
+        let excused = |toll: &Toll, cause: &Cause, to, began| {
+            excuses(&death, toll, &failed(cause.clone(), to, began), PATIENCE)
+        };
+        assert!(excused(&toll, &broken, 1, 1200));
+        assert!(!excused(&toll, &broken, 2, 1200));
+        assert!(!excused(&toll, &broken, 1, 9000));
+        assert!(excused(&toll, &Cause::Status(503), 2, 3000));
+        assert!(!excused(&toll, &Cause::Status(503), 2, 900));
+        assert!(!excused(&toll, &Cause::Status(503), 2, 6100));
+        toll.own.insert("1.1".to_owned());
+        assert!(excused(&toll, &Cause::Status(503), 2, 6100));
+        assert!(!excused(&toll, &Cause::Status(503), 2, 9100));
+        assert!(!excused(&toll, &Cause::Status(500), 1, 1200));
+        assert!(!excused(&toll, &Cause::NoNode, 1, 1200));
     }
 }

@@ -108,6 +108,8 @@ pub(crate) enum Verdict {
     Absent(Origin),
     /// Nothing was done: nobody could say.
     Unavailable,
+    /// Nothing was done: the node may not act any more.
+    Unable,
 }
 
 impl Verdict {
@@ -121,6 +123,7 @@ impl Verdict {
             Some(Self::Absent(Origin::Destroyed)) => "absent destroyed".to_owned(),
             Some(Self::Absent(_)) => "absent lost".to_owned(),
             Some(Self::Unavailable) => "unavailable".to_owned(),
+            Some(Self::Unable) => "unable".to_owned(),
         };
         let text = HeaderValue::try_from(text).expect("words and digits");
         headers.insert(VERDICT, text);
@@ -136,6 +139,7 @@ impl Verdict {
         Some(match (text, holder) {
             (_, Some(holder)) => Self::At(Incarnation::new(holder)),
             ("follow", _) => Self::Follow,
+            ("unable", _) => Self::Unable,
             ("absent expired", _) => Self::Absent(Origin::Expired),
             ("absent destroyed", _) => Self::Absent(Origin::Destroyed),
             ("absent lost", _) => Self::Absent(Origin::Lost),
@@ -193,6 +197,7 @@ mod tests {
             Verdict::Absent(Origin::Expired),
             Verdict::Absent(Origin::Destroyed),
             Verdict::Unavailable,
+            Verdict::Unable,
         ] {
             let mut headers = HeaderMap::new();
             Verdict::write(Some(verdict), &mut headers);

@@ -14,5 +14,5 @@ pub(crate) use arrived::Arrived;
 pub(crate) use headers::take_off as take_off_hop_by_hop;
 pub(crate) use hop::{Hop, Verdict, Wants};
 pub(crate) use load::{Answer, Load};
-pub(crate) use pool::{MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW};
+pub(crate) use pool::{GREETING, MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW};
 pub(crate) use send::Sent;

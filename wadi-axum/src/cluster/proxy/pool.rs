@@ -12,6 +12,7 @@ use axum::body::Body;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
 use wadi_core::clock::{Clock, Moment};
 use wadi_core::member::Incarnation;
 use wadi_core::transport::{Bytestream, Streams};
@@ -20,6 +21,10 @@ use wadi_core::transport::{Bytestream, Streams};
 pub(crate) const REQUESTS: &str = "http";
 /// Streams for one request that wants a connection of its own, over HTTP/1.1 or HTTP/2.
 pub(crate) const UPGRADES: &str = "http-upgrade";
+
+/// The first byte on a stream, from who takes it in: from then on requests are looked at. A later
+/// version that speaks otherwise says another one.
+pub(crate) const GREETING: u8 = 1;
 
 /// How much of the headers of one message there may be; it passed the client's own limits before.
 pub(crate) const MAX_HEADERS: u32 = 1 << 20;
@@ -91,10 +96,8 @@ impl Pool {
             if let Some(sender) = open.as_ref().filter(|sender| !sender.is_closed()) {
                 return Some(sender.clone());
             }
-            let stream = streams
-                .dial(to, address, REQUESTS, DIAL_WITHIN)
-                .await
-                .ok()?;
+            let dialled = streams.dial(to, address, REQUESTS, DIAL_WITHIN).await;
+            let stream = greeted(dialled.ok()?).await?;
             let sender = over_http2(stream).await?;
             *open = Some(sender.clone());
             Some(sender)
@@ -120,8 +123,16 @@ impl Pool {
         address: &str,
     ) -> Result<Box<dyn Bytestream>, NotConnected> {
         let dialled = streams.dial(to, address, UPGRADES, DIAL_WITHIN).await;
-        dialled.map_err(|_| NotConnected)
+        let stream = dialled.map_err(|_| NotConnected)?;
+        let greeted = tokio::time::timeout(DIAL_WITHIN, greeted(stream)).await;
+        greeted.ok().flatten().ok_or(NotConnected)
     }
+}
+
+/// The stream, once the other side has taken it in.
+async fn greeted(mut stream: Box<dyn Bytestream>) -> Option<Box<dyn Bytestream>> {
+    let greeting = stream.read_u8().await.ok()?;
+    (greeting == GREETING).then_some(stream)
 }
 
 /// HTTP/2 over a stream, driven by a task of its own until nobody needs it.

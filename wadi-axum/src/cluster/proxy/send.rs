@@ -3,6 +3,7 @@
 //! It is never sent twice from here: whether it may be is its sender's affair, who is told whether
 //! anything was.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -59,13 +60,19 @@ impl Cluster {
                 };
                 match line.try_send_request(load.outgoing(wants, hops)).await {
                     Ok(response) => response,
-                    Err(mut refused) => match refused.take_message() {
-                        Some(request) => {
+                    Err(mut refused) => {
+                        if let Some(request) = refused.take_message() {
                             load.restore(request.into_body());
                             return Sent::Unsent;
                         }
-                        None => return Sent::Failed,
-                    },
+                        let error = refused.into_error();
+                        tracing::debug!(?to, %error, "a proxied request has no answer");
+                        return if was_not_processed(&error) {
+                            Sent::Refused(Verdict::Unable)
+                        } else {
+                            Sent::Failed
+                        };
+                    }
                 }
             }
             manner => match self
@@ -107,6 +114,19 @@ impl Cluster {
         sender.ready().await.map_err(|_| NotConnected)?;
         Ok(sender.send_request(load.outgoing(wants, hops)).await.ok())
     }
+}
+
+/// Whether the other side said that it never looked at the request: its connection was on the way
+/// out (RFC 9113, 6.8 and 8.7).
+fn was_not_processed(error: &hyper::Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|error| error.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| {
+        let is = |reason| error.is_remote() && error.reason() == Some(reason);
+        (error.is_go_away() && is(h2::Reason::NO_ERROR))
+            || (error.is_reset() && is(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 fn received(mut response: Response<Incoming>, load: &mut Load) -> Sent {

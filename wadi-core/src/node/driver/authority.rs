@@ -55,7 +55,7 @@ impl Driver {
                 self.join_answered(sent_at, answer);
                 return;
             }
-            Asked::Renew(me, _)
+            Asked::Renew(me)
             | Asked::Ready(me)
             | Asked::Leave(me)
             | Asked::Propose(me)
@@ -65,9 +65,6 @@ impl Driver {
             return;
         }
         match (asked, answer) {
-            (Asked::Renew(_, number), Ok(Answer::Renewed(Ok(length)))) => {
-                self.renewed(number, length);
-            }
             (_, Ok(Answer::Renewed(Err(_)) | Answer::Recorded(Err(_))))
             | (_, Ok(Answer::Left(Err(LeftRefused::NotAMember(_))))) => {
                 // Which of two answers is heard first says nothing.

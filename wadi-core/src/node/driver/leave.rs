@@ -152,11 +152,13 @@ impl Driver {
 
     /// How many sessions would be lost with this node.
     pub(super) fn left_behind(&self) -> usize {
-        match &self.life {
-            Life::Member(member) => self.sessions.map().len() + member.participant.sealed(),
-            Life::Joining { returned, .. } => returned.len(),
+        let sealed = match &self.life {
+            Life::Member(member) => member.participant.sealed(),
+            Life::Joining { former, .. } => former.as_ref().map_or(0, |former| former.sealed()),
             Life::Over => 0,
-        }
+        };
+        let drained = self.drained.len() + self.returned.len();
+        self.sessions.map().len() + drained + sealed
     }
 
     fn go(&mut self, agreed: bool) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Driver, Life, Membership};
-use crate::authority::{Answer, Command, Joined, Lease, RenewalNumber};
+use super::lease::Keeper;
+use super::{Driver, Life, Membership, ROUND};
+use crate::authority::{Answer, Command, Joined, Lease};
 use crate::bucket::AssignmentTerms;
 use crate::clock::Moment;
 use crate::member::Standing;
@@ -48,22 +49,30 @@ impl Driver {
         } else {
             Lease::joined(sent_at, joined.lease, now)
         };
-        let Life::Joining {
-            former, returned, ..
-        } = &mut self.life
-        else {
+        let Life::Joining { former, .. } = &mut self.life else {
             return;
         };
         let participant = match former.take() {
-            Some(former) => former.come_back(me, std::mem::take(returned)),
+            Some(former) => former.come_back(me, std::mem::take(&mut self.returned)),
             None => Participant::new(me, Arc::clone(&self.settings.protocol)),
         };
         let terms = AssignmentTerms::default().with_deputies(self.settings.charter.deputies);
+        self.leases.begin(me, lease);
+        let keeper = Keeper {
+            leases: Arc::clone(&self.leases),
+            me,
+            authority: Arc::clone(&self.surroundings.authority),
+            clock: Arc::clone(&self.clock),
+            back: self.back.clone(),
+            wait: self.settings.charter.lease,
+        };
+        let keeper = self.tasks.spawn(keeper.run());
         self.life = Life::Member(Box::new(Membership {
             me,
             participant,
             coordinator: Coordinator::new(me, Oldest, terms, self.settings.pace.clone()),
-            lease,
+            may_act_until: Moment::ZERO,
+            keeper,
             look_at: None,
             has_asked_to_go: false,
         }));
@@ -82,6 +91,7 @@ impl Driver {
     pub(super) fn take_part(&mut self) {
         if let Some(layout) = self.layout.clone()
             && matches!(self.life, Life::Member(_))
+            && self.drained.is_empty()
         {
             self.surroundings.transport.members(&layout);
             self.give(Input::Layout(Arc::clone(&layout)));
@@ -125,32 +135,15 @@ impl Driver {
         layout.members.get(&me).map(|member| member.standing)
     }
 
-    pub(super) fn renew(&mut self) {
-        let now = self.now();
-        let Some(member) = self.member() else {
-            return;
-        };
-        let (me, number) = (member.me, member.lease.renew(now));
-        self.ask(Asked::Renew(me, number), Command::Renew(me));
-    }
-
-    pub(super) fn renewed(&mut self, number: RenewalNumber, length: Duration) {
-        let now = self.now();
-        if let Some(member) = self.member() {
-            member.lease.granted(number, length, now);
-            self.pass_lease_on();
+    /// The protocol learns until when this incarnation may act; the gate knows already.
+    pub(super) fn pass_lease_on(&mut self) {
+        let until = self.leases.until();
+        if let (Some(until), Some(member)) = (until, self.member())
+            && member.may_act_until < until
+        {
+            member.may_act_until = until;
+            self.give(Input::Lease(until));
         }
-    }
-
-    /// The requests' gate and the protocol learn until when this incarnation may act.
-    fn pass_lease_on(&mut self) {
-        const ALWAYS: Moment = Moment::from_nanos(u64::MAX);
-        let Some(member) = self.member() else {
-            return;
-        };
-        let until = member.lease.until().unwrap_or(ALWAYS);
-        self.gate.extend(until);
-        self.give(Input::Lease(until));
     }
 
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
@@ -161,36 +154,60 @@ impl Driver {
             return;
         }
         // First nobody may act, then nothing new comes, then everything is taken.
-        self.gate.close();
+        self.leases.end();
         self.open.close_all();
-        self.bury_departed();
+        self.bury_departed(usize::MAX);
         let fenced = std::mem::replace(&mut self.life, Life::Over);
         let Life::Member(fenced) = fenced else {
             self.life = fenced;
             return;
         };
-        let drained = self.sessions.drain(self.now());
-        let returned: Vec<_> = drained
-            .into_iter()
-            .map(|(id, tenure, revision, state)| ReturnedCopy {
-                id,
-                tenure,
-                revision,
-                state,
-            })
-            .collect();
+        fenced.keeper.abort();
+        self.drained.append(&mut self.sessions.drain());
         self.waiting.give_up();
         self.tell(Told::Fenced {
             former: fenced.me,
-            offers: returned.len() + fenced.participant.sealed(),
+            offers: self.drained.len() + fenced.participant.sealed(),
         });
         self.life = Life::Joining {
             former: Some(Box::new(fenced.participant)),
-            returned,
             again_at: None,
         };
         self.publish();
         self.ask_to_join();
+    }
+
+    /// Encodes some of what was in the map when this node was fenced; it joins meanwhile, and takes
+    /// part when all is.
+    pub(super) fn encode_drained(&mut self) {
+        if self.drained.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let from = self.drained.len().saturating_sub(ROUND);
+        for drained in self.drained.split_off(from) {
+            let Some((id, tenure, revision, state)) = drained.encode(now) else {
+                continue;
+            };
+            if matches!(self.life, Life::Member(_)) {
+                self.step(Input::Sealed {
+                    id,
+                    tenure,
+                    revision,
+                    state,
+                });
+            } else {
+                self.returned.push(ReturnedCopy {
+                    id,
+                    tenure,
+                    revision,
+                    state,
+                });
+            }
+        }
+        if self.drained.is_empty() {
+            self.take_part();
+        }
     }
 
     /// The node is gone for good.

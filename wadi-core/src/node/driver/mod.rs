@@ -5,6 +5,7 @@
 //! authority) is done by another task, which gives the outcome back through the queue.
 
 mod authority;
+mod lease;
 mod leave;
 mod membership;
 mod perform;
@@ -13,31 +14,36 @@ mod seal;
 mod timers;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use self::lease::Leases;
 use self::leave::Leaving;
 use super::given::Given;
 use super::holdings::Here;
+use super::listen::Told;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
 use super::status::{Migrations, Status};
 use super::surroundings::Surroundings;
 use super::waiting::Waiting;
-use crate::authority::Lease;
 use crate::bucket::Layout;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
-use crate::protocol::{Input, Participant, ReturnedCopy};
-use crate::session::{Departures, Sealed, SessionId, Sessions};
+use crate::protocol::{Input, Output, Participant, ReturnedCopy};
+use crate::session::{Departed, Departures, Drained, Sealed, SessionId, Sessions};
 
 /// At most so many inputs, and so many of the protocol's timers, are handled before the other is
 /// looked at again, and the lease.
 const ROUND: usize = 64;
+/// Of how many ends the protocol is told before an input: more than inputs can cause, so that they
+/// become fewer, and few enough for a driver that is asked something.
+const BURIED_BEFORE: usize = 8;
 
 /// The node's driver; see the module.
 pub(super) struct Driver {
@@ -49,6 +55,7 @@ pub(super) struct Driver {
     sessions: Arc<Sessions>,
     departures: Arc<Departures>,
     gate: Arc<LeaseGate>,
+    leases: Arc<Leases>,
     open: Arc<OpenBuckets>,
     queue: mpsc::Receiver<Given>,
     /// The queue's other end, for the tasks that give outcomes back.
@@ -58,6 +65,13 @@ pub(super) struct Driver {
     sealing: usize,
     /// What was sealed and taken out of the map, until the protocol has said whether it stays so.
     sealed: Vec<(SessionId, Sealed)>,
+    /// What was in the map when this node was last fenced, and is not encoded yet. Before all of it is,
+    /// the protocol learns of no layout, and so answers nobody.
+    drained: Vec<Drained>,
+    /// What was encoded of it while nobody could take it.
+    returned: Vec<ReturnedCopy>,
+    /// What is left to give and to do in a step; empty between two.
+    steps: (VecDeque<Input>, Vec<Output>),
     /// The transport did not take a message, and the protocol has not been told.
     congested: bool,
     waiting: Waiting,
@@ -71,10 +85,9 @@ pub(super) struct Driver {
 
 /// What this node is in the cluster.
 enum Life {
-    /// Nobody yet, or nobody any more; asks to join, with what it was and still has.
+    /// Nobody yet, or nobody any more; asks to join, as who it was.
     Joining {
         former: Option<Box<Participant>>,
-        returned: Vec<ReturnedCopy>,
         /// When to ask again; `None` while an answer is waited for.
         again_at: Option<Moment>,
     },
@@ -88,11 +101,27 @@ struct Membership {
     me: Incarnation,
     participant: Participant,
     coordinator: Coordinator,
-    lease: Lease,
+    /// Until when the protocol knows that it may act.
+    may_act_until: Moment,
+    /// Renews its lease; ends with it.
+    keeper: AbortHandle,
     /// When to look again at what was asked of the authority and has not shown in a layout yet.
     look_at: Option<Moment>,
     /// It has asked to be no member any more, and may be none before it hears so.
     has_asked_to_go: bool,
+}
+
+impl Drop for Driver {
+    /// However it ends: where nobody performs what the protocol says, nobody may act.
+    fn drop(&mut self) {
+        self.gate.revoke();
+        self.open.close_all();
+        if std::thread::panicking() {
+            // The listener may be what failed, and may fail again.
+            let told = catch_unwind(AssertUnwindSafe(|| self.tell(Told::Died)));
+            drop(told);
+        }
+    }
 }
 
 impl Driver {
@@ -116,6 +145,7 @@ impl Driver {
             surroundings,
             sessions,
             departures,
+            leases: Arc::new(Leases::new(Arc::clone(&gate))),
             gate,
             open,
             queue,
@@ -123,11 +153,13 @@ impl Driver {
             tasks: JoinSet::new(),
             sealing: 0,
             sealed: Vec::new(),
+            drained: Vec::new(),
+            returned: Vec::new(),
+            steps: Default::default(),
             congested: false,
             waiting: Waiting::default(),
             life: Life::Joining {
                 former: None,
-                returned: Vec::new(),
                 again_at: None,
             },
             leaving: None,
@@ -149,6 +181,7 @@ impl Driver {
                 let given = tokio::time::timeout(nap, self.queue.recv()).await;
                 given.ok().flatten()
             };
+            self.pass_lease_on();
             let mut left = ROUND;
             while let Some(one) = given.take() {
                 self.take(one);
@@ -159,6 +192,7 @@ impl Driver {
             }
             while self.tasks.try_join_next().is_some() {}
             self.do_what_is_due();
+            self.encode_drained();
             if left == 0 || nap.is_zero() {
                 // More is waiting; others have their turn before.
                 tokio::task::yield_now().await;
@@ -190,7 +224,8 @@ impl Driver {
             Given::Find { id, want, reply } => self.find(id, want, reply),
             Given::Register(reply) => self.register(reply),
             Given::Locked { me, id, alone } => self.locked(me, id, alone),
-            Given::Departed => self.bury_departed(),
+            // What has happened is looked at in each round.
+            Given::Departed | Given::Leased => {}
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
             Given::Evacuate { revoke_at, reply } => self.evacuate(revoke_at, reply),
@@ -198,30 +233,43 @@ impl Driver {
         }
     }
 
-    /// Gives the protocol an input, after the ends of sessions that it must know of before.
+    /// Gives the protocol an input, after some of the ends of sessions that came before. Until it is
+    /// told, each counts as here.
     fn give(&mut self, input: Input) {
-        self.bury_departed();
+        self.bury_departed(BURIED_BEFORE);
         self.step(input);
     }
 
-    /// Tells the protocol of sessions that ended here: until it knows, each counts as here.
-    fn bury_departed(&mut self) {
-        while let Some(departed) = self.departures.take() {
-            let (id, tenure) = (departed.id, departed.tenure);
-            if matches!(self.life, Life::Member(_)) {
-                self.waiting.end(id, departed.settled);
-            }
-            self.step(Input::End { id, tenure });
+    /// Tells the protocol of sessions that ended here, of so many at most.
+    fn bury_departed(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(departed) = self.departures.take() else {
+                return;
+            };
+            let input = self.departing(departed);
+            self.step(input);
         }
+    }
+
+    /// The input that tells the protocol of an end.
+    fn departing(&mut self, departed: Departed) -> Input {
+        let (id, tenure) = (departed.id, departed.tenure);
+        if matches!(self.life, Life::Member(_)) {
+            self.waiting.end(id, departed.settled);
+        }
+        Input::End { id, tenure }
     }
 
     /// One input, and whatever follows from it within this node.
     fn step(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+        // Kept from step to step for the memory that they have.
+        let (mut inputs, mut outputs) = std::mem::take(&mut self.steps);
+        inputs.push_back(input);
         while let Some(input) = inputs.pop_front() {
             let now = self.now();
             let Life::Member(member) = &mut self.life else {
-                return;
+                inputs.clear();
+                break;
             };
             let here = Here {
                 sessions: &self.sessions,
@@ -231,9 +279,8 @@ impl Driver {
                 Input::Sealed { id, .. } => Some(*id),
                 _ => None,
             };
-            let mut outputs = Vec::new();
             member.participant.handle(now, input, &here, &mut outputs);
-            for output in outputs {
+            for output in outputs.drain(..) {
                 self.perform(output, &mut inputs);
             }
             if let Some(id) = sealed {
@@ -243,6 +290,7 @@ impl Driver {
                 inputs.push_back(Input::Congested);
             }
         }
+        self.steps = (inputs, outputs);
     }
 
     /// Lets everybody see who this node is and what it knows.

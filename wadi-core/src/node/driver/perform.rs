@@ -1,6 +1,7 @@
 //! What each of the protocol's outputs means in this node.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
@@ -8,8 +9,9 @@ use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::node::listen::Told;
 use crate::node::locate::Located;
+use crate::node::waiting::Registered;
 use crate::protocol::{Found, Input, Output};
-use crate::session::{DecodeFault, SessionId, check_sealed};
+use crate::session::{self, DecodeFault, SessionId, check_sealed};
 use crate::tenure::Tenure;
 
 impl Driver {
@@ -36,12 +38,16 @@ impl Driver {
     }
 
     pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
-        let now = self.now();
         match output {
-            Output::Send { to, message } => match self.me() {
-                Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
-                _ => self.congested |= !self.surroundings.transport.send(to, message),
-            },
+            Output::Send { to, mut message } => {
+                if let Body::State { state, .. } = &mut message.body {
+                    *state = session::leaving(state, self.now());
+                }
+                match self.me() {
+                    Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
+                    _ => self.congested |= !self.surroundings.transport.send(to, message),
+                }
+            }
             Output::Seal(id) => self.seal(id, inputs),
             Output::Restore {
                 id,
@@ -50,6 +56,8 @@ impl Driver {
                 state,
             } => {
                 if !self.put_back(id) {
+                    let now = self.now();
+                    let state = session::leaving(&state, now);
                     let installed = self.sessions.install(id, tenure, revision, &state, now);
                     self.expect_readable(installed.map(drop));
                 }
@@ -60,7 +68,7 @@ impl Driver {
                 revision,
                 state,
             } => {
-                let sessions = &self.sessions;
+                let (sessions, now) = (&self.sessions, self.now());
                 let installed = sessions.install_unconfirmed(id, tenure, revision, &state, now);
                 self.expect_readable(installed.map(drop));
             }
@@ -107,12 +115,10 @@ impl Driver {
     /// everybody would be told that it is nowhere.
     fn registered(&mut self, id: SessionId, tenure: Tenure) {
         let guard = self.sessions.put_registered(id, tenure);
-        let refused = match self.waiting.registering(&id) {
-            Some(reply) => reply.send(guard).err(),
-            None => Some(guard),
-        };
-        if let Some(guard) = refused {
-            self.sessions.unmake(guard.session());
+        let registered = Registered::new(Arc::clone(&self.sessions), guard);
+        if let Some(reply) = self.waiting.registering(&id) {
+            // Who has given up meanwhile gets none, and nobody else does.
+            let _ = reply.send(registered);
         }
     }
 }

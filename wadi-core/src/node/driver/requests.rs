@@ -5,8 +5,9 @@ use tokio::sync::oneshot;
 use super::{Driver, Life};
 use crate::message::Want;
 use crate::node::locate::Located;
+use crate::node::waiting::Registered;
 use crate::protocol::Input;
-use crate::session::{Guard, SessionId};
+use crate::session::SessionId;
 
 impl Driver {
     pub(super) fn find(&mut self, id: SessionId, want: Want, reply: oneshot::Sender<Located>) {
@@ -15,9 +16,20 @@ impl Driver {
         }
         let is_full = self.waiting.finders() >= self.settings.waiting;
         let may_ask = matches!(self.life, Life::Member(_)) && !is_full;
+        let is_arriving = match &self.life {
+            Life::Member(member) => member.participant.is_arriving(&id),
+            Life::Joining { .. } | Life::Over => false,
+        };
         let is_here = || {
+            // Who looks there waits for the confirmation.
             let in_map = self.sessions.map().get(&id);
-            in_map.is_some_and(|held| held.is_serving())
+            in_map.is_some_and(|held| held.is_serving() || is_arriving)
+        };
+        // Who is full leaves it where it is.
+        let want = if self.sessions.is_full() {
+            Want::Locate
+        } else {
+            want
         };
         let known = if !may_ask {
             Some(Located::Unavailable)
@@ -38,9 +50,12 @@ impl Driver {
         }
     }
 
-    pub(super) fn register(&mut self, reply: oneshot::Sender<Guard>) {
-        // Who is leaving takes nothing new; dropping the reply says so.
-        if !matches!(self.life, Life::Member(_)) || self.leaving.is_some() {
+    pub(super) fn register(&mut self, reply: oneshot::Sender<Registered>) {
+        // Who is leaving takes nothing new, and who is full; dropping the reply says so.
+        let takes = matches!(self.life, Life::Member(_)) && self.leaving.is_none();
+        let is_full =
+            self.waiting.registrations() >= self.settings.waiting || self.sessions.is_full();
+        if !takes || is_full || reply.is_closed() {
             return;
         }
         let id = self.sessions.mint_anywhere();

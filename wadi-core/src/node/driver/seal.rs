@@ -17,6 +17,10 @@ impl Driver {
     pub(super) fn seal(&mut self, id: SessionId, inputs: &mut VecDeque<Input>) {
         let Some(held) = self.sessions.map().get(&id) else {
             inputs.push_front(Input::Gone(id));
+            if let Some(departed) = self.departures.take_one(&id) {
+                // It has ended, and the protocol is told that before.
+                inputs.push_front(self.departing(departed));
+            }
             return;
         };
         let alone = held.try_alone();
@@ -48,7 +52,6 @@ impl Driver {
         if self.me() != Some(me) {
             return;
         }
-        self.bury_departed();
         let input = match alone {
             Some(alone) => {
                 let held = Arc::clone(alone.session());

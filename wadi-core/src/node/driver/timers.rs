@@ -14,13 +14,15 @@ const LONGEST_NAP: Duration = Duration::from_secs(1);
 impl Driver {
     /// How long nothing is due.
     pub(super) fn nap(&self) -> Duration {
+        if !self.drained.is_empty() || !self.departures.is_empty() {
+            return Duration::ZERO;
+        }
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let own = match &self.life {
             Life::Joining { again_at, .. } => *again_at,
             Life::Member(member) => [
                 member.participant.next_timer().map(|(at, _)| at),
                 member.coordinator.wake_at(),
-                member.lease.renewal_due(),
                 member.look_at,
             ]
             .into_iter()
@@ -34,6 +36,7 @@ impl Driver {
 
     pub(super) fn do_what_is_due(&mut self) {
         let now = self.now();
+        self.bury_departed(ROUND);
         let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
         if is_due(self.leaving.as_ref().map(|leaving| leaving.until)) {
             self.leave_in_haste();
@@ -45,11 +48,8 @@ impl Driver {
             Life::Joining { again_at, .. } if is_due(*again_at) => self.ask_to_join(),
             Life::Joining { .. } | Life::Over => {}
             Life::Member(member) => {
-                let (renews, looks) = (is_due(member.lease.renewal_due()), is_due(member.look_at));
+                let looks = is_due(member.look_at);
                 let coordinates = is_due(member.coordinator.wake_at());
-                if renews {
-                    self.renew();
-                }
                 if looks {
                     self.look_at_standing();
                 }

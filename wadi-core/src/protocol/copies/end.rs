@@ -23,7 +23,9 @@ impl Copies {
         tenure: Tenure,
     ) {
         let bucket = turn.bucket(&id);
-        self.sealed.remove(bucket, &id);
+        if self.sealed.remove(bucket, &id).is_some() {
+            self.offered(turn, id);
+        }
         let keep_for = turn.settings.mark_for(tenure);
         markers.set(bucket, id, tenure, turn.now, keep_for);
         if sabotage::is_off(Rule::MarkBeforeAnswer) {
@@ -53,8 +55,16 @@ impl Copies {
     /// A node that came back tells the managers of every end that it knows: its markers may be the
     /// last ones.
     pub(in crate::protocol) fn tell_markers(&mut self, turn: &mut Turn<'_>, markers: &Markers) {
-        for (id, tenure) in markers.iter() {
-            self.ending.insert(id, tenure);
+        self.to_tell = markers.iter().collect();
+        self.tell_more(turn);
+    }
+
+    /// As many at once as the settings allow; each is told when its timer goes off.
+    pub(in crate::protocol) fn tell_more(&mut self, turn: &mut Turn<'_>) {
+        while self.ending.len() < turn.settings.evacuate_at_once
+            && let Some((id, tenure)) = self.to_tell.pop_front()
+        {
+            self.ending.entry(id).or_insert(tenure);
             turn.await_answer(Timer::End(id));
         }
     }
@@ -117,7 +127,7 @@ impl Copies {
     pub(in crate::protocol) fn forget_copies(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let bucket = turn.bucket(&id);
         if self.sealed.remove(bucket, &id).is_some() {
-            turn.answered(Timer::Offer(id));
+            self.offered(turn, id);
         }
         if turn.holdings.get(&id).is_some() {
             if self.arriving.remove(bucket, &id).is_none() {

@@ -7,7 +7,8 @@ mod end;
 mod release;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -62,10 +63,15 @@ struct Floor {
 pub(super) struct Copies {
     sealing: BTreeMap<SessionId, Grant>,
     sealed: ByBucket<Sealed>,
+    /// Returned copies that wait for their turn to be offered, and how many have it.
+    to_offer: VecDeque<SessionId>,
+    offering: usize,
     arriving: ByBucket<Tenure>,
-    floors: BTreeMap<SessionId, Floor>,
+    floors: ByBucket<Floor>,
     /// Ended here, and the manager has not said that the markers are in place.
     ending: BTreeMap<SessionId, Tenure>,
+    /// Ends that wait for their turn to be told to managers.
+    to_tell: VecDeque<(SessionId, Tenure)>,
 }
 
 impl Copies {
@@ -79,6 +85,7 @@ impl Copies {
             && self.sealed.is_empty()
             && self.arriving.is_empty()
             && self.ending.is_empty()
+            && self.to_tell.is_empty()
     }
 
     pub(super) fn sealed_len(&self) -> usize {
@@ -119,11 +126,12 @@ impl Copies {
         refusal: Option<Refusal>,
     ) {
         let until = turn.now + turn.settings.remember_for;
-        let floor = self.floors.entry(id).or_insert(Floor {
+        let new = Floor {
             tenure,
             refusal,
             until,
-        });
+        };
+        let floor = self.floors.entry(turn.bucket(&id), id).or_insert(new);
         if tenure > floor.tenure {
             floor.tenure = tenure;
             floor.refusal = refusal;
@@ -131,12 +139,14 @@ impl Copies {
         floor.until = until;
     }
 
-    fn is_below_floor(&self, id: &SessionId, tenure: Tenure) -> bool {
-        !sabotage::is_off(Rule::Floor)
-            && self
-                .floors
-                .get(id)
-                .is_some_and(|floor| tenure <= floor.tenure)
+    /// The floor above this tenure, if any.
+    fn floor_above(&self, bucket: BucketId, id: &SessionId, tenure: Tenure) -> Option<&Floor> {
+        let floor = self.floors.get(bucket, id)?;
+        (tenure <= floor.tenure && !sabotage::is_off(Rule::Floor)).then_some(floor)
+    }
+
+    fn is_below_floor(&self, bucket: BucketId, id: &SessionId, tenure: Tenure) -> bool {
+        self.floor_above(bucket, id, tenure).is_some()
     }
 
     pub(super) fn forget(&mut self, now: Moment) {
@@ -152,35 +162,71 @@ impl Copies {
         revision: Revision,
         state: Bytes,
     ) {
+        let bucket = turn.bucket(&id);
+        let known = self.sealed.get(bucket, &id);
+        if known.is_some_and(|known| (known.tenure, known.revision) >= (tenure, revision)) {
+            return;
+        }
         let copy = Sealed {
             tenure,
             revision,
             state,
             granted: None,
         };
-        self.sealed.insert(turn.bucket(&id), id, copy);
-        turn.timers
-            .start(Timer::Offer(id), turn.now, std::time::Duration::ZERO);
+        self.sealed.insert(bucket, id, copy);
+        self.to_offer.push_back(id);
+        self.offer_more(turn);
     }
 
-    /// Offers a returned copy again; whether there still is one.
-    pub(super) fn offer(&self, turn: &mut Turn<'_>, id: SessionId) -> bool {
-        let Some(copy) = self.sealed.get(turn.bucket(&id), &id) else {
-            return false;
-        };
-        if copy.granted.is_some() {
-            return false;
+    /// Offers as many at once as the settings allow, so that a node that comes back with many takes its
+    /// time.
+    fn offer_more(&mut self, turn: &mut Turn<'_>) {
+        while self.offering < turn.settings.evacuate_at_once {
+            let Some(id) = self.to_offer.pop_front() else {
+                return;
+            };
+            if self.is_to_be_offered(turn, &id) && !turn.timers.is_running(Timer::Offer(id)) {
+                self.offering += 1;
+                turn.timers
+                    .start(Timer::Offer(id), turn.now, Duration::ZERO);
+            }
         }
-        let (tenure, revision) = (copy.tenure, copy.revision);
-        turn.send_to_manager(
-            &id,
-            Body::Offer {
-                id,
-                tenure,
-                revision,
-            },
-        );
-        true
+    }
+
+    fn is_to_be_offered(&self, turn: &Turn<'_>, id: &SessionId) -> bool {
+        let copy = self.sealed.get(turn.bucket(id), id);
+        copy.is_some_and(|copy| copy.granted.is_none())
+    }
+
+    /// A returned copy need not be offered any more.
+    fn offered(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        if turn.timers.stop(Timer::Offer(id)) {
+            self.offering -= 1;
+            self.offer_more(turn);
+        }
+    }
+
+    /// Offers a returned copy, when its timer had waited for `last`; whether again later. Where its
+    /// manager is silent, others have their turn.
+    pub(super) fn offer(&mut self, turn: &mut Turn<'_>, id: SessionId, last: Duration) -> bool {
+        let is_to_be = self.is_to_be_offered(turn, &id);
+        let copy = self.sealed.get(turn.bucket(&id), &id);
+        if let Some(copy) = copy.filter(|_| is_to_be) {
+            if last.is_zero() || self.to_offer.is_empty() {
+                let (tenure, revision) = (copy.tenure, copy.revision);
+                let body = Body::Offer {
+                    id,
+                    tenure,
+                    revision,
+                };
+                turn.send_to_manager(&id, body);
+                return true;
+            }
+            self.to_offer.push_back(id);
+        }
+        self.offering -= 1;
+        self.offer_more(turn);
+        false
     }
 
     /// Manager: drop every copy below `tenure`. Whether none is here now.
@@ -197,9 +243,9 @@ impl Copies {
         {
             if sealed.granted.is_none() {
                 turn.event(Event::Outdated(id));
-                turn.answered(Timer::Offer(id));
             }
             self.sealed.remove(bucket, &id);
+            self.offered(turn, id);
         }
         let in_map = turn.holdings.get(&id);
         let is_kept = in_map.is_some_and(|copy| copy.tenure >= tenure);

@@ -35,8 +35,7 @@ impl Copies {
             self.tell_end(turn, markers, id);
             return;
         }
-        if self.is_below_floor(&id, tenure) {
-            let floor = &self.floors[&id];
+        if let Some(floor) = self.floor_above(bucket, &id, tenure) {
             if floor.tenure == tenure
                 && !sabotage::is_off(Rule::RefuseAgain)
                 && let Some(refusal) = floor.refusal
@@ -51,11 +50,9 @@ impl Copies {
             if sealed.granted.is_some_and(|(_, last)| last > tenure) {
                 return;
             }
-            if sealed.granted.is_none() {
-                turn.timers.stop(Timer::Offer(id));
-            }
             sealed.granted = Some((to, tenure));
             let (revision, state) = (sealed.revision, sealed.state.clone());
+            self.offered(turn, id);
             send_state(turn, id, to, tenure, revision, state);
             return;
         }
@@ -111,7 +108,8 @@ impl Copies {
         }
         let grant = self.sealing.remove(&id).filter(|grant| {
             sabotage::is_off(Rule::LateSeal)
-                || (grant.epoch == turn.epoch(bucket) && !self.is_below_floor(&id, grant.tenure))
+                || (grant.epoch == turn.epoch(bucket)
+                    && !self.is_below_floor(bucket, &id, grant.tenure))
         });
         let Some(grant) = grant else {
             // While the lock was awaited, this node reported the session as held: it stays so.
@@ -149,7 +147,7 @@ impl Copies {
             return;
         };
         let bucket = turn.bucket(&id);
-        if grant.epoch != turn.epoch(bucket) || self.is_below_floor(&id, grant.tenure) {
+        if grant.epoch != turn.epoch(bucket) || self.is_below_floor(bucket, &id, grant.tenure) {
             return;
         }
         self.raise_floor(turn, id, grant.tenure, Some(Refusal::Busy));
@@ -200,7 +198,7 @@ impl Copies {
             .sealed
             .get(bucket, &id)
             .is_some_and(|sealed| tenure <= sealed.tenure && !sabotage::is_off(Rule::Floor));
-        if seen_before || self.is_below_floor(&id, tenure) {
+        if seen_before || self.is_below_floor(bucket, &id, tenure) {
             return false;
         }
         if let Some(copy) = turn.holdings.get(&id) {
@@ -268,6 +266,7 @@ impl Copies {
             .is_some_and(|older| older.tenure < tenure)
         {
             self.sealed.remove(bucket, &id);
+            self.offered(turn, id);
         }
         turn.out.push(Output::Confirm { id, tenure });
     }

@@ -61,6 +61,7 @@ impl Directory {
     pub(in crate::protocol) fn is_settled(&self) -> bool {
         self.handed_over.is_empty()
             && self.endings.is_empty()
+            && self.to_share.is_empty()
             && self.managed.values().all(|managed| {
                 !Self::is_unsettled(managed)
                     && managed.entries.values().all(|entry| {

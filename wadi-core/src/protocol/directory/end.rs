@@ -189,8 +189,23 @@ impl Directory {
         if deputy.is_none() || sabotage::is_off(Rule::ShareMarkers) {
             return;
         }
-        let kept: Vec<_> = markers.bucket(bucket).collect();
-        for (id, tenure) in kept {
+        let kept = markers.bucket(bucket).map(|(id, _)| id);
+        self.to_share.extend(kept);
+        self.share_more(turn, markers);
+    }
+
+    /// As many markers at once as the settings allow go to their new deputies.
+    pub(in crate::protocol) fn share_more(&mut self, turn: &mut Turn<'_>, markers: &mut Markers) {
+        while self.endings.len() < turn.settings.evacuate_at_once
+            && let Some(id) = self.to_share.pop_front()
+        {
+            let bucket = turn.bucket(&id);
+            let Some(tenure) = markers.get(bucket, &id) else {
+                continue;
+            };
+            if !self.managed.contains_key(&bucket) {
+                continue;
+            }
             let destroyer = self
                 .endings
                 .get(bucket, &id)

@@ -43,6 +43,20 @@ impl Inquiry {
     }
 }
 
+impl Entry {
+    /// Whether anything that it says may have died.
+    fn is_concerned(&self, turn: &Turn<'_>) -> bool {
+        let gone = |who: &Incarnation| !turn.is_member(*who);
+        let by_place = match &self.place {
+            Whereabouts::At { holder, .. } => gone(holder),
+            Whereabouts::Moving { from, to, .. } => gone(from) || gone(to),
+            Whereabouts::Unsettled { .. } => true,
+            Whereabouts::Missing { .. } => false,
+        };
+        by_place || self.older.iter().any(gone)
+    }
+}
+
 impl Directory {
     fn inquire(&self, turn: &mut Turn<'_>, scope: Scope) -> Inquiry {
         let waiting: BTreeSet<_> = turn.layout.members.keys().copied().collect();
@@ -406,8 +420,13 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
-        let known: Vec<_> = managed.entries.keys().copied().collect();
-        for id in known {
+        let concerned: Vec<_> = managed
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.is_concerned(turn))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in concerned {
             self.bury_session(turn, markers, bucket, id);
         }
         if complete {

@@ -12,7 +12,7 @@ mod inquiry;
 mod moving;
 mod offer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use check::DirectoryFault;
 use hand_over::HandedOver;
@@ -145,12 +145,19 @@ pub(super) struct Directory {
     managed: BTreeMap<BucketId, Managed>,
     handed_over: BTreeMap<BucketId, HandedOver>,
     endings: ByBucket<Ending>,
+    /// Markers that wait for their turn to be given to new deputies.
+    to_share: VecDeque<SessionId>,
 }
 
 impl Directory {
     /// A new layout was adopted: takes buckets over, closes those that went, and settles what dead
     /// members leave behind.
-    pub(super) fn adopt(&mut self, turn: &mut Turn<'_>, markers: &mut Markers) {
+    pub(super) fn adopt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        somebody_went: bool,
+    ) {
         let layout = turn.layout;
         let mut closed = false;
         for (number, placement) in layout.placements.iter().enumerate() {
@@ -187,10 +194,12 @@ impl Directory {
             if !mine {
                 continue;
             }
-            if self.managed.contains_key(&bucket) {
+            if !self.managed.contains_key(&bucket) {
+                self.take_over(turn, markers, bucket);
+            } else if somebody_went {
                 self.bury(turn, markers, bucket);
             } else {
-                self.take_over(turn, markers, bucket);
+                self.share_markers(turn, markers, bucket);
             }
         }
         if closed {
@@ -204,6 +213,7 @@ impl Directory {
             });
         }
         self.bury_endings(turn);
+        self.share_more(turn, markers);
     }
 
     /// The directory of `bucket` is whole: serves, and takes up what was under way.
