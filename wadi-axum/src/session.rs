@@ -168,7 +168,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the session cannot be written.
+    /// When the session cannot be written; [`SessionError::Unregistered`] when this node has to ask another
+    /// one for the id, and nobody answers in time. The session has its old id then.
     ///
     /// # Cancellation
     ///

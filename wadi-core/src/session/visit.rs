@@ -366,7 +366,8 @@ impl Visit {
     ///
     /// # Errors
     ///
-    /// When the session cannot be written.
+    /// When the session cannot be written; [`SessionError::Unregistered`] when the new id would be one of
+    /// another node's bucket, and nobody has registered it in time. It has its old id then.
     ///
     /// # Cancellation
     ///
