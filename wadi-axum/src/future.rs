@@ -95,11 +95,19 @@ pin_project! {
             way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
-        // The session is somewhere else, or nowhere.
+        // The session is somewhere else, or nowhere. The service is not ready: what readiness takes is
+        // not kept from others while the request is with another node.
         Seeking {
             seeking: Seeking,
             // The request too, where it cannot be sent anywhere.
-            ready: Option<Box<(S, Option<Request<ReqBody>>)>>,
+            unready: Option<Box<(S, Option<Request<ReqBody>>)>>,
+            shared: Arc<Shared>,
+        },
+        // The session was found, and the service is made ready.
+        Readying {
+            unready: Option<Box<(S, Request<ReqBody>)>>,
+            visit: InFlight,
+            way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
         Refused {
@@ -157,10 +165,10 @@ where
         request: Option<Request<ReqBody>>,
         shared: Arc<Shared>,
     ) -> Self {
-        let ready = Some(Box::new((service, request)));
+        let unready = Some(Box::new((service, request)));
         let step = Step::Seeking {
             seeking,
-            ready,
+            unready,
             shared,
         };
         Self { step }
@@ -274,18 +282,40 @@ where
                     ),
                     Err(_) => refused(Why::InUse, shared),
                 },
+                StepNow::Readying {
+                    unready,
+                    visit,
+                    way,
+                    shared,
+                } => {
+                    let (service, _) = &mut **unready.as_mut().expect(POLLED_AGAIN);
+                    ready!(service.poll_ready(context))?;
+                    match (visit.leave(), unready.take()) {
+                        (Some(visit), Some(ready)) => serve(*ready, visit, way.take(), shared),
+                        _ => Step::Refused {
+                            why: None,
+                            shared: Arc::clone(shared),
+                        },
+                    }
+                }
                 StepNow::Seeking {
                     seeking,
-                    ready,
+                    unready,
                     shared,
                 } => {
                     let (outcome, load) = ready!(seeking.as_mut().poll(context));
-                    let (service, request) = *ready.take().expect(POLLED_AGAIN);
-                    let request = request.or_else(|| load?.give_back());
+                    let (service, request) = *unready.take().expect(POLLED_AGAIN);
+                    let request = match outcome {
+                        Outcome::Serve(..) => request.or_else(|| load?.give_back()),
+                        _ => None,
+                    };
                     match (outcome, request) {
-                        (Outcome::Serve(visit, way), Some(request)) => {
-                            serve((service, request), visit, Some(way), shared)
-                        }
+                        (Outcome::Serve(visit, way), Some(request)) => Step::Readying {
+                            unready: Some(Box::new((service, request))),
+                            visit: InFlight(Some(visit)),
+                            way: Some(way),
+                            shared: Arc::clone(shared),
+                        },
                         (Outcome::Answer(answer), _) => {
                             let response = answer.into_response();
                             return Poll::Ready(Ok(response.unwrap_or_else(unavailable)));

@@ -255,6 +255,12 @@ impl Sessions {
         Look::NotHere(self.ended(id))
     }
 
+    /// Others say how this session ended, which has never been here or is here no more: whoever
+    /// shows its id again is told so without their being asked. Nothing that is here ends by it.
+    pub fn has_ended(&self, id: SessionId, ending: Ending) {
+        self.endings.remember(id, ending);
+    }
+
     fn ended(&self, id: &SessionId) -> Origin {
         match self.endings.of(id) {
             Some(Ending::Expired) => Origin::Expired,
