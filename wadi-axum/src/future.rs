@@ -34,8 +34,8 @@ impl InFlight {
         self.0.as_ref()
     }
 
-    fn leave(&mut self) {
-        self.0 = None;
+    fn leave(&mut self) -> Option<Arc<Visit>> {
+        self.0.take()
     }
 }
 
@@ -238,7 +238,7 @@ where
                         }
                         Err(Unregistered) => Step::Registering {
                             registering: register(Arc::clone(here), Arc::clone(shared)),
-                            visit: InFlight(visit.0.take()),
+                            visit: InFlight(visit.leave()),
                             response: Some(Box::new(response)),
                             way: way.take(),
                             shared: Arc::clone(shared),
