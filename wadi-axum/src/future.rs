@@ -290,7 +290,7 @@ where
                 } => {
                     let (service, _) = &mut **unready.as_mut().expect(POLLED_AGAIN);
                     ready!(service.poll_ready(context))?;
-                    match (visit.leave(), unready.take()) {
+                    match (visit.0.take(), unready.take()) {
                         (Some(visit), Some(ready)) => serve(*ready, visit, way.take(), shared),
                         _ => Step::Refused {
                             why: None,
