@@ -204,7 +204,8 @@ impl Run {
     /// Faults have stopped: everybody can be served again.
     async fn settles(&self) {
         self.world.network.heal();
-        tokio::time::sleep(secs(30)).await;
+        // Some may have died with nodes that are back, but with older copies only.
+        tokio::time::sleep(secs(60)).await;
         self.everything_is_served().await;
     }
 

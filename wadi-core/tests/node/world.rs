@@ -175,7 +175,7 @@ impl World {
 
     /// Everything by chance in it comes from `seed`.
     pub(crate) async fn seeded(seed: u64, names: &[&'static str]) -> Self {
-        Self::made_with(seed, 32, short_absence(), None, names).await
+        Self::made_with(seed, 32, Settings::default(), None, names).await
     }
 
     async fn made_with(
