@@ -426,7 +426,7 @@ impl World {
         let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
         self.note(|| format!("h{host} event {} {event:?}", name(&id)));
         match event {
-            Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id),
+            Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id, self.now),
             Event::Outdated(_) => {}
             Event::Fork(_) => self.fail("no fork", format!("h{host} saw two copies of a session")),
         }
