@@ -1,16 +1,19 @@
-//! A request whose session is not here, or which needs one that this node cannot create.
+//! A request whose session is not here, or without one where others had better create it.
 //!
 //! It looks here, asks the cluster, and brings request and session together: the session comes, or
-//! the request goes. Every wait is bounded, so is the number of looks, and whatever nobody can say
-//! ends in 503: never in a new session in the place of one that may exist.
+//! the request goes. A session that is just moving is looked for again, for as long as a request
+//! waits for its session at all. Whatever nobody can say then ends in 503: never in a new session in
+//! the place of one that may exist.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
+use wadi_core::clock::Moment;
 use wadi_core::member::Incarnation;
 use wadi_core::node::{Located, Want};
 use wadi_core::relocate::{Choice, Stray};
-use wadi_core::session::{Held, Look, Origin, PresentedId, SessionError, SessionId, Visit};
+use wadi_core::session::{Ending, Held, Look, Origin, PresentedId, SessionError, SessionId, Visit};
 
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Answer, Arrived, Load, Sent, Verdict, Wants};
@@ -20,10 +23,15 @@ use crate::shared::Shared;
 use crate::way::Way;
 use crate::why::Why;
 
-/// How often one session is looked for before the request is refused.
+/// How often one session is looked for here without a pause.
 const LOOKS: usize = 8;
-/// How many steps one look takes at most: questions to managers, and requests sent.
-const STEPS: usize = 6;
+/// How many other nodes a request is sent to without a pause.
+const SENDS: u8 = 4;
+/// The first pause before it is looked for again, and the longest; each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// How long the answer to a question may take at least, however late it is asked.
+const LEAST_ANSWER: Duration = Duration::from_secs(1);
 /// How many other nodes are asked to create a session.
 const CREATORS: usize = 2;
 
@@ -78,6 +86,9 @@ struct Seeker<'a> {
     hops: u8,
     /// The nodes that could not be reached.
     unreachable: Vec<Incarnation>,
+    /// When no further step is begun.
+    until: Moment,
+    pause: Duration,
 }
 
 /// Brings request and session together; the request comes back with the outcome.
@@ -89,7 +100,10 @@ pub(crate) async fn seek(
     let Some(cluster) = &shared.cluster else {
         return (Outcome::Refuse(Why::NoMember), load);
     };
+    let sessions = &shared.sessions;
     let mut seeker = Seeker {
+        until: sessions.now() + sessions.limits().lock_wait,
+        pause: PAUSE,
         shared: &shared,
         cluster,
         how: How::Local,
@@ -108,9 +122,6 @@ pub(crate) async fn seek(
 
 impl Seeker<'_> {
     async fn run(&mut self) -> Outcome {
-        if self.quest.arrived.is_some() {
-            self.cluster.counts().proxied_in.one();
-        }
         let mut origin = self.quest.origin;
         for presented in std::mem::take(&mut self.quest.presented) {
             match self.find(&presented).await {
@@ -127,7 +138,10 @@ impl Seeker<'_> {
     async fn find(&mut self, presented: &PresentedId) -> Result<Outcome, Origin> {
         let sessions = &self.shared.sessions;
         let id = *presented.unverified();
-        for _ in 0..LOOKS {
+        for look in 0.. {
+            if look >= LOOKS && !self.pauses().await {
+                break;
+            }
             if !sessions.may_act() {
                 return Ok(self.lapsed());
             }
@@ -165,10 +179,39 @@ impl Seeker<'_> {
             match next {
                 Next::Look => {}
                 Next::Done(outcome) => return Ok(outcome),
-                Next::Absent(origin) => return Err(origin),
+                Next::Absent(origin) => {
+                    // It costs no other node a word again. What is lost may yet be offered.
+                    match origin {
+                        Origin::Destroyed => sessions.has_ended(id, Ending::Destroyed),
+                        Origin::Expired => sessions.has_ended(id, Ending::Expired),
+                        _ => {}
+                    }
+                    return Err(origin);
+                }
             }
         }
         Ok(Outcome::Refuse(Why::Moving))
+    }
+
+    /// Waits a little longer than the last time; `false` when the request has waited for long enough.
+    async fn pauses(&mut self) -> bool {
+        let left = self.until.since(self.shared.sessions.now());
+        if left.is_zero() {
+            return false;
+        }
+        tokio::time::sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+
+    /// Nobody has executed the request: after a pause it is asked again where its session is, and who
+    /// was not to be reached is tried again.
+    async fn again(&mut self, why: Why) -> Result<Step, Next> {
+        if !self.pauses().await {
+            return Err(Next::Done(Outcome::Refuse(why)));
+        }
+        self.unreachable.clear();
+        Ok(Step::Ask(Want::Locate))
     }
 
     fn lapsed(&self) -> Outcome {
@@ -229,7 +272,10 @@ impl Seeker<'_> {
             Want::Locate => tracing::info_span!("wadi.locate"),
             Want::Move => tracing::info_span!("wadi.migrate"),
         };
-        self.cluster.node().locate(id, want).instrument(span).await
+        let left = self.until.since(self.shared.sessions.now());
+        let located = self.cluster.node().locate(id, want).instrument(span);
+        let located = tokio::time::timeout(left.max(LEAST_ANSWER), located).await;
+        located.unwrap_or(Located::Unavailable)
     }
 
     /// What became of a session that is nowhere, as far as that is known.
@@ -253,45 +299,44 @@ impl Seeker<'_> {
             return Next::Done(Outcome::Refuse(Why::NoMember));
         };
         let manager = view.manager(&id);
+        let hops_to = |holder: Incarnation| {
+            if holder == manager || view.me == manager {
+                1
+            } else {
+                2
+            }
+        };
         let mut hops = 1;
         let mut asked_to_move = false;
         let mut step = match self.first_step(manager, view.me).await {
             Ok(step) => step,
             Err(answer) => return Next::Done(Outcome::Answer(answer)),
         };
-        for _ in 0..STEPS {
-            step = match step {
+        loop {
+            let next = match step {
                 Step::Ask(want) => {
                     asked_to_move |= want == Want::Move;
                     match self.locate(id, want).await {
                         Located::Here => return Next::Look,
                         Located::Came(from) => {
                             self.how = How::Migrated;
-                            self.hops = if from == manager || view.me == manager {
-                                1
-                            } else {
-                                2
-                            };
+                            self.hops = hops_to(from);
                             self.cluster.counts().migrated.one();
                             return Next::Look;
                         }
                         Located::Absent { lost } => return Next::Absent(self.became(id, lost)),
-                        Located::Unavailable => {
+                        // It was waited for there, or it is known that nobody can say for long.
+                        Located::Unavailable if self.pause > LONGEST_PAUSE / 4 => {
                             return Next::Done(Outcome::Refuse(Why::NobodySays));
                         }
+                        Located::Unavailable => Err(Why::NobodySays),
                         Located::At(holder) if holder == view.me => return Next::Look,
                         Located::At(holder) if self.can_send_to(holder) => {
-                            hops = if holder == manager || view.me == manager {
-                                1
-                            } else {
-                                2
-                            };
-                            Step::Send(holder)
+                            hops = hops_to(holder);
+                            Ok(Step::Send(holder))
                         }
-                        Located::At(_) if asked_to_move => {
-                            return Next::Done(Outcome::Refuse(Why::NoWay));
-                        }
-                        Located::At(_) => Step::Ask(Want::Move),
+                        Located::At(_) if asked_to_move => Err(Why::NoWay),
+                        Located::At(_) => Ok(Step::Ask(Want::Move)),
                     }
                 }
                 Step::Send(to) => match self.send(to, Wants::Session, hops).await {
@@ -301,36 +346,47 @@ impl Seeker<'_> {
                         }
                         return Next::Done(Outcome::Answer(answer));
                     }
-                    Sent::Refused(Verdict::At(holder)) if holder == view.me => return Next::Look,
-                    Sent::Refused(Verdict::At(holder)) if self.can_send_to(holder) => {
-                        hops += 1;
-                        Step::Send(holder)
-                    }
-                    Sent::Refused(Verdict::At(_)) if self.has_request() && !asked_to_move => {
-                        Step::Ask(Want::Move)
-                    }
-                    Sent::Refused(Verdict::Absent(origin)) if self.has_request() => {
-                        return Next::Absent(origin);
-                    }
-                    Sent::Unsent => {
-                        self.unreachable.push(to);
-                        if asked_to_move {
-                            return Next::Done(Outcome::Refuse(Why::NoWay));
-                        }
-                        Step::Ask(Want::Move)
-                    }
                     // It may have been executed there: only the client may send it again.
                     Sent::Failed => return Next::Done(Outcome::Refuse(Why::NoAnswer)),
-                    // That node is leaving, perhaps: its sessions are with others now, who can be asked.
-                    Sent::Refused(Verdict::Unable | Verdict::Unavailable) if self.has_request() => {
+                    Sent::Unsent => {
                         self.unreachable.push(to);
-                        Step::Ask(Want::Locate)
+                        Ok(if asked_to_move {
+                            Step::Ask(Want::Locate)
+                        } else {
+                            Step::Ask(Want::Move)
+                        })
                     }
-                    Sent::Refused(_) => return Next::Done(Outcome::Refuse(Why::NoWay)),
+                    // Not even this node has it any more.
+                    Sent::Refused(_) if !self.has_request() => {
+                        return Next::Done(Outcome::Refuse(Why::NoWay));
+                    }
+                    Sent::Refused(Verdict::At(holder)) if holder == view.me => return Next::Look,
+                    Sent::Refused(Verdict::At(_)) if hops >= SENDS => Err(Why::Moving),
+                    Sent::Refused(Verdict::At(holder)) if self.can_send_to(holder) => {
+                        hops += 1;
+                        Ok(Step::Send(holder))
+                    }
+                    Sent::Refused(Verdict::At(_)) if !asked_to_move => Ok(Step::Ask(Want::Move)),
+                    Sent::Refused(Verdict::Absent(origin)) => return Next::Absent(origin),
+                    // That node is leaving, perhaps: its sessions are with others now, who can be asked.
+                    Sent::Refused(Verdict::Unable | Verdict::Unavailable) => {
+                        self.unreachable.push(to);
+                        Ok(Step::Ask(Want::Locate))
+                    }
+                    Sent::Refused(_) => Err(Why::NoWay),
+                },
+            };
+            step = match next {
+                Ok(step) => step,
+                Err(why) => match self.again(why).await {
+                    Ok(step) => {
+                        asked_to_move = false;
+                        step
+                    }
+                    Err(next) => return next,
                 },
             };
         }
-        Next::Done(Outcome::Refuse(Why::Moving))
     }
 
     /// Where the way to the session begins. A request that can be sent again goes straight to where
@@ -377,7 +433,7 @@ impl Seeker<'_> {
             .await
     }
 
-    /// There is no session. The request goes on without, where one can be created.
+    /// There is no session. The request goes on without, where one had better be created.
     async fn without(&mut self, origin: Origin) -> Outcome {
         match origin {
             Origin::New => {}
@@ -387,13 +443,10 @@ impl Seeker<'_> {
             }
             _ => self.cluster.counts().absent.one(),
         }
-        let sessions = &self.shared.sessions;
-        let node = self.cluster.node();
-        let may_create = node.may_create();
         match &self.quest.arrived {
             // It is not for this node to serve: whoever sent it can do so with fewer hops.
             Some(arrived) if arrived.wants == Wants::Session => {
-                return self.misdirected(arrived, Verdict::Absent(origin));
+                return self.misdirected(arrived, Verdict::of_missing(origin));
             }
             // Who sent it asks another, and creates the session itself where nobody will.
             Some(arrived) if self.cluster.is_draining() => {
@@ -410,29 +463,20 @@ impl Seeker<'_> {
                     return Outcome::Answer(Answer::unreadable());
                 };
                 // What can be sent only once might be sent to who will not have it.
-                if (repeated || !may_create)
-                    && let Some(outcome) = self.created_elsewhere(may_create).await
+                if (repeated || !self.cluster.node().may_create())
+                    && let Some(outcome) = self.created_elsewhere().await
                 {
                     return outcome;
                 }
             }
         }
-        if may_create {
-            return self.serve(Visit::without(Arc::clone(sessions), origin));
-        }
-        match node.register().await {
-            Ok(guard) => {
-                self.hops = self.hops.max(1);
-                let visit = Visit::registered(Arc::clone(sessions), guard, origin);
-                self.serve(visit)
-            }
-            Err(_) => Outcome::Refuse(Why::NoCreator),
-        }
+        // Should it create a session where no bucket is open for it, that is registered at its commit.
+        self.serve(Visit::without(Arc::clone(&self.shared.sessions), origin))
     }
 
     /// The request goes to a node that can create its session; `None` when it did not, and this node
-    /// had better do so.
-    async fn created_elsewhere(&mut self, may_create: bool) -> Option<Outcome> {
+    /// has to.
+    async fn created_elsewhere(&mut self) -> Option<Outcome> {
         for _ in 0..CREATORS {
             let mut to = self.cluster.creator(&self.unreachable);
             let mut hops = 1;
@@ -448,7 +492,7 @@ impl Seeker<'_> {
                         self.unreachable.push(next);
                     }
                     Sent::Failed => return Some(Outcome::Refuse(Why::NoAnswer)),
-                    Sent::Refused(_) if may_create && self.has_request() => return None,
+                    Sent::Refused(_) if self.has_request() => return None,
                     Sent::Refused(_) => return Some(Outcome::Refuse(Why::NoCreator)),
                 }
             }

@@ -14,6 +14,8 @@ use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
 use crate::node::Node;
 use crate::service::WadiService;
+#[cfg(feature = "serve")]
+use crate::shared::LayerId;
 use crate::shared::Shared;
 
 /// What a layer is made of.
@@ -127,6 +129,11 @@ impl WadiLayer {
         let layer = Self::new(Settings::new(sessions, cookie));
         layer.open();
         layer
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn id(&self) -> LayerId {
+        LayerId::of(&self.shared)
     }
 
     /// How many requests were served in which way since the node's start; `None` for a node that is

@@ -61,6 +61,12 @@ impl Route {
             .next()
     }
 
+    /// Whether the client believes that it is another node.
+    pub(crate) fn is_wrong(&self, headers: &HeaderMap) -> bool {
+        self.said(headers)
+            .is_some_and(|node| node != self.node.as_bytes())
+    }
+
     /// Whether the client does not know that it is this node.
     pub(crate) fn is_due(&self, headers: &HeaderMap) -> bool {
         self.said(headers) != Some(self.node.as_bytes())
@@ -115,6 +121,12 @@ mod tests {
         assert!(!is_due("wadi-route=n1"));
         assert!(is_due("wadi-route=n2"));
         assert!(is_due("a=b"));
+        let is_wrong = |cookies: &'static str| {
+            let cookies = HeaderValue::from_static(cookies);
+            route().is_wrong(&HeaderMap::from_iter([(COOKIE, cookies)]))
+        };
+        assert!(is_wrong("wadi-route=n2"));
+        assert!(!is_wrong("wadi-route=n1") && !is_wrong("a=b"));
         let set = route().set();
         assert_eq!(set, "wadi-route=n1; Path=/; Secure; HttpOnly; SameSite=Lax");
     }

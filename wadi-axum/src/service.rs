@@ -11,14 +11,14 @@ use tower_service::Service;
 use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 
 use crate::cluster::Cluster;
-use crate::cluster::proxy::{Arrived, Load, Verdict};
+use crate::cluster::proxy::{Arrived, Load, Verdict, Wants};
 use crate::elsewhere::{self, Quest};
 use crate::future::{WadiFuture, Wait};
 use crate::lifecycle::Phase;
 use crate::mode::Wanted;
 use crate::served::How;
 use crate::session::Session;
-use crate::shared::Shared;
+use crate::shared::{LayerId, Shared};
 use crate::way::{self, Way};
 use crate::why::Why;
 
@@ -98,10 +98,26 @@ impl Shared {
         stays && cluster.node().may_create()
     }
 
+    /// Who sent this request here, where another node of this layer's cluster has.
+    fn arrived<B>(self: &Arc<Self>, request: &Request<B>, wanted: Wanted) -> Option<Arrived> {
+        if !wanted.proxied {
+            return None;
+        }
+        let arrived = request.extensions().get::<Arrived>();
+        let arrived = arrived.filter(|arrived| arrived.layer == LayerId::of(self))?;
+        if let Some(cluster) = &self.cluster
+            && arrived.is_new()
+        {
+            cluster.counts().proxied_in.one();
+        }
+        Some(arrived.clone())
+    }
+
     fn quest<B>(
         &self,
         request: &Request<B>,
         wanted: Wanted,
+        arrived: Option<Arrived>,
         presented: Vec<PresentedId>,
         origin: Origin,
     ) -> Quest {
@@ -114,7 +130,7 @@ impl Shared {
             presented,
             origin,
             wanted,
-            arrived: arrived(request, wanted),
+            arrived,
             hint,
             restick: route.is_some_and(|route| route.is_due(headers)),
             stray: way::stray(request, is_leaving),
@@ -122,29 +138,22 @@ impl Shared {
     }
 }
 
-/// Who sent this request here, where another node has.
-fn arrived<B>(request: &Request<B>, wanted: Wanted) -> Option<Arrived> {
-    if wanted.proxied {
-        request.extensions().get::<Arrived>().cloned()
-    } else {
-        None
-    }
-}
-
 /// What is to be said of a request whose session is here; `None` where it is the usual.
 fn way<B>(
     cluster: &Cluster,
     request: &Request<B>,
-    wanted: Wanted,
+    arrived: Option<&Arrived>,
     visit: &Visit,
 ) -> Option<Box<Way>> {
-    let restick = cluster.route().is_due(request.headers());
-    if let Some(arrived) = arrived(request, wanted) {
-        cluster.counts().proxied_in.one();
+    let (route, headers) = (cluster.route(), request.headers());
+    if let Some(arrived) = arrived {
+        let restick = route.is_due(headers);
         let stray = way::stray(request, false);
-        let way = Way::of_guest(&arrived, visit, restick, stray);
+        let way = Way::of_guest(arrived, visit, restick, stray);
         return Some(Box::new(way));
     }
+    // A client that keeps no such cookie is told again with its session's own.
+    let restick = route.is_wrong(headers);
     restick.then(|| Box::new(Way::new(How::Local, 0, true)))
 }
 
@@ -168,16 +177,40 @@ impl<S: Clone> WadiService<S> {
         WadiFuture::waiting(wait, ready, request, way, Arc::clone(&self.shared))
     }
 
+    /// For a request that another node has sent here in vain: nothing is run.
+    fn misdirected<B>(&self, arrived: &Arrived, verdict: Verdict) -> WadiFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        arrived.answer(verdict);
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.counts().misdirected.one();
+        }
+        WadiFuture::refused(None, Arc::clone(&self.shared))
+    }
+
     fn seeking<B, R>(&mut self, request: Request<B>, quest: Quest) -> WadiFuture<S, B>
     where
         S: Service<Request<B>>,
         B: 'static,
         R: 'static,
     {
-        let (load, request) = Load::take::<B, R>(request);
+        let (load, request) = if quest.wanted.proxied {
+            // No request is proxied twice, also where each time is another layer's doing.
+            (None, Some(request))
+        } else {
+            Load::take::<B, R>(request)
+        };
         let seeking = elsewhere::seek(Arc::clone(&self.shared), quest, load);
-        let ready = self.take_ready();
-        WadiFuture::seeking(Box::pin(seeking), ready, request, Arc::clone(&self.shared))
+        // The one that was made ready is dropped with what it has taken for that.
+        let unready = self.inner.clone();
+        drop(std::mem::replace(&mut self.inner, unready.clone()));
+        WadiFuture::seeking(
+            Box::pin(seeking),
+            unready,
+            request,
+            Arc::clone(&self.shared),
+        )
     }
 }
 
@@ -201,8 +234,9 @@ where
         if wanted.bypass {
             return WadiFuture::passing(self.inner.call(request));
         }
+        let arrived = self.shared.arrived(&request, wanted);
         if !self.shared.is_open() {
-            if let Some(arrived) = arrived(&request, wanted) {
+            if let Some(arrived) = arrived {
                 arrived.answer(Verdict::Unable);
             } else {
                 self.shared.tell_not_started();
@@ -210,18 +244,26 @@ where
             return WadiFuture::refused(None, Arc::clone(&self.shared));
         }
         if !self.shared.sessions.may_act() {
-            if let Some(arrived) = arrived(&request, wanted) {
+            if let Some(arrived) = arrived {
                 arrived.answer(Verdict::Unable);
             }
             return WadiFuture::refused(Some(Why::Lapsed), Arc::clone(&self.shared));
         }
         match self.shared.locate(&request) {
             Located::At(visit) => {
+                if let Some(arrived) = &arrived
+                    && visit.origin() != Origin::Existing
+                    && arrived.wants == Wants::Session
+                {
+                    let verdict = Verdict::of_missing(visit.origin());
+                    return self.misdirected(arrived, verdict);
+                }
                 if wanted.read_only {
                     visit.make_read_only();
                 }
                 let cluster = self.shared.cluster.as_ref();
-                let way = cluster.and_then(|cluster| way(cluster, &request, wanted, &visit));
+                let way =
+                    cluster.and_then(|cluster| way(cluster, &request, arrived.as_ref(), &visit));
                 if wanted.exclusive && !visit.try_alone() {
                     let wait = Box::pin(async move { visit.alone().await.map(|()| visit) });
                     return self.waiting(wait, request, way);
@@ -232,9 +274,10 @@ where
                 WadiFuture::serving(inner, visit, way, Arc::clone(&self.shared))
             }
             Located::Busy(presented, _) if self.shared.cluster.is_some() => {
+                let presented = vec![presented];
                 let quest = self
                     .shared
-                    .quest(&request, wanted, vec![presented], Origin::New);
+                    .quest(&request, wanted, arrived, presented, Origin::New);
                 self.seeking::<_, ResBody>(request, quest)
             }
             Located::Busy(presented, held) => {
@@ -253,7 +296,9 @@ where
                 self.waiting(wait, request, None)
             }
             Located::Elsewhere(presented, origin) => {
-                let quest = self.shared.quest(&request, wanted, presented, origin);
+                let quest = self
+                    .shared
+                    .quest(&request, wanted, arrived, presented, origin);
                 self.seeking::<_, ResBody>(request, quest)
             }
         }

@@ -10,6 +10,7 @@ use wadi_core::member::Incarnation;
 use wadi_core::session::Origin;
 
 use super::Cluster;
+use crate::shared::LayerId;
 
 /// No request may be sent to another node.
 pub(crate) struct Load(Infallible);
@@ -21,6 +22,7 @@ pub(crate) struct Answer(Infallible);
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
     pub(crate) via: Incarnation,
+    pub(crate) layer: LayerId,
     pub(crate) hops: u8,
     pub(crate) wants: Wants,
     never: Infallible,
@@ -39,6 +41,12 @@ pub(crate) enum Verdict {
     Absent(Origin),
     Unavailable,
     Unable,
+}
+
+impl Verdict {
+    pub(crate) const fn of_missing(origin: Origin) -> Self {
+        Self::Absent(origin)
+    }
 }
 
 #[expect(dead_code, reason = "nothing is sent")]
@@ -99,6 +107,10 @@ impl Answer {
 }
 
 impl Arrived {
+    pub(crate) const fn is_new(&self) -> bool {
+        match self.never {}
+    }
+
     pub(crate) fn answer(&self, _: Verdict) {
         match self.never {}
     }

@@ -50,11 +50,11 @@ impl View {
         member.is_some_and(|member| member.standing == Standing::Ready)
     }
 
-    /// The other member that is called so; of several, the latest to join.
+    /// The other ready member that is called so; of several, the latest to join.
     pub(crate) fn named(&self, name: &[u8]) -> Option<Incarnation> {
         let others = self.layout.members.iter().rev();
         others
-            .filter(|(who, _)| **who != self.me)
+            .filter(|(who, member)| **who != self.me && member.standing == Standing::Ready)
             .find(|(_, member)| member.node.as_str().as_bytes() == name)
             .map(|(who, _)| *who)
     }

@@ -13,6 +13,7 @@ use tower_service::Service;
 use crate::cluster::Cluster;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::node::Node;
+use crate::shared::LayerId;
 
 use super::connection;
 use super::counted::Counted;
@@ -39,7 +40,7 @@ pub(crate) async fn serve<L, S, B>(
     listener: L,
     app: S,
     node: &Node,
-    cluster: Option<&Cluster>,
+    cluster: Option<(&Cluster, LayerId)>,
     mut signals: Signals,
     times: Listening,
 ) where
@@ -56,9 +57,10 @@ pub(crate) async fn serve<L, S, B>(
     let _close = CloseOnDrop(lifecycle);
     let connections = TaskTracker::new();
     let guests = TaskTracker::new();
-    if let Some(cluster) = cluster {
+    if let Some((cluster, layer)) = cluster {
         let door = Door {
             app: app.clone(),
+            layer,
             node: cluster.node().clone(),
             lifecycle: lifecycle.clone(),
             in_flight: connections.clone(),
@@ -67,6 +69,7 @@ pub(crate) async fn serve<L, S, B>(
         };
         door.open(cluster);
     }
+    let cluster = cluster.map(|(cluster, _)| cluster);
 
     // Made when the time begins, and waited for at its end.
     let cut = async {

@@ -1,6 +1,6 @@
 //! What every request passes on its way into the application given to `serve`.
 //!
-//! It adds the peer's address, counts what is in flight and, while the node leaves, asks the client
+//! It adds the peer's address, keeps the URI as it is now, counts what is in flight and, while the node leaves, asks the client
 //! not to reuse the connection. It never looks at sessions.
 
 use std::future::Future;
@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use tower::util::Oneshot;
 use tower_service::Service;
 
+use crate::cluster::proxy::Received;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::served::{How, Served};
 
@@ -53,9 +54,10 @@ where
         let tunnel = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
             .then(|| Arc::clone(&self.flights));
         let (mut request, answer) = impatient(request, self.patience);
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(self.peer.clone()));
+        let received = Received(request.uri().clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(received);
+        extensions.insert(ConnectInfo(self.peer.clone()));
         Entering {
             inner: self.app.clone().oneshot(request),
             flight,

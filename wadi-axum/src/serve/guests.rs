@@ -19,10 +19,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::ServiceExt;
-use tower::util::Oneshot;
 use tower_service::Service;
 use wadi_core::member::{Incarnation, NodeName};
 use wadi_core::node::Node;
@@ -31,17 +30,18 @@ use wadi_core::transport::Streams;
 use crate::Proxied;
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{
-    Arrived, GREETING, Hop, MAX_HEADERS, REQUESTS, UPGRADES, Verdict, WINDOW, Wants,
-    take_off_hop_by_hop,
+    AT_ONCE, Arrived, GREETING, Hop, MAX_HEADERS, REQUESTS, UPGRADES, Verdict, WINDOW,
+    WINDOW_OF_ALL, Wants, take_off_hop_by_hop,
 };
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::mode::Wanted;
+use crate::shared::LayerId;
 
 use super::counted::Counted;
 use super::request_body::{Answer, Answering, impatient};
 
-/// How many requests of one other node may be under way at once on one connection.
-const AT_ONCE: u32 = 10_000;
+/// How long the application may take to be ready for a guest: whoever sent it can ask somebody else.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long those who dial a closed node are turned away; then its network may go.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
@@ -50,6 +50,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Door<S> {
     pub(crate) app: S,
+    /// Whose cluster they come from.
+    pub(crate) layer: LayerId,
     /// Knows who is who.
     pub(crate) node: Node,
     pub(crate) lifecycle: Lifecycle,
@@ -69,7 +71,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// Lets in whom the cluster's streams bring, in tasks of their own, until the node is closed.
+    /// Lets in whom the cluster's streams bring, in tasks of their own, until the node is closing.
     pub(crate) fn open(self, cluster: &Cluster) {
         let Some(streams) = cluster.streams().cloned() else {
             return;
@@ -77,14 +79,23 @@ where
         for kind in [REQUESTS, UPGRADES] {
             let (door, streams) = (self.clone(), Arc::clone(&streams));
             tokio::spawn(async move {
+                let closing = door.lifecycle.reached(Phase::Closing);
                 let closed = door.lifecycle.reached(Phase::Closed);
                 tokio::select! {
-                    () = closed => {}
+                    () = closing => {}
                     () = door.accept(&*streams, kind) => return,
                 }
-                // Who still dials sees its stream end, rather than wait for an answer.
+                // Who still dials sees its stream end before anybody greeted it, and so knows that
+                // nothing was looked at.
                 let refuse = async { while streams.accept(kind).await.is_some() {} };
-                let _ = tokio::time::timeout(REFUSED_FOR, refuse).await;
+                let over = async {
+                    closed.await;
+                    tokio::time::sleep(REFUSED_FOR).await;
+                };
+                tokio::select! {
+                    () = refuse => {}
+                    () = over => {}
+                }
             });
         }
     }
@@ -107,7 +118,8 @@ where
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if stream.write_u8(GREETING).await.is_err() {
+        // From the greeting on it is waited for.
+        if self.lifecycle.phase() >= Phase::Closing || stream.write_u8(GREETING).await.is_err() {
             return;
         }
         let mut builder = Builder::new(TokioExecutor::new());
@@ -118,7 +130,9 @@ where
             .max_concurrent_streams(AT_ONCE)
             .max_header_list_size(MAX_HEADERS)
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW * 4)
+            .initial_connection_window_size(WINDOW_OF_ALL)
+            .max_pending_accept_reset_streams(AT_ONCE as usize)
+            .max_local_error_reset_streams(None)
             .enable_connect_protocol();
         let mut closing = std::pin::pin!(self.lifecycle.reached(Phase::Closing));
         let mut closed = std::pin::pin!(self.lifecycle.reached(Phase::Closed));
@@ -170,19 +184,22 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.door.in_flight.token();
         let (mut request, answer) = impatient(request, self.door.patience);
-        let (wants, hops) = match Hop::read(request.headers_mut()) {
-            Some(hop) => {
-                *request.uri_mut() = hop.uri;
-                *request.version_mut() = hop.version;
-                if let Some(peer) = hop.peer {
-                    request.extensions_mut().insert(ConnectInfo(peer));
-                }
-                (hop.wants, hop.hops)
-            }
-            None => (Wants::Any, 1),
+        let Some(hop) = Hop::read(request.headers_mut()) else {
+            let arrived = Arrived::new(self.from, self.door.layer, 1, Wants::Any);
+            return Entering {
+                step: Step::Refused,
+                in_flight: Some(in_flight),
+                answer,
+                arrived,
+            };
         };
-        let arrived = Arrived::new(self.from, hops, wants);
+        *request.uri_mut() = hop.uri;
+        *request.version_mut() = hop.version;
+        let arrived = Arrived::new(self.from, self.door.layer, hop.hops, hop.wants);
         let extensions = request.extensions_mut();
+        if let Some(peer) = hop.peer {
+            extensions.insert(ConnectInfo(peer));
+        }
         extensions.insert(arrived.clone());
         extensions.insert(Proxied::new(self.name()));
         extensions.insert(Wanted {
@@ -190,7 +207,10 @@ where
             ..Wanted::default()
         });
         Entering {
-            inner: self.door.app.clone().oneshot(request),
+            step: Step::Readying {
+                ready: Some(Box::new((self.door.app.clone(), request))),
+                within: None,
+            },
             in_flight: Some(in_flight),
             answer,
             arrived,
@@ -205,12 +225,68 @@ pin_project! {
         S: Service<Request<RequestBody>>,
     {
         #[pin]
-        inner: Oneshot<S, Request<RequestBody>>,
+        step: Step<S, S::Future>,
         in_flight: Option<TaskTrackerToken>,
         answer: Option<Answer>,
         arrived: Arrived,
     }
 }
+
+pin_project! {
+    #[project = StepNow]
+    enum Step<S, F> {
+        // The application is not ready yet; the time that it has, once it was not.
+        Readying {
+            ready: Option<Box<(S, Request<RequestBody>)>>,
+            within: Option<Pin<Box<Sleep>>>,
+        },
+        Serving {
+            #[pin]
+            inner: F,
+        },
+        // Nothing is run.
+        Refused,
+    }
+}
+
+impl<S> Entering<S>
+where
+    S: Service<Request<RequestBody>>,
+{
+    /// The response; `None` where the application is not to be asked.
+    fn poll_response(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Response, S::Error>>> {
+        let mut step = self.project().step;
+        loop {
+            let next = match step.as_mut().project() {
+                StepNow::Readying { ready, within } => {
+                    let (app, _) = &mut **ready.as_mut().expect(POLLED_AGAIN);
+                    match app.poll_ready(context) {
+                        Poll::Ready(Ok(())) => {
+                            let (mut app, request) = *ready.take().expect(POLLED_AGAIN);
+                            let inner = app.call(request);
+                            Step::Serving { inner }
+                        }
+                        Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                        Poll::Pending => {
+                            let within = within
+                                .get_or_insert_with(|| Box::pin(tokio::time::sleep(READY_WITHIN)));
+                            ready!(within.as_mut().poll(context));
+                            Step::Refused
+                        }
+                    }
+                }
+                StepNow::Serving { inner } => return inner.poll(context).map(Some),
+                StepNow::Refused => return Poll::Ready(None),
+            };
+            step.set(next);
+        }
+    }
+}
+
+const POLLED_AGAIN: &str = "a future is not polled after it is ready";
 
 impl<S, B> Future for Entering<S>
 where
@@ -219,8 +295,17 @@ where
     type Output = Result<Response<Guest<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(context))?;
+        let mut this = self;
+        let mut response = match ready!(this.as_mut().poll_response(context)) {
+            Some(response) => response?.map(Some),
+            None => {
+                this.arrived.answer(Verdict::Unable);
+                let mut response = Response::new(None);
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                response
+            }
+        };
+        let this = this.project();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             take_off_hop_by_hop(response.headers_mut());
         }
@@ -238,8 +323,9 @@ where
 pin_project! {
     /// A response's body, in flight until it has ended or is given up.
     struct Guest<B> {
+        // `None` where the application was not asked.
         #[pin]
-        body: B,
+        body: Option<B>,
         _in_flight: Option<TaskTrackerToken>,
         _answering: Option<Answering>,
     }
@@ -253,14 +339,18 @@ impl<B: Body> Body for Guest<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(context)
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(context),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let none = || SizeHint::with_exact(0);
+        self.body.as_ref().map_or_else(none, Body::size_hint)
     }
 }

@@ -84,7 +84,8 @@ impl WadiLayer {
             keep_alive: config.keep_alive(),
             leaving: self.leaving_times(),
         };
-        serve(listener, app, self.node(), self.cluster(), signals, times).await;
+        let cluster = self.cluster().map(|cluster| (cluster, self.id()));
+        serve(listener, app, self.node(), cluster, signals, times).await;
         self.close();
         Ok(())
     }

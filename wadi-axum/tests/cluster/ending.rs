@@ -47,6 +47,28 @@ async fn a_logout_on_another_node_holds_everywhere() {
 }
 
 #[tokio::test]
+async fn a_dead_id_costs_a_hop_once() {
+    for relocate in POLICIES {
+        let cluster = two(relocate).await;
+        let nodes = cluster.nodes();
+        let client = Client::new();
+        client.post(&nodes[0], "/count", "").await.ok();
+        let cookie = client.cookie("wadi-plain").unwrap();
+        client.post(&nodes[0], "/logout", "").await.ok();
+        client.set("wadi-plain", &cookie);
+        assert_eq!(client.get(&nodes[1], "/origin").await.ok(), "Destroyed");
+        let once = nodes[1].layer().request_counts().unwrap();
+        let carried = cluster.network().carried();
+        for _ in 0..3 {
+            assert_eq!(client.get(&nodes[1], "/origin").await.ok(), "Destroyed");
+        }
+        let counts = nodes[1].layer().request_counts().unwrap();
+        assert_eq!(counts.proxied_out, once.proxied_out);
+        assert!(relocate != Relocate::Migrate || cluster.network().carried() < carried + 3);
+    }
+}
+
+#[tokio::test]
 async fn a_login_by_way_of_another_node_gives_a_new_id() {
     for relocate in POLICIES {
         let cluster = two(relocate).await;

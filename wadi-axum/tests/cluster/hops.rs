@@ -26,6 +26,12 @@ async fn a_session_that_is_here_goes_nowhere() {
     let again = client.post(&n1, "/count", "").await;
     assert_eq!(again.how(), "local; node=n1; hops=0");
     assert_eq!(again.ok(), "2");
+    // A client that keeps no such cookie is told with its session's own, and not each time.
+    client.forget("wadi-route");
+    assert!(!client.get(&n1, "/count").await.sets("wadi-route"));
+    client.set("wadi-route", "n3");
+    assert!(client.get(&n1, "/count").await.sets("wadi-route"));
+    assert!(!client.get(&n1, "/count").await.sets("wadi-route"));
 }
 
 #[tokio::test]

@@ -323,6 +323,26 @@ async fn a_session_in_use_for_long_is_gone_to_where_it_is() {
 }
 
 #[tokio::test]
+async fn a_session_in_use_for_long_is_waited_for_where_nobody_takes_the_request() {
+    let cluster = Cluster::builder(2)
+        .configure(|builder| builder.relocate(Relocate::Migrate))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    nodes[0].take_no_guests();
+    let client = ann(&nodes[0]).await;
+    let long = client.get(&nodes[0], "/held?ms=2000");
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.get(&nodes[1], "/count").await
+    };
+    let (long, other) = tokio::join!(long, other);
+    assert_eq!(long.ok(), "held");
+    assert_eq!(other.how(), "migrated; node=n2; hops=1");
+    assert_eq!(other.ok(), "1");
+}
+
+#[tokio::test]
 async fn a_head_of_any_size_goes_through_and_none_has_a_body() {
     let (_cluster, n1, n2) = two().await;
     let client = ann(&n1).await;

@@ -96,8 +96,8 @@ impl DetachedSession {
         if let Some(held) = in_map() {
             return Ok(held);
         }
-        let recall = sessions.recall().ok_or(SessionError::Moved)?;
-        recall.recall(*id).await?;
+        let others = sessions.others().ok_or(SessionError::Moved)?;
+        others.recall(*id).await?;
         in_map().ok_or(SessionError::Moved)
     }
 

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Takes them off, and whatever `Connection` names; but for the wish to have trailers.
-pub(crate) fn take_off(headers: &mut HeaderMap) {
+/// Takes them off a response, and whatever the application's `Connection` names.
+pub(crate) fn take_off_with_named(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .into_iter()
@@ -15,10 +15,17 @@ pub(crate) fn take_off(headers: &mut HeaderMap) {
         .flat_map(|list| list.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let wants_trailers = has_word(headers, &TE, "trailers");
     for name in named {
         headers.remove(name);
     }
+    take_off(headers);
+}
+
+/// Takes them off a request, but for the wish to have trailers. What a client's `Connection` names
+/// stays: the application is to see it as it would have without another node between, and no
+/// client says what other nodes, or layers outside the session's, have put there.
+pub(super) fn take_off(headers: &mut HeaderMap) {
+    let wants_trailers = has_word(headers, &TE, "trailers");
     for name in [
         CONNECTION,
         KEEP_ALIVE,
@@ -68,10 +75,16 @@ mod tests {
                 )
             })
             .collect();
-        take_off(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["te", "x-theirs"]);
-        assert_eq!(headers[TE], "trailers");
+        let left = |headers: &HeaderMap| {
+            let mut left: Vec<_> = headers.keys().map(|name| name.to_string()).collect();
+            left.sort_unstable();
+            left
+        };
+        let mut of_request = headers.clone();
+        take_off(&mut of_request);
+        assert_eq!(left(&of_request), ["te", "x-mine", "x-theirs"]);
+        assert_eq!(of_request[TE], "trailers");
+        take_off_with_named(&mut headers);
+        assert_eq!(left(&headers), ["te", "x-theirs"]);
     }
 }

@@ -5,14 +5,23 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, uri};
 use wadi_core::member::Incarnation;
 use wadi_core::session::Origin;
 
 const HOP: HeaderName = HeaderName::from_static("wadi-hop");
+/// The path, the scheme and the authority, with [`NONE`] where there is none: not every URI of a
+/// request can be written in one piece (`OPTIONS *` over HTTP/2).
 const URI: HeaderName = HeaderName::from_static("wadi-hop-uri");
 const PEER: HeaderName = HeaderName::from_static("wadi-hop-peer");
 const VERDICT: HeaderName = HeaderName::from_static("wadi-hop-verdict");
+
+/// Neither a path nor a scheme nor an authority.
+const NONE: &str = "-";
+
+/// No header can carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritable;
 
 /// What whoever proxies a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +47,7 @@ pub(crate) struct Hop {
 }
 
 impl Hop {
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap) -> Result<(), Unwritable> {
         take_off(headers);
         let wants = match self.wants {
             Wants::Session => "session",
@@ -52,15 +61,16 @@ impl Hop {
             _ => "1.1",
         };
         let mut put = |name, text: String| {
-            if let Ok(value) = HeaderValue::try_from(text) {
-                headers.insert(name, value);
-            }
+            let value = HeaderValue::try_from(text).map_err(|_| Unwritable)?;
+            headers.insert(name, value);
+            Ok(())
         };
-        put(HOP, format!("{wants} {} {version}", self.hops));
-        put(URI, self.uri.to_string());
+        put(HOP, format!("{wants} {} {version}", self.hops))?;
+        put(URI, written(&self.uri))?;
         if let Some(peer) = self.peer {
-            put(PEER, peer.to_string());
+            put(PEER, peer.to_string())?;
         }
+        Ok(())
     }
 
     /// Reads it and takes it off; `None` where it is not as another node writes it.
@@ -91,10 +101,31 @@ impl Hop {
             wants,
             hops,
             version,
-            uri: Uri::try_from(headers.get(URI)?.as_bytes()).ok()?,
+            uri: parsed(headers.get(URI)?.as_bytes())?,
             peer: peer.and_then(|peer| peer.parse().ok()),
         })
     }
+}
+
+fn written(uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or(NONE, uri::PathAndQuery::as_str);
+    let authority = uri.authority().map_or(NONE, uri::Authority::as_str);
+    format!("{path} {} {authority}", uri.scheme_str().unwrap_or(NONE))
+}
+
+fn parsed(text: &[u8]) -> Option<Uri> {
+    let mut words = text.split(|byte| *byte == b' ');
+    let mut next = || {
+        words
+            .next()
+            .map(|word| (word != NONE.as_bytes()).then_some(word))
+    };
+    let (path, scheme, authority) = (next()?, next()?, next()?);
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = path.map(TryFrom::try_from).transpose().ok()?;
+    parts.scheme = scheme.map(TryFrom::try_from).transpose().ok()?;
+    parts.authority = authority.map(TryFrom::try_from).transpose().ok()?;
+    Uri::from_parts(parts).ok()
 }
 
 /// What goes with the response.
@@ -113,6 +144,15 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Of a session that is not here. Where the request shows no id at all that is this node's to read,
+    /// the two nodes see different requests, and nothing is known.
+    pub(crate) const fn of_missing(origin: Origin) -> Self {
+        match origin {
+            Origin::New | Origin::Existing => Self::Unavailable,
+            origin => Self::Absent(origin),
+        }
+    }
+
     pub(crate) fn write(verdict: Option<Self>, headers: &mut HeaderMap) {
         take_off(headers);
         let text = match verdict {
@@ -178,7 +218,7 @@ mod tests {
             // Whatever a client called so is gone.
             let forged = [(PEER, HeaderValue::from_static("6.6.6.6:6"))];
             let mut headers = HeaderMap::from_iter(forged);
-            hop.write(&mut headers);
+            hop.write(&mut headers).unwrap();
             assert_eq!(Hop::read(&mut headers), Some(hop));
             assert!(headers.is_empty());
         }
@@ -186,6 +226,33 @@ mod tests {
         let mut headers = HeaderMap::from_iter(forged);
         assert_eq!(Hop::read(&mut headers), None);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn every_uri_of_a_request_is_carried() {
+        let asterisk = Uri::builder()
+            .scheme("http")
+            .authority("example.com:80")
+            .path_and_query("*");
+        let hop = |uri| Hop {
+            wants: Wants::Session,
+            hops: 1,
+            version: Version::HTTP_2,
+            uri,
+            peer: None,
+        };
+        for uri in [
+            asterisk.build().unwrap(),
+            Uri::from_static("*"),
+            Uri::from_static("example.com:80"),
+            Uri::from_static("https://example.com/-?a=%20"),
+            Uri::from_static("/\u{e9}?\u{e9}"),
+        ] {
+            let mut headers = HeaderMap::new();
+            let hop = hop(uri);
+            hop.write(&mut headers).unwrap();
+            assert_eq!(Hop::read(&mut headers), Some(hop));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A request that may be sent to another node, and is kept as it is until it was.
 //!
-//! A body that is small is read first, so that it can be sent again; any other goes once.
+//! A body that is small is read first, so that it can be sent again; of any other what was read is
+//! kept for a while, so that it can be taken back.
 
 use std::any::{Any, TypeId};
 use std::net::SocketAddr;
@@ -12,14 +13,14 @@ use axum::extract::{ConnectInfo, OriginalUri};
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
-use parking_lot::Mutex;
 
 use super::headers;
-use super::hop::{Hop, Wants};
+use super::hop::{Hop, Unwritable, Wants};
+use super::lent::Lendable;
 
 /// A body up to this size is read before it is sent.
 const SMALL: usize = 16 * 1024;
@@ -30,14 +31,15 @@ pub(crate) struct Load {
     cargo: Cargo,
 }
 
+/// On a request: its URI before anything of the application has seen it.
+#[derive(Clone, Debug)]
+pub(crate) struct Received(pub(crate) Uri);
+
 enum Cargo {
     /// All of it; it can be sent as often as one likes.
     Whole(Whole),
-    /// It can be sent once. The lock is never taken: it makes the body one that may be looked at from
-    /// several threads.
-    Stream(Mutex<Body>),
-    /// It was sent.
-    Spent,
+    /// It is read while it is sent, and can be taken back while not much of it was read.
+    Stream(Lendable),
 }
 
 /// How a request wants its connection to be used.
@@ -69,19 +71,19 @@ impl Load {
         let (parts, body) = request.into_parts();
         match same::<Req, Body>(body) {
             Ok(body) => {
-                let cargo = Cargo::Stream(Mutex::new(body));
+                let cargo = Cargo::Stream(Lendable::new(body));
                 (Some(Self { parts, cargo }), None)
             }
             Err(body) => (None, Some(Request::from_parts(parts, body))),
         }
     }
 
-    /// The request as it was; `None` when its body was sent.
+    /// The request as it was; `None` when too much of its body was read.
     pub(crate) fn give_back<Req: 'static>(self) -> Option<Request<Req>> {
         let body = match self.cargo {
             Cargo::Whole(whole) => Body::new(whole),
-            Cargo::Stream(body) => body.into_inner(),
-            Cargo::Spent => return None,
+            Cargo::Stream(body) if body.is_whole() => body.give(),
+            Cargo::Stream(_) => return None,
         };
         let body = same::<Body, Req>(body).ok()?;
         Some(Request::from_parts(self.parts, body))
@@ -89,18 +91,15 @@ impl Load {
 
     /// Reads the body if it is small; whether the request can be sent more than once.
     pub(crate) async fn can_be_repeated(&mut self) -> Result<bool, Unreadable> {
-        let Cargo::Stream(body) = &mut self.cargo else {
-            return Ok(matches!(self.cargo, Cargo::Whole(_)));
+        let Cargo::Stream(body) = &self.cargo else {
+            return Ok(true);
         };
-        let body = body.get_mut();
         let is_small = |most| most <= SMALL as u64;
-        if self.parts.extensions.get::<Protocol>().is_some()
-            || !body.size_hint().upper().is_some_and(is_small)
+        if self.parts.extensions.get::<Protocol>().is_some() || !body.upper().is_some_and(is_small)
         {
             return Ok(false);
         }
-        let body = std::mem::take(body);
-        let collected = Limited::new(body, SMALL).collect().await;
+        let collected = Limited::new(body.lend(), SMALL).collect().await;
         let collected = collected.map_err(|_| Unreadable)?;
         let trailers = collected.trailers().cloned();
         let data = collected.to_bytes();
@@ -108,8 +107,19 @@ impl Load {
         Ok(true)
     }
 
-    pub(crate) const fn is_spent(&self) -> bool {
-        matches!(self.cargo, Cargo::Spent)
+    /// Whether too much of its body was read for it to be sent again.
+    pub(crate) fn is_spent(&self) -> bool {
+        match &self.cargo {
+            Cargo::Whole(_) => false,
+            Cargo::Stream(body) => !body.is_whole(),
+        }
+    }
+
+    /// It was served where it was sent.
+    pub(super) fn is_served(&mut self) {
+        if let Cargo::Stream(body) = &self.cargo {
+            body.let_go();
+        }
     }
 
     pub(super) fn manner(&self) -> Manner {
@@ -131,17 +141,18 @@ impl Load {
         self.parts.extensions.remove()
     }
 
-    /// The request as it travels; its body goes with it, unless it can be repeated.
-    pub(super) fn outgoing(&mut self, wants: Wants, hops: u8) -> Request<Body> {
-        let body = match std::mem::replace(&mut self.cargo, Cargo::Spent) {
-            Cargo::Whole(whole) => {
-                self.cargo = Cargo::Whole(whole.clone());
-                Body::new(whole)
-            }
-            Cargo::Stream(body) => body.into_inner(),
-            Cargo::Spent => Body::empty(),
-        };
+    /// The request as it travels; its body is lent to it.
+    pub(super) fn outgoing(&mut self, wants: Wants, hops: u8) -> Result<Request<Body>, Unwritable> {
         let manner = self.manner();
+        let mut headers = self.parts.headers.clone();
+        if manner != Manner::Upgrade {
+            headers::take_off(&mut headers);
+        }
+        self.hop(wants, hops).write(&mut headers)?;
+        let body = match &self.cargo {
+            Cargo::Whole(whole) => Body::new(whole.clone()),
+            Cargo::Stream(body) => Body::new(body.lend()),
+        };
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         // Where it goes everybody knows, and what it asks for goes with the hop.
@@ -149,35 +160,25 @@ impl Load {
             Manner::Upgrade => Uri::from_static("/"),
             Manner::Plain | Manner::Tunnel => Uri::from_static("http://wadi/"),
         };
-        let mut headers = self.parts.headers.clone();
-        if manner != Manner::Upgrade {
-            headers::take_off(&mut headers);
-        }
-        self.hop(wants, hops).write(&mut headers);
         *request.headers_mut() = headers;
         if let Some(protocol) = self.parts.extensions.get::<Protocol>() {
             request.extensions_mut().insert(protocol.clone());
         }
-        request
+        Ok(request)
     }
 
     fn hop(&self, wants: Wants, hops: u8) -> Hop {
         let extensions = &self.parts.extensions;
-        let original = extensions.get::<OriginalUri>();
+        let received = extensions.get::<Received>().map(|received| &received.0);
+        let original = || extensions.get::<OriginalUri>().map(|original| &original.0);
+        let uri = received.or_else(original).unwrap_or(&self.parts.uri);
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         Hop {
             wants,
             hops,
             version: self.parts.version,
-            uri: original.map_or_else(|| self.parts.uri.clone(), |original| original.0.clone()),
+            uri: uri.clone(),
             peer: peer.map(|peer| peer.0),
-        }
-    }
-
-    /// It was not sent after all.
-    pub(super) fn restore(&mut self, body: Body) {
-        if self.is_spent() {
-            self.cargo = Cargo::Stream(Mutex::new(body));
         }
     }
 }
@@ -241,5 +242,30 @@ impl http_body::Body for Whole {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_with_the_uri_that_was_received() {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static("/c");
+        let uri = |request: &Request<Body>| {
+            let mut again = Request::new(Body::empty());
+            *again.uri_mut() = request.uri().clone();
+            *again.extensions_mut() = request.extensions().clone();
+            let load = Load::take::<Body, Body>(again).0.unwrap();
+            load.hop(Wants::Session, 1).uri
+        };
+        assert_eq!(uri(&request), "/c");
+        let original = OriginalUri(Uri::from_static("/b/c"));
+        request.extensions_mut().insert(original);
+        assert_eq!(uri(&request), "/b/c");
+        let received = Received(Uri::from_static("/a/b/c"));
+        request.extensions_mut().insert(received);
+        assert_eq!(uri(&request), "/a/b/c");
     }
 }

@@ -6,13 +6,16 @@
 mod arrived;
 mod headers;
 mod hop;
+mod lent;
 mod load;
 mod pool;
 mod send;
 
 pub(crate) use arrived::Arrived;
-pub(crate) use headers::take_off as take_off_hop_by_hop;
+pub(crate) use headers::take_off_with_named as take_off_hop_by_hop;
 pub(crate) use hop::{Hop, Verdict, Wants};
-pub(crate) use load::{Answer, Load};
-pub(crate) use pool::{GREETING, MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW};
+pub(crate) use load::{Answer, Load, Received};
+pub(crate) use pool::{
+    AT_ONCE, GREETING, MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW, WINDOW_OF_ALL,
+};
 pub(crate) use send::Sent;

@@ -4,22 +4,34 @@
 //! anything was.
 
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use wadi_core::member::Incarnation;
-use wadi_core::transport::Streams;
+use wadi_core::node::Node;
+use wadi_core::transport::Bytestream;
 
 use super::headers;
 use super::hop::{Verdict, Wants};
 use super::load::{Answer, Load, Manner};
-use super::pool::{NotConnected, over_http2};
+use super::pool::{NotConnected, Place, over_http2};
 use crate::cluster::Cluster;
+
+/// How long the answer to a request that wants a connection of its own may take: such a connection
+/// is not asked whether anybody is there.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How often what became of a connection is compared with who is a member.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What became of a request that was to be sent to another node.
 pub(crate) enum Sent {
@@ -51,18 +63,20 @@ impl Cluster {
         };
         let streams = Arc::clone(streams);
         self.counts.proxied_out.one();
-        let response = match load.manner() {
+        let is_member = |who| view.is_member(who);
+        let (response, place) = match load.manner() {
             Manner::Plain => {
-                let is_member = |who| view.is_member(who);
                 let line = self.pool.line(&*streams, to, address, is_member).await;
-                let Ok(mut line) = line else {
+                let Ok((mut line, place)) = line else {
                     return Sent::Unsent;
                 };
-                match line.try_send_request(load.outgoing(wants, hops)).await {
-                    Ok(response) => response,
+                let Ok(outgoing) = load.outgoing(wants, hops) else {
+                    return Sent::Unsent;
+                };
+                match line.try_send_request(outgoing).await {
+                    Ok(response) => (response, Some(place)),
                     Err(mut refused) => {
-                        if let Some(request) = refused.take_message() {
-                            load.restore(request.into_body());
+                        if refused.take_message().is_some() {
                             return Sent::Unsent;
                         }
                         let error = refused.into_error();
@@ -75,35 +89,39 @@ impl Cluster {
                     }
                 }
             }
-            manner => match self
-                .send_apart(&*streams, load, (to, address), manner, wants, hops)
-                .await
-            {
-                Ok(Some(response)) => response,
-                Ok(None) => return Sent::Failed,
-                Err(NotConnected) => return Sent::Unsent,
-            },
+            manner => {
+                let stream = self.pool.stream(&*streams, to, address, is_member).await;
+                let Ok(stream) = stream else {
+                    return Sent::Unsent;
+                };
+                match send_apart(stream, load, manner, wants, hops).await {
+                    Ok(Some(response)) => (response, None),
+                    Ok(None) => return Sent::Failed,
+                    Err(NotConnected) => return Sent::Unsent,
+                }
+            }
         };
-        received(response, load)
+        received(response, place, load, (&self.node, to))
     }
+}
 
-    /// Over a stream of its own, which may be used for something else afterwards.
-    async fn send_apart(
-        &self,
-        streams: &dyn Streams,
-        load: &mut Load,
-        (to, address): (Incarnation, &str),
-        manner: Manner,
-        wants: Wants,
-        hops: u8,
-    ) -> Result<Option<Response<Incoming>>, NotConnected> {
-        let stream = self.pool.stream(streams, to, address).await?;
-        if manner == Manner::Tunnel {
-            let mut sender = over_http2(stream).await.ok_or(NotConnected)?;
-            // Whether the other side takes such requests is known when it has answered once.
-            sender.ready().await.map_err(|_| NotConnected)?;
-            return Ok(sender.send_request(load.outgoing(wants, hops)).await.ok());
-        }
+/// Over a stream of its own, which may be used for something else afterwards; `None` where there is no
+/// answer.
+async fn send_apart(
+    stream: Box<dyn Bytestream>,
+    load: &mut Load,
+    manner: Manner,
+    wants: Wants,
+    hops: u8,
+) -> Result<Option<Response<Incoming>>, NotConnected> {
+    let mut outgoing = || load.outgoing(wants, hops).map_err(|_| NotConnected);
+    let answered = if manner == Manner::Tunnel {
+        let mut sender = over_http2(stream).await.ok_or(NotConnected)?;
+        // Whether the other side takes such requests is known when it has answered once.
+        sender.ready().await.map_err(|_| NotConnected)?;
+        let outgoing = outgoing()?;
+        tokio::time::timeout(HEAD_WITHIN, sender.send_request(outgoing)).await
+    } else {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|_| NotConnected)?;
         tokio::spawn(async move {
@@ -112,8 +130,10 @@ impl Cluster {
             }
         });
         sender.ready().await.map_err(|_| NotConnected)?;
-        Ok(sender.send_request(load.outgoing(wants, hops)).await.ok())
-    }
+        let outgoing = outgoing()?;
+        tokio::time::timeout(HEAD_WITHIN, sender.send_request(outgoing)).await
+    };
+    Ok(answered.ok().and_then(Result::ok))
 }
 
 /// Whether the other side said that it never looked at the request: its connection was on the way
@@ -129,23 +149,80 @@ fn was_not_processed(error: &hyper::Error) -> bool {
     })
 }
 
-fn received(mut response: Response<Incoming>, load: &mut Load) -> Sent {
+fn received(
+    mut response: Response<Incoming>,
+    place: Option<Place>,
+    load: &mut Load,
+    (node, from): (&Node, Incarnation),
+) -> Sent {
     let follow = match Verdict::read(response.headers_mut()) {
         None => false,
         Some(Verdict::Follow) => true,
         Some(verdict) => return Sent::Refused(verdict),
     };
+    load.is_served();
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (load.manner() == Manner::Tunnel && response.status().is_success());
     if !switches {
-        headers::take_off(response.headers_mut());
+        headers::take_off_with_named(response.headers_mut());
     } else if let Some(client) = load.take_upgrade() {
         let holder = hyper::upgrade::on(&mut response);
-        tokio::spawn(join(client, holder));
+        let node = node.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = join(client, holder) => {}
+                () = parted(node, from) => {}
+            }
+        });
     }
     *response.version_mut() = Version::HTTP_11;
-    let answer = Answer(response.map(Body::new));
+    let answer = Answer(response.map(|body| {
+        Body::new(Placed {
+            body,
+            _place: place,
+        })
+    }));
     Sent::Answered { answer, follow }
+}
+
+/// Until that node is no member any more.
+async fn parted(node: Node, from: Incarnation) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let layout = node.status().layout;
+        if layout.is_some_and(|layout| !layout.is_member(from)) {
+            return;
+        }
+    }
+}
+
+pin_project! {
+    /// A response's body, whose request has its place on a connection until it ends.
+    struct Placed {
+        #[pin]
+        body: Incoming,
+        _place: Option<Place>,
+    }
+}
+
+impl http_body::Body for Placed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.project().body.poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Carries bytes both ways until either side ends, or both have said that they send no more.
