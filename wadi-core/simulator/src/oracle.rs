@@ -2,17 +2,13 @@
 //! therefore be answered and what may not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wadi_core::member::Incarnation;
 use wadi_core::session::SessionId;
 
 use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
-use crate::world::ABSENT_AFTER;
-
-/// For how long after an unproven death nobody may say "absent", and no older copy serve, by true time: clocks differ by less
-/// than a twentieth from it.
-const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 95;
 
 /// One session as its clients know it.
 #[derive(Debug, Default)]
@@ -42,8 +38,11 @@ pub(crate) struct Known {
 }
 
 /// Every session that clients know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Oracle {
+    /// For how long after an unproven death nobody may say "absent", and no older copy serve, by true
+    /// time: clocks differ by less than a twentieth from it.
+    doubt: Instant,
     known: BTreeMap<SessionId, Known>,
     dead: BTreeSet<Incarnation>,
     /// When somebody was declared dead without proof: it may come back with what it held.
@@ -51,6 +50,15 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    pub(crate) fn new(absent_after: Duration) -> Self {
+        Self {
+            doubt: absent_after.as_nanos() as u64 / 100 * 95,
+            known: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            declared_dead: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn created(&mut self, id: SessionId, holder: Incarnation) {
         self.known.entry(id).or_default().holder = Some(holder);
     }
@@ -120,7 +128,7 @@ impl Oracle {
     /// Whether it was declared dead without proof a short while ago.
     fn in_doubt(&self, incarnation: Incarnation, now: Instant) -> bool {
         let declared = self.declared_dead.get(&incarnation);
-        declared.is_some_and(|at| now - at < IN_DOUBT)
+        declared.is_some_and(|at| now - at < self.doubt)
     }
 
     /// Its holder, which is not its bucket's manager, has lost it and runs on.
