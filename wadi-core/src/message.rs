@@ -160,6 +160,8 @@ pub enum Body {
         tenure: Tenure,
         /// The copy's revision.
         revision: Revision,
+        /// Whether it was held when its node lost its right to act; else a newer one may exist.
+        held: bool,
     },
     /// New manager to the previous one: hand the bucket's directory over.
     Pull {
@@ -279,7 +281,10 @@ pub enum CopyKind {
     /// A copy that was sealed to be sent to this member.
     Sealed(Incarnation),
     /// A copy that came back with its node under a new incarnation.
-    Returned,
+    Returned {
+        /// Whether it was held when its node lost its right to act; else a newer one may exist.
+        held: bool,
+    },
 }
 
 /// A line of a directory that is handed over.

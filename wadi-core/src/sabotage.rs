@@ -87,6 +87,8 @@ rules! {
     HandOverSeals = "hand-over-seals",
     /// Rebuild: after an unproven death nobody can say for a while what nobody holds.
     Doubt = "doubt",
+    /// Rebuild, offers: a copy that may not be the latest waits for one that may come back.
+    OlderWaits = "older-waits",
     /// A message from somebody who is no member is void.
     MembersOnly = "members-only",
     /// Leaving: who has said that nothing is left takes nothing more.

@@ -379,7 +379,7 @@ impl World {
             sent_at,
         };
         self.note(|| format!("h{host} is fenced as {former_me:?}"));
-        self.oracle.died(former_me);
+        self.oracle.died(former_me, self.now);
         self.drop_requests(host);
         self.call(host, Call::Join);
     }
@@ -462,7 +462,7 @@ impl World {
             return;
         }
         self.note(|| format!("h{host} leaves in haste"));
-        self.oracle.died(who);
+        self.oracle.died(who, self.now);
         self.stop(host);
         let left = Call::Left {
             incarnation: who,

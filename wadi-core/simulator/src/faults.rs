@@ -253,7 +253,7 @@ impl World {
             Fault::Crash if self.rng.u32(0..6) == 0 => self.forget_a_session(host),
             Fault::Crash => {
                 if let Some(me) = self.hosts[host].incarnation() {
-                    self.oracle.died(me);
+                    self.oracle.died(me, self.now);
                 }
                 self.hosts[host].paused_until = None;
                 self.stop(host);

@@ -121,6 +121,7 @@ impl SessionMap {
                 id,
                 tenure: resident.tenure,
                 revision: resident.revision,
+                held: resident.confirmed,
                 state: encode(&resident.tokens),
             })
             .collect()

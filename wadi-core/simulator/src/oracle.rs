@@ -2,17 +2,13 @@
 //! therefore be answered and what may not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wadi_core::member::Incarnation;
 use wadi_core::session::SessionId;
 
 use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
-use crate::world::ABSENT_AFTER;
-
-/// For how long after an unproven death nobody may say "absent", by true time: clocks differ by less
-/// than a twentieth from it.
-const IN_DOUBT: Instant = ABSENT_AFTER.as_nanos() as u64 / 100 * 95;
 
 /// One session as its clients know it.
 #[derive(Debug, Default)]
@@ -42,8 +38,11 @@ pub(crate) struct Known {
 }
 
 /// Every session that clients know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Oracle {
+    /// For how long after an unproven death nobody may say "absent", and no older copy serve, by true
+    /// time: clocks differ by less than a twentieth from it.
+    doubt: Instant,
     known: BTreeMap<SessionId, Known>,
     dead: BTreeSet<Incarnation>,
     /// When somebody was declared dead without proof: it may come back with what it held.
@@ -51,6 +50,15 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    pub(crate) fn new(absent_after: Duration) -> Self {
+        Self {
+            doubt: absent_after.as_nanos() as u64 / 100 * 95,
+            known: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            declared_dead: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn created(&mut self, id: SessionId, holder: Incarnation) {
         self.known.entry(id).or_default().holder = Some(holder);
     }
@@ -102,17 +110,25 @@ impl Oracle {
         }
     }
 
-    /// An incarnation died, or was fenced: what only it held may be gone.
-    pub(crate) fn died(&mut self, incarnation: Incarnation) {
+    /// An incarnation died, or was fenced: what only it held may be gone, though not yet while it may
+    /// come back.
+    pub(crate) fn died(&mut self, incarnation: Incarnation, now: Instant) {
         self.dead.insert(incarnation);
+        let in_doubt = self.in_doubt(incarnation, now);
         for known in self.known.values_mut() {
             if known.holder == Some(incarnation) {
                 known.holder_died = true;
-                if known.told {
+                if known.told && !in_doubt {
                     known.excuse();
                 }
             }
         }
+    }
+
+    /// Whether it was declared dead without proof a short while ago.
+    fn in_doubt(&self, incarnation: Incarnation, now: Instant) -> bool {
+        let declared = self.declared_dead.get(&incarnation);
+        declared.is_some_and(|at| now - at < self.doubt)
     }
 
     /// Its holder, which is not its bucket's manager, has lost it and runs on.
@@ -140,14 +156,16 @@ impl Oracle {
     /// The authority declared an incarnation dead because its lease ran out.
     pub(crate) fn declared_dead(&mut self, incarnation: Incarnation, now: Instant) {
         self.declared_dead.insert(incarnation, now);
-        self.died(incarnation);
+        self.died(incarnation, now);
     }
 
     /// An event told that a session is lost, or that an older copy serves.
-    pub(crate) fn told(&mut self, id: &SessionId) {
+    pub(crate) fn told(&mut self, id: &SessionId, now: Instant) {
+        let holder = self.known.get(id).and_then(|known| known.holder);
+        let in_doubt = holder.is_some_and(|holder| self.in_doubt(holder, now));
         if let Some(known) = self.known.get_mut(id) {
             known.told = true;
-            if known.holder_died {
+            if known.holder_died && !in_doubt {
                 known.excuse();
             }
         }
@@ -208,10 +226,6 @@ impl Oracle {
     /// long as any message, so it may be older than the session's coming back.
     pub(crate) fn absent(&self, id: &SessionId, lost: bool, now: Instant) -> Result<(), String> {
         let recently = |at: Instant| at > 0 && now - at < LONGEST_DELAY;
-        let in_doubt = |holder| {
-            let declared = self.declared_dead.get(&holder);
-            declared.is_some_and(|at| now - at < IN_DOUBT)
-        };
         match self.known.get(id) {
             Some(known) if known.end.is_none() && !lost && !known.unnoticed => {
                 Err("a session was said to have ended that nobody ended".into())
@@ -219,7 +233,9 @@ impl Oracle {
             Some(known)
                 if known.end.is_none()
                     && !known.forgotten
-                    && known.holder.is_some_and(in_doubt)
+                    && known
+                        .holder
+                        .is_some_and(|holder| self.in_doubt(holder, now))
                     && !recently(known.found_again) =>
             {
                 Err("a session was called absent whose holder may come back".into())

@@ -36,8 +36,10 @@ pub(crate) fn name(id: &SessionId) -> String {
     format!("{a:02x}{b:02x}")
 }
 
-/// How long the simulated cluster waits for who may come back.
-pub(crate) const ABSENT_AFTER: Duration = Duration::from_millis(2500);
+/// How long the simulated cluster waits for who may come back; where messages are kept back, shorter than
+/// those, or they would all have come before an older copy serves.
+const ABSENT_AFTER: Duration = Duration::from_millis(2500);
+const ABSENT_SOON: Duration = Duration::from_millis(300);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -212,12 +214,17 @@ impl World {
             "h0".into(),
             now_there,
         );
+        let stragglers = Stragglers::random(seed);
+        let absent_after = match stragglers {
+            Some(_) => ABSENT_SOON,
+            None => ABSENT_AFTER,
+        };
         let settings = Arc::new(Settings {
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),
             ask_for: Duration::from_secs(1),
             resolve_after: Duration::from_nanos(temper.resolve_after),
-            absent_after: ABSENT_AFTER,
+            absent_after,
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
             evacuate_at_once: 3,
@@ -236,13 +243,13 @@ impl World {
             noise: Noise::random(&mut rng),
             temper,
             ambush: Ambush::random(&mut rng),
-            stragglers: Stragglers::random(seed),
+            stragglers,
             rng,
             register,
             authority_clock,
             cuts: Cuts::default(),
             echoes: VecDeque::new(),
-            oracle: Oracle::default(),
+            oracle: Oracle::new(absent_after),
             coverage: Coverage::default(),
             requests: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -432,7 +439,7 @@ impl World {
         let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
         self.note(|| format!("h{host} event {} {event:?}", name(&id)));
         match event {
-            Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id),
+            Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id, self.now),
             Event::Outdated(_) => {}
             Event::Fork(_) => self.fail("no fork", format!("h{host} saw two copies of a session")),
         }

@@ -1,7 +1,7 @@
 //! Who waits for an answer of the cluster. Everybody is answered once, or finds that nobody will.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use tokio::sync::oneshot;
 
@@ -12,12 +12,12 @@ use crate::session::{Registered, SessionId};
 /// Requests that wait for the driver.
 #[derive(Default)]
 pub(super) struct Waiting {
-    finding: HashMap<SessionId, Vec<oneshot::Sender<Located>>>,
+    finding: BTreeMap<SessionId, Vec<oneshot::Sender<Located>>>,
     finders: usize,
     /// From whom a session that somebody waits for was sent.
-    senders: HashMap<SessionId, Incarnation>,
-    registering: HashMap<SessionId, oneshot::Sender<Registered>>,
-    ending: HashMap<SessionId, Vec<oneshot::Sender<()>>>,
+    senders: BTreeMap<SessionId, Incarnation>,
+    registering: BTreeMap<SessionId, oneshot::Sender<Registered>>,
+    ending: BTreeMap<SessionId, Vec<oneshot::Sender<()>>>,
     /// At how many endings those are looked for that nobody waits for any more.
     prune_at: usize,
 }

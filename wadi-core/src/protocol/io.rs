@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::returned::ReturnedCopy;
 use super::timer::Timer;
 use crate::bucket::{BucketId, Layout, LayoutVersion};
 use crate::clock::Moment;
@@ -50,6 +51,9 @@ pub enum Input {
         /// The encoded session.
         state: Bytes,
     },
+    /// What this node had in its map when it was fenced, and what was encoded only after
+    /// [`Participant::come_back`](super::Participant::come_back); it is offered with the rest.
+    Returned(ReturnedCopy),
     /// The driver waits for the session's lock, and will say what became of it.
     Waits(SessionId),
     /// The driver could not have the session's lock in time; it is in the map as before.

@@ -258,8 +258,7 @@ impl Participant {
                 this.copies.tell_markers(turn, &this.markers);
             }
             for copy in returned {
-                this.copies
-                    .take_back(turn, copy.id, copy.tenure, copy.revision, copy.state);
+                this.copies.take_back(turn, copy);
             }
             this.asks.ask_everybody(turn);
             for id in this.copies.arrivals() {
@@ -360,8 +359,11 @@ impl Participant {
                 self.directory.marked(turn, from, id, tenure);
                 self.directory.share_more(turn, &mut self.markers);
             }
-            Body::Offer { id, tenure, .. } => {
-                self.directory.offer(turn, &self.markers, from, id, tenure);
+            Body::Offer {
+                id, tenure, held, ..
+            } => {
+                self.directory
+                    .offer(turn, &self.markers, from, id, tenure, held);
             }
             Body::Report { scope, sightings } => {
                 self.directory
@@ -546,9 +548,11 @@ impl Participant {
                         id,
                         tenure,
                         revision,
+                        held: false,
                         state,
                     });
                 }
+                Input::Returned(copy) => self.returned.push(copy),
                 _ => {}
             }
             return;
@@ -591,6 +595,7 @@ impl Participant {
                     });
                 }
             }
+            Input::Returned(copy) => this.copies.take_back(turn, copy),
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {
                     evacuation.waits(turn.settings, id);

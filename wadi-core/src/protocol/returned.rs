@@ -15,6 +15,10 @@ pub struct ReturnedCopy {
     pub tenure: Tenure,
     /// The copy's revision.
     pub revision: Revision,
+    /// Whether it was held, and confirmed, when its node lost its right to act: then it is the newest
+    /// but for those that served because the node stayed away. One that was sealed or unconfirmed may
+    /// be older than another that comes back.
+    pub held: bool,
     /// The encoded session.
     pub state: Bytes,
 }

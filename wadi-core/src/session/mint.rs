@@ -40,9 +40,33 @@ pub(super) struct Mint {
     drawn: Mutex<Drawn>,
 }
 
+/// Where ids' random bits come from in a test that is to be the same each time.
+#[cfg(feature = "test-util")]
+pub trait Bits: fmt::Debug + Send {
+    /// Fills all of `bytes`.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
 struct Drawn {
     bytes: [u8; DRAWN_AT_ONCE],
     left: usize,
+    #[cfg(feature = "test-util")]
+    given: Option<Box<dyn Bits>>,
+}
+
+impl Drawn {
+    /// # Panics
+    ///
+    /// When the operating system has no random source.
+    fn refill(&mut self) {
+        self.left = DRAWN_AT_ONCE;
+        #[cfg(feature = "test-util")]
+        if let Some(given) = &mut self.given {
+            given.fill(&mut self.bytes);
+            return;
+        }
+        getrandom::fill(&mut self.bytes).expect("the operating system has a random source");
+    }
 }
 
 impl Mint {
@@ -51,8 +75,16 @@ impl Mint {
             drawn: Mutex::new(Drawn {
                 bytes: [0; DRAWN_AT_ONCE],
                 left: 0,
+                #[cfg(feature = "test-util")]
+                given: None,
             }),
         }
+    }
+
+    /// From now on draws what it is given, and no random bits of the operating system.
+    #[cfg(feature = "test-util")]
+    pub(super) fn draw_from(&self, bits: Box<dyn Bits>) {
+        self.drawn.lock().given = Some(bits);
     }
 
     /// An id issued at `unix_seconds` in a bucket that `managed` names, with that bucket's epoch;
@@ -84,8 +116,7 @@ impl Mint {
     fn draw(&self) -> [u8; 16] {
         let mut drawn = self.drawn.lock();
         if drawn.left < 16 {
-            getrandom::fill(&mut drawn.bytes).expect("the operating system has a random source");
-            drawn.left = DRAWN_AT_ONCE;
+            drawn.refill();
         }
         drawn.left -= 16;
         let at = drawn.left;

@@ -43,6 +43,8 @@ pub use keyring::{ClusterKey, ID_TEXT_LEN, IdText, Keyring, PresentedId};
 pub use leave::CookieChange;
 pub use limits::{Expiry, Limits};
 pub use map::SessionMap;
+#[cfg(feature = "test-util")]
+pub use mint::Bits;
 pub use mint::{Managed, ManagesAll};
 pub use origin::Origin;
 pub use others::{Others, Recalling, Registering};

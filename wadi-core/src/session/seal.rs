@@ -133,6 +133,7 @@ impl Sessions {
             for (id, held) in self.map.take(bucket) {
                 self.arrivals.settled(&id);
                 let mut body = held.body();
+                let served = body.phase == Phase::Serving;
                 // One whose id is being renewed is there under both.
                 let is_this =
                     body.id == id && matches!(body.phase, Phase::Serving | Phase::Arriving);
@@ -142,7 +143,7 @@ impl Sessions {
                 }
                 drop(body);
                 if is_this {
-                    drained.push(Drained { id, held });
+                    drained.push(Drained { served, id, held });
                 } else {
                     let_go(held);
                 }
@@ -264,6 +265,8 @@ impl Sessions {
 /// A session that was taken out of the map with all others, and serves nobody.
 #[derive(Debug)]
 pub struct Drained {
+    /// Whether it was served; else it had arrived and was not confirmed.
+    pub served: bool,
     id: SessionId,
     held: Arc<Held>,
 }
@@ -271,7 +274,7 @@ pub struct Drained {
 impl Drained {
     /// The session, its tenure and revision, and its state as of now; `None` when it has no encoding.
     pub fn encode(self, now: Moment) -> Option<(SessionId, Tenure, Revision, Bytes)> {
-        let Self { id, held } = self;
+        let Self { id, held, .. } = self;
         let body = held.body();
         let state = encode_or_panic(&body, now);
         let (tenure, revision) = (held.tenure(), body.revision);

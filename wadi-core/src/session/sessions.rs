@@ -16,6 +16,8 @@ use super::keyring::{IdText, Keyring, PresentedId};
 use super::known::Known;
 use super::limits::Limits;
 use super::map::SessionMap;
+#[cfg(feature = "test-util")]
+use super::mint::Bits;
 use super::mint::{Managed, ManagesAll, Mint};
 use super::origin::Origin;
 use super::others::Others;
@@ -60,6 +62,8 @@ pub struct SessionsBuilder {
     managed: Arc<dyn Managed>,
     departures: Option<Arc<Departures>>,
     buckets: BucketCount,
+    #[cfg(feature = "test-util")]
+    bits: Option<Box<dyn Bits>>,
 }
 
 impl SessionsBuilder {
@@ -100,9 +104,23 @@ impl SessionsBuilder {
         self
     }
 
+    /// Where ids' random bits come from, so that a test is the same each time; default the operating
+    /// system. Whoever knows where they come from can guess every id.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn bits(mut self, bits: Box<dyn Bits>) -> Self {
+        self.bits = Some(bits);
+        self
+    }
+
     /// The sessions of a node, none yet.
     #[must_use]
     pub fn build(self) -> Sessions {
+        let mint = Mint::new();
+        #[cfg(feature = "test-util")]
+        if let Some(bits) = self.bits {
+            mint.draw_from(bits);
+        }
         Sessions {
             map: SessionMap::new(self.buckets),
             endings: Endings::new(self.limits.remembered_endings),
@@ -116,7 +134,7 @@ impl SessionsBuilder {
             clock: self.clock,
             gate: self.gate,
             managed: self.managed,
-            mint: Mint::new(),
+            mint,
             others: OnceLock::new(),
         }
     }
@@ -154,6 +172,8 @@ impl Sessions {
             managed: Arc::new(ManagesAll),
             departures: None,
             buckets: BucketCount::DEFAULT,
+            #[cfg(feature = "test-util")]
+            bits: None,
         }
     }
 

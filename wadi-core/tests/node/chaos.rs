@@ -32,9 +32,9 @@ fn pick<T: Copy>(rng: &mut fastrand::Rng, from: &[T]) -> Option<T> {
 }
 
 impl Run {
-    async fn start() -> Self {
+    async fn start(seed: u64) -> Self {
         Self {
-            world: World::of(&["n1", "n2", "n3", "n4"]).await,
+            world: World::seeded(seed, &["n1", "n2", "n3", "n4"]).await,
             oracle: Oracle::default(),
             next_token: AtomicU32::new(0),
             over: AtomicBool::new(false),
@@ -204,7 +204,8 @@ impl Run {
     /// Faults have stopped: everybody can be served again.
     async fn settles(&self) {
         self.world.network.heal();
-        tokio::time::sleep(secs(30)).await;
+        // Some may have died with nodes that are back, but with older copies only.
+        tokio::time::sleep(secs(60)).await;
         self.everything_is_served().await;
     }
 
@@ -221,7 +222,7 @@ impl Run {
 
 async fn chaos(seed: u64, lasts: Duration, faults: Faults) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let run = Run::start().await;
+    let run = Run::start(seed).await;
     let clients: Vec<_> = (0..8).map(|_| rng.fork()).collect();
     let (coming, failing) = (rng.fork(), rng.fork());
     let clients = async {
@@ -285,7 +286,7 @@ fn many_threads_at_once() {
         .enable_time()
         .build()
         .unwrap();
-    let run = runtime.block_on(Run::start());
+    let run = runtime.block_on(Run::start(0));
     let mut rng = fastrand::Rng::new();
     std::thread::scope(|scope| {
         for rng in (0..6).map(|_| rng.fork()).collect::<Vec<_>>() {

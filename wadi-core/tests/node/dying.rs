@@ -80,6 +80,18 @@ async fn a_node_cut_off_from_the_authority_is_fenced_and_offers_its_sessions_bac
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_learns_of_its_death_from_a_layout_comes_back_at_once() {
+    let world = World::of(&["n1", "n2"]).await;
+    world.cut_off("n1", true);
+    tokio::time::sleep(secs(7)).await;
+    // No renewal of it is answered in time to say so.
+    world.slow_answers("n1", 5_000);
+    world.cut_off("n1", false);
+    tokio::time::sleep(secs(2)).await;
+    assert!(world.was_told("n1", |told| matches!(told, Told::Fenced { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_goes_on_for_a_session_that_nobody_can_reach() {
     let world = World::of(&["n1", "n2"]).await;
     let id = world.create("n1").await;

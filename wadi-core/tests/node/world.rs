@@ -21,7 +21,7 @@ use wadi_core::node::{
 use wadi_core::protocol::coordinator::Pace;
 use wadi_core::protocol::{Event, Settings};
 use wadi_core::session::{
-    ClusterKey, CookieChange, Keyring, Look, Origin, PresentedId, SessionError, SessionId,
+    Bits, ClusterKey, CookieChange, Keyring, Look, Origin, PresentedId, SessionError, SessionId,
     Sessions, Visit,
 };
 use wadi_core::transport::memory::{Condition, Network};
@@ -32,6 +32,13 @@ pub(crate) const fn millis(millis: u64) -> Duration {
 
 pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+fn short_absence() -> Settings {
+    Settings {
+        absent_after: secs(10),
+        ..Settings::default()
+    }
 }
 
 /// The runtime's time, which a test pauses, as a node's clock.
@@ -64,6 +71,9 @@ struct Way {
     farewell_unheard: Arc<AtomicBool>,
     /// For how many milliseconds each answer is on its way.
     slow: Arc<AtomicU64>,
+    /// How much later than agreed a layout arrives; no two ways have it at the same time.
+    late: Mutex<fastrand::Rng>,
+    place: u64,
 }
 
 impl Authority for Way {
@@ -87,7 +97,11 @@ impl Authority for Way {
             if self.cut.load(Ordering::Relaxed) {
                 return Err(Unreachable);
             }
-            self.to.layout_after(known).await
+            let layout = self.to.layout_after(known).await;
+            // The runtime wakes those who wait for it in any order.
+            let late = self.late.lock().u64(0..3) * 8 + self.place;
+            tokio::time::sleep(millis(late)).await;
+            layout
         })
     }
 }
@@ -118,6 +132,18 @@ pub(crate) struct World {
     protocol: Settings,
     queue: Option<usize>,
     nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
+    /// Of which each node's ids are drawn.
+    seeds: Mutex<fastrand::Rng>,
+}
+
+/// Random bits that are the same each time.
+#[derive(Debug)]
+struct Seeded(fastrand::Rng);
+
+impl Bits for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill(bytes);
+    }
 }
 
 /// The handler is done: ends the visit as the layer does.
@@ -151,23 +177,25 @@ impl World {
     }
 
     pub(crate) async fn with_buckets(buckets: u16, names: &[&'static str]) -> Self {
-        let protocol = Settings {
-            absent_after: secs(10),
-            ..Settings::default()
-        };
-        Self::with(buckets, protocol, names).await
+        Self::with(buckets, short_absence(), names).await
     }
 
     pub(crate) async fn with(buckets: u16, protocol: Settings, names: &[&'static str]) -> Self {
-        Self::made_with(buckets, protocol, None, names).await
+        Self::made_with(0, buckets, protocol, None, names).await
     }
 
     /// So few messages wait for each node's driver.
     pub(crate) async fn with_queue(buckets: u16, queue: usize, names: &[&'static str]) -> Self {
-        Self::made_with(buckets, Settings::default(), Some(queue), names).await
+        Self::made_with(0, buckets, Settings::default(), Some(queue), names).await
+    }
+
+    /// Everything by chance in it comes from `seed`.
+    pub(crate) async fn seeded(seed: u64, names: &[&'static str]) -> Self {
+        Self::made_with(seed, 32, Settings::default(), None, names).await
     }
 
     async fn made_with(
+        seed: u64,
         buckets: u16,
         protocol: Settings,
         queue: Option<usize>,
@@ -187,6 +215,7 @@ impl World {
             protocol,
             queue,
             nodes: Mutex::default(),
+            seeds: Mutex::new(fastrand::Rng::with_seed(seed)),
         };
         for name in names {
             world.start(name).await;
@@ -216,12 +245,15 @@ impl World {
                 cut: Arc::clone(&to_authority),
                 farewell_unheard: Arc::clone(&farewell_unheard),
                 slow: Arc::clone(&slow),
+                late: Mutex::new(self.seeds.lock().fork()),
+                place: name.bytes().map(u64::from).sum::<u64>() % 8,
             }),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
         };
         let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
-        let sessions = Sessions::builder(Keyring::new(key));
+        let bits = Box::new(Seeded(self.seeds.lock().fork()));
+        let sessions = Sessions::builder(Keyring::new(key)).bits(bits);
         let node = Node::new(settings, Arc::clone(&self.clock), sessions);
         node.start(name, surroundings);
         node.ready(secs(10)).await.expect("it gets ready");

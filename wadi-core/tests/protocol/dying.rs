@@ -6,7 +6,7 @@ use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Body;
-use wadi_core::protocol::{Event, Found};
+use wadi_core::protocol::{Event, Found, Output};
 
 use crate::world::{N1, N2, N3, N4, N5, Node, S, World, secs};
 
@@ -49,7 +49,7 @@ fn an_older_copy_that_serves_is_an_event_across_a_hand_over_too() {
     // n1 has not decided yet when it hands over.
     world.heal();
     world.agree(N4, &[N1]);
-    world.pass(secs(5));
+    world.pass(secs(60));
     assert_eq!(world.served(N2), Some(&b"v0"[..]));
     assert_eq!(world.events(), [Event::Stale(S)]);
 }
@@ -70,6 +70,99 @@ fn an_older_offer_waits_for_the_newer_copy() {
     world.pass(secs(20));
     assert_eq!(world.serving(), [N5]);
     assert_eq!(world.served(N5), Some(&b"v1"[..]));
+}
+
+/// n1 manages; n2 has an older copy, n3 holds the session; both n1 and n3 are declared dead.
+fn manager_and_holder_are_away() -> (World, Node) {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    world.stop(N1);
+    let newer = world.stop(N3);
+    (world, newer)
+}
+
+#[test]
+fn a_rebuild_lets_an_older_copy_wait_for_the_newer() {
+    let (mut world, newer) = manager_and_holder_are_away();
+    world.agree(N4, &[N2]);
+    world.pass(secs(20));
+    assert_eq!((world.serving(), world.locate(N2)), (vec![], vec![]));
+    world.start(newer.come_back(N5));
+    world.agree(N4, &[N2]);
+    world.pass(secs(2));
+    assert_eq!(world.served(N5), Some(&b"v1"[..]));
+    assert!(!world.said(N5, &Output::Event(Event::Outdated(S))));
+    assert_eq!(world.sealed(N2), 0);
+}
+
+#[test]
+fn after_a_rebuild_an_older_copy_serves_when_the_newer_stays_away() {
+    let (mut world, _) = manager_and_holder_are_away();
+    world.agree(N4, &[N2]);
+    world.pass(secs(32));
+    assert_eq!(world.served(N2), Some(&b"v0"[..]));
+    assert_eq!(world.events(), [Event::Stale(S)]);
+}
+
+#[test]
+fn after_a_rebuild_an_older_offer_waits_for_the_newer_copy() {
+    let (mut world, newer) = manager_and_holder_are_away();
+    let older = world.stop(N2);
+    world.agree(N4, &[]);
+    world.pass(secs(1));
+    world.start(older.come_back(N5));
+    world.agree(N4, &[]);
+    world.pass(secs(5));
+    assert_eq!(world.serving(), []);
+    let n6 = Incarnation::new(6);
+    world.start(newer.come_back(n6));
+    world.agree(N4, &[]);
+    world.pass(secs(2));
+    assert_eq!(world.served(n6), Some(&b"v1"[..]));
+}
+
+#[test]
+fn an_older_copy_that_dies_while_it_waits_may_come_back_too() {
+    let (mut world, _) = manager_and_holder_are_away();
+    world.agree(N4, &[N2]);
+    world.pass(secs(20));
+    let older = world.stop(N2);
+    world.agree(N4, &[]);
+    world.pass(secs(20));
+    assert_eq!(world.locate(N4), [], "n2 may still come back with it");
+    world.start(older.come_back(N5));
+    world.agree(N4, &[]);
+    world.pass(secs(20));
+    assert_eq!(world.served(N5), Some(&b"v0"[..]));
+}
+
+#[test]
+fn an_older_copy_waits_for_its_holder_to_come_back() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    let newer = world.stop(N3);
+    world.agree(N1, &[]);
+    world.heal();
+    world.pass(secs(20));
+    assert_eq!(world.serving(), []);
+    world.start(newer.come_back(N4));
+    world.agree(N1, &[]);
+    world.pass(secs(2));
+    assert_eq!(world.served(N4), Some(&b"v1"[..]));
+}
+
+#[test]
+fn what_was_held_serves_as_soon_as_its_node_is_back() {
+    let mut world = World::founded(&[N1, N2, N3], &[N3]);
+    world.create(N1);
+    let fenced = world.stop(N1);
+    world.agree(N3, &[N2]);
+    world.pass(secs(1));
+    world.start(fenced.come_back(N4));
+    world.agree(N3, &[N2]);
+    world.pass(secs(1));
+    assert_eq!(world.serving(), [N4]);
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
             id: S,
             tenure,
             revision: Revision::new(u64::MAX),
+            held: true,
         },
         Body::Pull { bucket: BUCKET },
         directory(BUCKET, vec![record(S, Place::At(N4, tenure))]),
@@ -305,7 +306,7 @@ fn a_report_of_a_tenure_never_allotted_is_left_out() {
             CopyKind::Held,
             CopyKind::Arriving,
             CopyKind::Sealed(NOBODY),
-            CopyKind::Returned,
+            CopyKind::Returned { held: true },
             CopyKind::Marker(Duration::MAX),
         ] {
             let mut world = rebuilding();
@@ -434,7 +435,7 @@ fn a_huge_report_is_worked_off() {
         CopyKind::Held,
         CopyKind::Arriving,
         CopyKind::Sealed(NOBODY),
-        CopyKind::Returned,
+        CopyKind::Returned { held: true },
         CopyKind::Marker(Duration::MAX),
     ];
     let mut world = rebuilding();

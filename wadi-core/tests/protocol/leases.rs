@@ -89,7 +89,7 @@ fn an_end_without_a_lease_ends_nothing_elsewhere() {
     let fenced = world.stop(N3);
     world.heal();
     world.agree(N1, &[]);
-    world.pass(secs(1));
+    world.pass(secs(32));
     world.commit(N2, b"v2");
 
     // n3's sweeper ends its copy before it learns that it was fenced.

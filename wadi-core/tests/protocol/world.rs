@@ -123,6 +123,7 @@ impl Node {
             id,
             tenure: copy.tenure,
             revision: copy.revision,
+            held: copy.confirmed,
             state: copy.state,
         });
         Self::with(self.participant.come_back(me, copies.collect()))

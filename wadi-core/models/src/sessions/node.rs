@@ -57,6 +57,7 @@ impl Resident {
             id: SESSION,
             tenure: self.tenure,
             revision: self.revision,
+            held: self.confirmed,
             state: vec![self.commits].into(),
         }
     }

@@ -66,21 +66,24 @@ impl Driver {
         }
         match (asked, answer) {
             (_, Ok(Answer::Renewed(Err(_)) | Answer::Recorded(Err(_))))
-            | (_, Ok(Answer::Left(Err(LeftRefused::NotAMember(_))))) => {
-                // Which of two answers is heard first says nothing.
-                let went = self.member().is_some_and(|member| member.has_asked_to_go);
-                if went {
-                    self.has_left();
-                } else {
-                    self.fence();
-                }
-            }
+            | (_, Ok(Answer::Left(Err(LeftRefused::NotAMember(_))))) => self.is_out(),
             (Asked::Left(_), Ok(Answer::Left(Ok(())))) => self.has_left(),
             (Asked::Propose(_), Ok(Answer::Proposed(answer))) => {
                 self.coordinate(coordinator::Input::Answer(answer));
             }
             // What was recorded shows in a layout; what was not answered is asked again.
             _ => {}
+        }
+    }
+
+    /// This incarnation is no member any more: it has left, or was declared dead.
+    fn is_out(&mut self) {
+        // Which of two answers is heard first says nothing.
+        let went = self.member().is_some_and(|member| member.has_asked_to_go);
+        if went {
+            self.has_left();
+        } else {
+            self.fence();
         }
     }
 
@@ -119,7 +122,13 @@ impl Driver {
             self.tell(crate::node::listen::Told::OtherCluster);
             return;
         }
+        let names = |layout: &Arc<Layout>| self.me().is_some_and(|me| layout.is_member(me));
+        // Not before it was named: this node may have joined since that layout was agreed.
+        let is_out = self.layout.as_ref().is_some_and(names) && !names(&layout);
         self.layout = Some(layout);
+        if is_out {
+            self.is_out();
+        }
         self.take_part();
     }
 }

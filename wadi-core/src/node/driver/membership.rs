@@ -186,23 +186,21 @@ impl Driver {
         let now = self.now();
         let from = self.drained.len().saturating_sub(ROUND);
         for drained in self.drained.split_off(from) {
+            let held = drained.served;
             let Some((id, tenure, revision, state)) = drained.encode(now) else {
                 continue;
             };
+            let copy = ReturnedCopy {
+                id,
+                tenure,
+                revision,
+                held,
+                state,
+            };
             if matches!(self.life, Life::Member(_)) {
-                self.step(Input::Sealed {
-                    id,
-                    tenure,
-                    revision,
-                    state,
-                });
+                self.step(Input::Returned(copy));
             } else {
-                self.returned.push(ReturnedCopy {
-                    id,
-                    tenure,
-                    revision,
-                    state,
-                });
+                self.returned.push(copy);
             }
         }
         if self.drained.is_empty() {

@@ -41,6 +41,8 @@ struct Sealed {
     state: Bytes,
     /// To whom it was sent; `None` for one that came back with its node.
     granted: Option<(Incarnation, Tenure)>,
+    /// It was held when its node lost its right to act, and has been sent to nobody since.
+    held: bool,
 }
 
 /// Why a release was refused; the same one is refused again in the same way.
@@ -98,6 +100,7 @@ impl Copies {
             id,
             tenure: sealed.tenure,
             revision: sealed.revision,
+            held: sealed.held,
             state: sealed.state,
         })
     }
@@ -154,14 +157,14 @@ impl Copies {
     }
 
     /// Takes a copy that came back with this node, and offers it to its bucket's manager.
-    pub(super) fn take_back(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: SessionId,
-        tenure: Tenure,
-        revision: Revision,
-        state: Bytes,
-    ) {
+    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, copy: ReturnedCopy) {
+        let ReturnedCopy {
+            id,
+            tenure,
+            revision,
+            held,
+            state,
+        } = copy;
         let bucket = turn.bucket(&id);
         let known = self.sealed.get(bucket, &id);
         if known.is_some_and(|known| (known.tenure, known.revision) >= (tenure, revision)) {
@@ -172,6 +175,7 @@ impl Copies {
             revision,
             state,
             granted: None,
+            held,
         };
         self.sealed.insert(bucket, id, copy);
         self.to_offer.push_back(id);
@@ -213,11 +217,11 @@ impl Copies {
         let copy = self.sealed.get(turn.bucket(&id), &id);
         if let Some(copy) = copy.filter(|_| is_to_be) {
             if last.is_zero() || self.to_offer.is_empty() {
-                let (tenure, revision) = (copy.tenure, copy.revision);
                 let body = Body::Offer {
                     id,
-                    tenure,
-                    revision,
+                    tenure: copy.tenure,
+                    revision: copy.revision,
+                    held: copy.held,
                 };
                 turn.send_to_manager(&id, body);
                 return true;

@@ -8,6 +8,7 @@ use crate::member::Incarnation;
 use crate::message::Body;
 use crate::protocol::io::{Event, Output};
 use crate::protocol::markers::Markers;
+use crate::protocol::returned::ReturnedCopy;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
@@ -51,6 +52,7 @@ impl Copies {
                 return;
             }
             sealed.granted = Some((to, tenure));
+            sealed.held = false;
             let (revision, state) = (sealed.revision, sealed.state.clone());
             self.offered(turn, id);
             send_state(turn, id, to, tenure, revision, state);
@@ -103,7 +105,14 @@ impl Copies {
         }
         if !self.sealing.contains_key(&id) {
             // Asked of an earlier incarnation: what this one has it offers.
-            self.take_back(turn, id, tenure, revision, state);
+            let copy = ReturnedCopy {
+                id,
+                tenure,
+                revision,
+                held: false,
+                state,
+            };
+            self.take_back(turn, copy);
             return;
         }
         let grant = self.sealing.remove(&id).filter(|grant| {
@@ -127,6 +136,7 @@ impl Copies {
                 revision,
                 state: state.clone(),
                 granted: Some((grant.to, grant.tenure)),
+                held: false,
             };
             self.sealed.insert(bucket, id, copy);
         }

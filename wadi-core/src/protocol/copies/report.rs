@@ -93,9 +93,10 @@ fn marker(id: SessionId, tenure: Tenure, keep_for: Duration) -> Sighting {
 fn sealed_copy(id: SessionId, sealed: &super::Sealed) -> Sighting {
     Sighting {
         id,
-        kind: sealed
-            .granted
-            .map_or(CopyKind::Returned, |(to, _)| CopyKind::Sealed(to)),
+        kind: match sealed.granted {
+            Some((to, _)) => CopyKind::Sealed(to),
+            None => CopyKind::Returned { held: sealed.held },
+        },
         tenure: sealed.tenure,
         revision: sealed.revision,
     }

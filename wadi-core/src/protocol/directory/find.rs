@@ -33,7 +33,8 @@ impl Directory {
                 return;
             }
             Some(&Whereabouts::Missing { until, .. }) => {
-                let known = if turn.now < until {
+                let has_older = !managed.entries[&id].older.is_empty();
+                let known = if turn.now < until || has_older {
                     Answer::Wait
                 } else {
                     Answer::Absent { lost: true }

@@ -2,13 +2,15 @@
 //! one session whose move was cut short.
 //!
 //! Only a held copy serves at once. Anything less (a sealed copy, one that arrived unconfirmed, a
-//! returned one, nothing at all) waits until every member of this layout has answered.
+//! returned one, nothing at all) waits until every member of this layout has answered. What may then
+//! still be older than a copy that is away with a dead node waits for that one, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
 use crate::bucket::BucketId;
+use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, CopyKind, Scope, Sighting};
 use crate::protocol::io::Event;
@@ -41,6 +43,12 @@ impl Inquiry {
         }
         self.waiting.is_empty()
     }
+}
+
+/// Whether nobody can come back with a newer copy than one of this tenure, which serves nobody now.
+/// `held`: it was held when its node lost its right to act.
+pub(super) fn is_newest(tenure: Tenure, held: bool, latest: Option<Tenure>) -> bool {
+    latest.map_or(held, |latest| tenure >= latest)
 }
 
 impl Entry {
@@ -84,6 +92,16 @@ impl Directory {
     /// Nobody can say where one session is: asks everybody. Who answers acts on no tenure that was
     /// allotted before.
     pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
+        self.ask_everybody(turn, id, latest, false);
+    }
+
+    fn ask_everybody(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        latest: Option<Tenure>,
+        waited: bool,
+    ) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
@@ -92,7 +110,11 @@ impl Directory {
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
         let inquiry = self.inquire(turn, Scope::Session(id, floor));
-        let place = Whereabouts::Unsettled { inquiry, latest };
+        let place = Whereabouts::Unsettled {
+            inquiry,
+            latest,
+            waited,
+        };
         if let Some(managed) = self.managed_of(turn, &id) {
             managed
                 .entries
@@ -230,12 +252,18 @@ impl Directory {
                 let Whereabouts::Unsettled {
                     mut inquiry,
                     latest,
+                    waited,
                 } = entry.place
                 else {
                     return;
                 };
                 let sightings = inquiry.reports.remove(&id).unwrap_or_default();
-                self.settle(turn, markers, id, &sightings, latest);
+                let until = if waited {
+                    turn.now
+                } else {
+                    super::doubt_until(turn)
+                };
+                self.settle(turn, markers, id, &sightings, latest, until);
             }
             Scope::Bucket(bucket) => {
                 let Some(managed) = self.managed.get_mut(&bucket) else {
@@ -274,7 +302,7 @@ impl Directory {
         let ended = sightings.iter().any(|(_, sighting)| sighting.is_marker())
             || markers.get(bucket, &id).is_some();
         match managed.entries.get_mut(&id) {
-            // Everybody was asked again since, for this session alone, and had nothing.
+            // Everybody was asked again since, for this session alone, and had nothing that serves.
             Some(entry) if !ended && matches!(entry.place, Whereabouts::Missing { .. }) => {}
             Some(entry) if !ended => {
                 // Served since its holder reported: whoever else reported a copy has an older one,
@@ -290,13 +318,14 @@ impl Directory {
                     return;
                 }
                 managed.entries.remove(&id);
-                self.settle(turn, markers, id, sightings, None);
+                let until = managed.doubt_until;
+                self.settle(turn, markers, id, sightings, None, until);
             }
         }
     }
 
     /// Decides for one session from everybody's answers. `latest` is the last tenure that was held,
-    /// where that is known.
+    /// where that is known; until `until` somebody may come back with a newer copy.
     fn settle(
         &mut self,
         turn: &mut Turn<'_>,
@@ -304,6 +333,7 @@ impl Directory {
         id: SessionId,
         sightings: &Sightings,
         latest: Option<Tenure>,
+        until: Moment,
     ) {
         let copies = || {
             sightings
@@ -332,11 +362,20 @@ impl Directory {
         // A held copy is the highest: who holds was given a tenure above every copy left behind.
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
         let Some(&(who, sighting)) = best else {
-            self.miss(turn, id, latest);
+            self.miss(turn, id, latest, until, BTreeSet::new());
             return;
         };
         let (holder, tenure) = (who, sighting.tenure);
         let older = copies().map(|(who, _)| *who).collect();
+        let is_newest = match sighting.kind {
+            CopyKind::Returned { held } => is_newest(tenure, held, latest),
+            CopyKind::Sealed(_) => is_newest(tenure, false, latest),
+            CopyKind::Held | CopyKind::Arriving | CopyKind::Marker(_) => true,
+        };
+        if !is_newest && turn.now < until && !sabotage::is_off(Rule::OlderWaits) {
+            self.miss(turn, id, latest, until, older);
+            return;
+        }
         let place = Whereabouts::At { holder, tenure };
         if let Some(managed) = self.managed_of(turn, &id) {
             managed.entries.insert(id, Entry { place, older });
@@ -347,9 +386,8 @@ impl Directory {
                 turn.send(holder, Body::Confirmed { id, tenure });
                 self.clean(turn, id);
             }
-            CopyKind::Sealed(_) | CopyKind::Returned => {
-                let newest = latest.is_some_and(|latest| sighting.tenure >= latest);
-                if !newest && !sabotage::is_off(Rule::StaleEvent) {
+            CopyKind::Sealed(_) | CopyKind::Returned { .. } => {
+                if !is_newest && !sabotage::is_off(Rule::StaleEvent) {
                     turn.event(Event::Stale(id));
                 }
                 self.move_session(turn, id, holder, tenure, holder);
@@ -357,20 +395,27 @@ impl Directory {
         }
     }
 
-    /// Nobody has it.
-    pub(super) fn miss(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
-        let until = super::doubt_until(turn);
-        let wait = turn.settings.absent_after;
+    /// Nobody has it, or those who have it may have an `older` copy only. Until `until` somebody may
+    /// come back with the newest.
+    pub(super) fn miss(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        latest: Option<Tenure>,
+        until: Moment,
+        older: BTreeSet<Incarnation>,
+    ) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
         let place = Whereabouts::Missing { until, latest };
-        let older = BTreeSet::new();
         managed.entries.insert(id, Entry { place, older });
+        let wait = until.since(turn.now);
         turn.timers.start(Timer::Missing(id), turn.now, wait);
     }
 
-    /// The time of a missing session is up: first it is told as lost, later forgotten.
+    /// The time of a missing session is up: an older copy serves where there is one; else it is told as
+    /// lost, and later forgotten.
     pub(in crate::protocol) fn missing_again(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let forget_after = turn.settings.mark_for;
         let now = turn.now;
@@ -378,13 +423,16 @@ impl Directory {
             return;
         };
         let Some(Entry {
-            place: Whereabouts::Missing { until, .. },
-            ..
+            place: Whereabouts::Missing { until, latest },
+            older,
         }) = managed.entries.get(&id)
         else {
             return;
         };
-        if now < *until + forget_after {
+        if !older.is_empty() {
+            let latest = *latest;
+            self.ask_everybody(turn, id, latest, true);
+        } else if now < *until + forget_after {
             turn.event(Event::Lost(id));
             turn.timers.start(Timer::Missing(id), now, forget_after);
         } else {
@@ -449,12 +497,21 @@ impl Directory {
         let Some(entry) = managed.entries.get_mut(&id) else {
             return;
         };
+        let copies = entry.older.len();
         entry.older.retain(|who| turn.is_member(*who));
+        let some_went = entry.older.len() < copies;
         match &mut entry.place {
+            Whereabouts::Missing { until, .. } if some_went => {
+                // Their copies, too, may come back.
+                *until = super::doubt_until(turn);
+                let wait = until.since(turn.now);
+                turn.timers.start(Timer::Missing(id), turn.now, wait);
+            }
             Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
                 let tenure = *tenure;
                 if entry.older.is_empty() && open {
-                    self.miss(turn, id, Some(tenure));
+                    let until = super::doubt_until(turn);
+                    self.miss(turn, id, Some(tenure), until, BTreeSet::new());
                 } else {
                     // In a rebuild nobody knows yet who else has a copy; and what was reported
                     // before it was served, and moved, is out of date.
@@ -476,8 +533,15 @@ impl Directory {
                 }
             }
             Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),
-            Whereabouts::Unsettled { inquiry, .. } => {
+            Whereabouts::Unsettled {
+                inquiry, waited, ..
+            } => {
                 let scope = inquiry.scope;
+                if inquiry.asked.iter().any(|who| !turn.is_member(*who)) {
+                    // What that one has may come back with it.
+                    inquiry.asked.retain(|who| turn.is_member(*who));
+                    *waited = false;
+                }
                 if inquiry.bury(turn) {
                     self.conclude(turn, markers, scope);
                 }

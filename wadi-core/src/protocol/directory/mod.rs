@@ -50,9 +50,12 @@ enum Whereabouts {
     Unsettled {
         inquiry: Inquiry,
         latest: Option<Tenure>,
+        /// Who may have come back with a newer copy has had its time: the best that is found serves.
+        waited: bool,
     },
     /// It died with its holder, who held it under the `latest` tenure, where that is known; until
-    /// then the holder may still come back with it.
+    /// then the holder may still come back with it. Who is known to have an older copy is among the
+    /// entry's `older`: then that serves, if nothing newer came.
     Missing {
         until: Moment,
         latest: Option<Tenure>,

@@ -1,9 +1,13 @@
 //! A node that came back offers what it still has; the stale-copy policy decides.
 //!
-//! An unknown session is adopted where it is, under a fresh tenure. Of a known one the copy with
+//! An unknown session is adopted where it is, under a fresh tenure; a copy that may be older than one
+//! that is still away waits for that as long as for a missing session. Of a known one the copy with
 //! the higher tenure stands, and the loser is an event.
 
+use std::collections::BTreeSet;
+
 use super::end::mark;
+use super::inquiry::is_newest;
 use super::{Directory, Whereabouts};
 use crate::member::Incarnation;
 use crate::message::Body;
@@ -24,6 +28,7 @@ impl Directory {
         from: Incarnation,
         id: SessionId,
         offered: Tenure,
+        held: bool,
     ) {
         let bucket = turn.bucket(&id);
         let Some(managed) = self.managed.get_mut(&bucket) else {
@@ -32,6 +37,7 @@ impl Directory {
         if !managed.is_open() || !managed.has_allotted(offered) {
             return;
         }
+        let doubt_until = managed.doubt_until;
         if let Some(tenure) = markers.get(bucket, &id)
             && !sabotage::is_off(Rule::MarkerBeats)
         {
@@ -55,7 +61,12 @@ impl Directory {
                 }
                 // A newer copy may still come back.
                 Whereabouts::Missing { until, latest }
-                    if latest.is_some_and(|latest| offered < latest) && turn.now < until => {}
+                    if !is_newest(offered, held, latest)
+                        && (turn.now < until || !entry.older.is_empty())
+                        && !sabotage::is_off(Rule::OlderWaits) =>
+                {
+                    entry.older.insert(from);
+                }
                 Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
                 _ => {}
             },
@@ -65,6 +76,9 @@ impl Directory {
                     turn.send(from, Body::Drop { id, tenure });
                 }
                 Some(home) => self.resolve(turn, id, Some(home.tenure)),
+                None if !held && turn.now < doubt_until && !sabotage::is_off(Rule::OlderWaits) => {
+                    self.miss(turn, id, None, doubt_until, BTreeSet::from([from]));
+                }
                 None => self.adopt_offered(turn, id, from, offered),
             },
         }
