@@ -149,6 +149,54 @@ async fn a_handle_goes_on_wherever_the_session_then_lives() {
 }
 
 #[tokio::test]
+async fn nothing_follows_while_a_handle_uses_the_session() {
+    let cluster = Cluster::new(2, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    for _ in 0..10 {
+        counted(&here).await.unwrap();
+        client.post(&nodes[1], "/count", "").await.ok();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(nodes[0].holds(&client.id()));
+    assert_eq!(nodes[1].layer().request_counts().unwrap().followed, 0);
+}
+
+#[tokio::test]
+async fn handles_on_two_nodes_spend_their_time_on_other_things_than_moves() {
+    let cluster = Cluster::new(2, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let one = handle(&client, &nodes[0]).await;
+    assert!(cluster.migrate(client.id(), &nodes[1]).await);
+    let two = handle(&client, &nodes[1]).await;
+    let uses = async |handle: &DetachedSession| {
+        let mut used = 0;
+        let mut moved = 0;
+        let until = tokio::time::Instant::now() + Duration::from_millis(1500);
+        while tokio::time::Instant::now() < until {
+            match counted(handle).await {
+                Ok(_) => used += 1,
+                Err(SessionError::Moved) => moved += 1,
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        (used, moved)
+    };
+    let ((first, _), (second, _)) = tokio::join!(uses(&one), uses(&two));
+    let arrived = |node: &Node| node.layer().status().migrations.arrived;
+    let moves = arrived(&nodes[0]) + arrived(&nodes[1]);
+    assert!(moves < 30, "{moves} moves for {first} and {second} uses");
+    assert!(first > 0 && second > 0);
+    let seen = client.get(&nodes[0], "/count").await.ok();
+    assert_eq!(seen, (1 + first + second).to_string());
+}
+
+#[tokio::test]
 async fn a_handle_on_a_leaving_node_pulls_nothing_back() {
     let cluster = Cluster::builder(2)
         .configure(|builder| builder.deregister_delay(Duration::from_secs(2)))
