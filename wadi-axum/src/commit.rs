@@ -4,7 +4,7 @@
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use wadi_core::session::{CookieChange, Origin, Visit};
+use wadi_core::session::{CookieChange, Origin, SessionError, Visit};
 
 use crate::cluster::Cluster;
 use crate::rejection::unavailable;
@@ -22,15 +22,22 @@ enum Told {
     Refused,
 }
 
-/// Ends the visit with this response head; a head that may not go out becomes a 503.
+/// The session has to be registered before its cookie can go out; the visit goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unregistered;
+
+/// Ends the visit with this response head; a head that may not go out becomes a 503. `more_hops` were
+/// taken since the handler was done.
 pub(crate) fn commit<B: Default>(
     visit: &Visit,
     response: &mut Response<B>,
     way: Option<&Way>,
+    more_hops: u8,
     shared: &Shared,
-) {
+) -> Result<(), Unregistered> {
     let headers = response.headers_mut();
     let (mut how, hops) = way.map_or((How::Local, 0), |way| (way.how, way.hops));
+    let hops = hops.saturating_add(more_hops);
     let (told, cookie) = match visit.commit_where(|| !is_for_everybody(headers)) {
         Ok(CookieChange::Keep) => (Told::Nothing, None),
         Ok(CookieChange::Set {
@@ -44,6 +51,7 @@ pub(crate) fn commit<B: Default>(
             (Told::Set, Some(shared.cookie.set(&text, max_age)))
         }
         Ok(CookieChange::Clear) => (Told::Cleared, Some(shared.cookie.clear())),
+        Err(SessionError::Unregistered) => return Err(Unregistered),
         Err(_) => {
             *response = unavailable();
             (Told::Refused, None)
@@ -61,6 +69,7 @@ pub(crate) fn commit<B: Default>(
         }
         in_cluster(cluster, headers, visit, way, told);
     }
+    Ok(())
 }
 
 /// Tells the client which node serves it, where it does not know; and the node by which the request

@@ -1,4 +1,4 @@
-//! A request whose session is not here, or which needs one that this node cannot create.
+//! A request whose session is not here, or without one where others had better create it.
 //!
 //! It looks here, asks the cluster, and brings request and session together: the session comes, or
 //! the request goes. A session that is just moving is looked for again, for as long as a request
@@ -433,7 +433,7 @@ impl Seeker<'_> {
             .await
     }
 
-    /// There is no session. The request goes on without, where one can be created.
+    /// There is no session. The request goes on without, where one had better be created.
     async fn without(&mut self, origin: Origin) -> Outcome {
         match origin {
             Origin::New => {}
@@ -443,9 +443,6 @@ impl Seeker<'_> {
             }
             _ => self.cluster.counts().absent.one(),
         }
-        let sessions = &self.shared.sessions;
-        let node = self.cluster.node();
-        let may_create = node.may_create();
         match &self.quest.arrived {
             // It is not for this node to serve: whoever sent it can do so with fewer hops.
             Some(arrived) if arrived.wants == Wants::Session => {
@@ -466,29 +463,20 @@ impl Seeker<'_> {
                     return Outcome::Answer(Answer::unreadable());
                 };
                 // What can be sent only once might be sent to who will not have it.
-                if (repeated || !may_create)
-                    && let Some(outcome) = self.created_elsewhere(may_create).await
+                if (repeated || !self.cluster.node().may_create())
+                    && let Some(outcome) = self.created_elsewhere().await
                 {
                     return outcome;
                 }
             }
         }
-        if may_create {
-            return self.serve(Visit::without(Arc::clone(sessions), origin));
-        }
-        match node.register().await {
-            Ok(guard) => {
-                self.hops = self.hops.max(1);
-                let visit = Visit::registered(Arc::clone(sessions), guard, origin);
-                self.serve(visit)
-            }
-            Err(_) => Outcome::Refuse(Why::NoCreator),
-        }
+        // Should it create a session where no bucket is open for it, that is registered at its commit.
+        self.serve(Visit::without(Arc::clone(&self.shared.sessions), origin))
     }
 
     /// The request goes to a node that can create its session; `None` when it did not, and this node
-    /// had better do so.
-    async fn created_elsewhere(&mut self, may_create: bool) -> Option<Outcome> {
+    /// has to.
+    async fn created_elsewhere(&mut self) -> Option<Outcome> {
         for _ in 0..CREATORS {
             let mut to = self.cluster.creator(&self.unreachable);
             let mut hops = 1;
@@ -504,7 +492,7 @@ impl Seeker<'_> {
                         self.unreachable.push(next);
                     }
                     Sent::Failed => return Some(Outcome::Refuse(Why::NoAnswer)),
-                    Sent::Refused(_) if may_create && self.has_request() => return None,
+                    Sent::Refused(_) if self.has_request() => return None,
                     Sent::Refused(_) => return Some(Outcome::Refuse(Why::NoCreator)),
                 }
             }

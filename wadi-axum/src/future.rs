@@ -12,8 +12,9 @@ use tower_service::Service;
 use wadi_core::session::{SessionError, Visit};
 
 use crate::cluster::proxy::Load;
-use crate::commit::commit;
+use crate::commit::{Unregistered, commit};
 use crate::elsewhere::Outcome;
+use crate::registering::{Registering, register};
 use crate::rejection::{misdirected, unavailable};
 use crate::session::Session;
 use crate::shared::Shared;
@@ -29,8 +30,12 @@ pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Arc<Visit>, SessionErr
 pub(crate) struct InFlight(Option<Arc<Visit>>);
 
 impl InFlight {
-    fn leave(&mut self) -> Option<Arc<Visit>> {
-        self.0.take()
+    const fn visit(&self) -> Option<&Arc<Visit>> {
+        self.0.as_ref()
+    }
+
+    fn leave(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -52,18 +57,28 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        step: Step<S, ReqBody, S::Future>,
+        step: Step<S, ReqBody, S::Future, S::Response>,
     }
 }
 
 pin_project! {
     #[project = StepNow]
-    enum Step<S, ReqBody, F> {
+    enum Step<S, ReqBody, F, R> {
         // The handler runs. `inner` stands first, so that it is dropped before the visit ends.
         Serving {
             #[pin]
             inner: F,
             visit: InFlight,
+            way: Option<Box<Way>>,
+            shared: Arc<Shared>,
+        },
+        // The handler is done, and the session that it created is not registered yet. The wait stands
+        // first, so that it is dropped before the visit ends.
+        Registering {
+            registering: Registering,
+            visit: InFlight,
+            // Boxed, like everything that few requests carry.
+            response: Option<Box<R>>,
             way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
@@ -171,7 +186,7 @@ fn serve<S, ReqBody>(
     visit: Arc<Visit>,
     way: Option<Box<Way>>,
     shared: &Arc<Shared>,
-) -> Step<S, ReqBody, S::Future>
+) -> Step<S, ReqBody, S::Future, S::Response>
 where
     S: Service<Request<ReqBody>>,
 {
@@ -183,6 +198,13 @@ where
         inner: service.call(request),
         visit,
         way,
+        shared: Arc::clone(shared),
+    }
+}
+
+fn refused<S, ReqBody, F, R>(why: Why, shared: &Arc<Shared>) -> Step<S, ReqBody, F, R> {
+    Step::Refused {
+        why: Some(why),
         shared: Arc::clone(shared),
     }
 }
@@ -206,10 +228,44 @@ where
                     shared,
                 } => {
                     let mut response = ready!(inner.poll(context))?;
-                    if let Some(visit) = visit.leave() {
-                        commit(&visit, &mut response, way.as_deref(), shared);
+                    let Some(here) = visit.visit() else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    match commit(here, &mut response, way.as_deref(), 0, shared) {
+                        Ok(()) => {
+                            visit.leave();
+                            return Poll::Ready(Ok(response));
+                        }
+                        Err(Unregistered) => Step::Registering {
+                            registering: register(Arc::clone(here), Arc::clone(shared)),
+                            visit: InFlight(visit.0.take()),
+                            response: Some(Box::new(response)),
+                            way: way.take(),
+                            shared: Arc::clone(shared),
+                        },
                     }
-                    return Poll::Ready(Ok(response));
+                }
+                StepNow::Registering {
+                    registering,
+                    visit,
+                    response,
+                    way,
+                    shared,
+                } => {
+                    let registered = ready!(registering.as_mut().poll(context));
+                    let mut response = *response.take().expect(POLLED_AGAIN);
+                    match (registered, visit.visit()) {
+                        (Ok(hops), Some(here))
+                            if commit(here, &mut response, way.as_deref(), hops, shared)
+                                .is_ok() =>
+                        {
+                            visit.leave();
+                            return Poll::Ready(Ok(response));
+                        }
+                        // The visit is given up with this step.
+                        (Ok(_), _) => refused(Why::NoCreator, shared),
+                        (Err(why), _) => refused(why, shared),
+                    }
                 }
                 StepNow::Passing { inner } => return inner.poll(context),
                 StepNow::Waiting {
@@ -224,10 +280,7 @@ where
                         way.take(),
                         shared,
                     ),
-                    Err(_) => Step::Refused {
-                        why: Some(Why::InUse),
-                        shared: Arc::clone(shared),
-                    },
+                    Err(_) => refused(Why::InUse, shared),
                 },
                 StepNow::Readying {
                     unready,
@@ -237,7 +290,7 @@ where
                 } => {
                     let (service, _) = &mut **unready.as_mut().expect(POLLED_AGAIN);
                     ready!(service.poll_ready(context))?;
-                    match (visit.leave(), unready.take()) {
+                    match (visit.0.take(), unready.take()) {
                         (Some(visit), Some(ready)) => serve(*ready, visit, way.take(), shared),
                         _ => Step::Refused {
                             why: None,
@@ -270,15 +323,9 @@ where
                         (Outcome::Misdirected, _) => return Poll::Ready(Ok(misdirected())),
                         (Outcome::Serve(visit, _), None) => {
                             visit.abandon();
-                            Step::Refused {
-                                why: Some(Why::NoWay),
-                                shared: Arc::clone(shared),
-                            }
+                            refused(Why::NoWay, shared)
                         }
-                        (Outcome::Refuse(why), _) => Step::Refused {
-                            why: Some(why),
-                            shared: Arc::clone(shared),
-                        },
+                        (Outcome::Refuse(why), _) => refused(why, shared),
                     }
                 }
                 StepNow::Refused { why, shared } => {

@@ -46,6 +46,7 @@ mod lifecycle;
 pub mod mode;
 mod node;
 mod proxied;
+mod registering;
 mod rejection;
 mod route;
 #[cfg(feature = "axum")]

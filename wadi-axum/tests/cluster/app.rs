@@ -29,6 +29,8 @@ pub(crate) fn app(wadi: WadiLayer) -> Router {
         .route("/alone", post(count).layer(mode::exclusive()))
         .route("/origin", get(origin))
         .route("/login", post(login))
+        .route("/late", post(late))
+        .route("/late-login", post(late_login))
         .route("/logout", post(logout))
         .route("/big/{bytes}", post(big))
         .route("/echo", post(echo))
@@ -63,6 +65,17 @@ async fn login(session: Session) -> Result<&'static str, SessionFailure> {
     session.cycle_id().await?;
     session.insert("user", "ann".to_owned())?;
     Ok("hello")
+}
+
+/// Thinks for a while before it writes.
+async fn late(session: Session, hold: Query<Hold>) -> Result<String, SessionFailure> {
+    tokio::time::sleep(Duration::from_millis(hold.ms)).await;
+    count(session).await
+}
+
+async fn late_login(session: Session, hold: Query<Hold>) -> Result<&'static str, SessionFailure> {
+    tokio::time::sleep(Duration::from_millis(hold.ms)).await;
+    login(session).await
 }
 
 async fn logout(session: Session) -> Result<&'static str, SessionFailure> {

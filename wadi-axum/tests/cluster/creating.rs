@@ -39,7 +39,7 @@ async fn a_node_without_buckets_sends_the_request_to_one_that_has_some() {
 }
 
 #[tokio::test]
-async fn where_nobody_takes_the_request_the_session_is_registered_before_the_handler_runs() {
+async fn where_nobody_takes_the_request_its_session_is_registered_before_its_cookie_goes_out() {
     let cluster = with_one_bucket().await;
     let nodes = cluster.nodes();
     let [n1, n2, _] = nodes.as_slice() else {
@@ -49,11 +49,19 @@ async fn where_nobody_takes_the_request_the_session_is_registered_before_the_han
     use tower::{Layer, ServiceExt};
     let plain = tower::service_fn(async |request: http::Request<()>| {
         let session = request.extensions().get::<wadi_axum::Session>().unwrap();
-        session.insert("n", 1_u32).unwrap();
+        if request.method() == http::Method::POST {
+            session.insert("n", 1_u32).unwrap();
+        }
         Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
     });
     let plain = n2.layer().layer(plain);
-    let response = plain.oneshot(http::Request::new(())).await.unwrap();
+    let looks = plain.clone().oneshot(http::Request::new(()));
+    let response = looks.await.unwrap();
+    assert_eq!(response.headers()["x-wadi"], "local; node=n2; hops=0");
+    assert!(!response.headers().contains_key("set-cookie"));
+    assert!(n2.layer().sessions().map().is_empty());
+    let writes = http::Request::post("/").body(()).unwrap();
+    let response = plain.oneshot(writes).await.unwrap();
     let how = response.headers()["x-wadi"].to_str().unwrap();
     assert_eq!(how, "created; node=n2; hops=1");
     let set = response.headers()["set-cookie"].to_str().unwrap();
@@ -89,6 +97,82 @@ async fn a_leaving_node_lets_others_create() {
 }
 
 #[tokio::test]
+async fn a_request_that_writes_late_on_a_leaving_node_has_its_session_all_the_same() {
+    let cluster = Cluster::builder(2)
+        .configure(|builder| builder.deregister_delay(Duration::from_millis(100)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let (n1, n2) = (&nodes[0], &nodes[1]);
+    let (busy, known, new) = (Client::new(), Client::new(), Client::new());
+    busy.post(n1, "/count", "").await.ok();
+    known.post(n1, "/count", "").await.ok();
+    let before = known.id();
+    let leaves = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        n1.leave().await;
+    };
+    let (held, login, created, ()) = tokio::join!(
+        // Until then there is something left to move.
+        busy.get(n1, "/held?ms=1500"),
+        known.post(n1, "/late-login?ms=800", ""),
+        new.post(n1, "/late?ms=800", ""),
+        leaves,
+    );
+    assert_eq!(held.ok(), "held");
+    assert_eq!(login.how(), "local; node=n1; hops=0");
+    assert!(login.sets("wadi-plain") && login.sets("wadi-route"));
+    assert_ne!(known.id(), before);
+    assert_eq!(created.how(), "created; node=n1; hops=1");
+    for (client, n) in [(&busy, "3"), (&known, "2"), (&new, "2")] {
+        assert!(n2.holds(&client.id()));
+        assert_eq!(client.post(n2, "/count", "").await.ok(), n);
+    }
+}
+
+async fn is_closed(node: &wadi_axum::testing::Node) -> bool {
+    tokio::net::TcpStream::connect(node.address())
+        .await
+        .is_err()
+}
+
+/// Requests without a session and logins, one after the other, until the listener is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_under_load_never_says_503() {
+    let cluster = Cluster::builder(3)
+        .configure(|builder| builder.deregister_delay(Duration::from_millis(700)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let n1 = nodes[0].clone();
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let n1 = n1.clone();
+        load.spawn(async move {
+            let mut answered = 0;
+            while n1.layer().is_open() {
+                let client = Client::new();
+                let paths = ["/late?ms=1", "/login", "/late-login?ms=2", "/count"];
+                for path in paths {
+                    let answer = client.post(&n1, path, "").await;
+                    if answer.status != 200 && is_closed(&n1).await {
+                        return answered;
+                    }
+                    assert_eq!(answer.status, 200, "{path} {answer:?}");
+                    answered += 1;
+                }
+            }
+            answered
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    n1.leave().await;
+    let answered: u32 = load.join_all().await.into_iter().sum();
+    assert!(answered > 100, "{answered}");
+    assert!(n1.layer().sessions().map().is_empty());
+}
+
+#[tokio::test]
 async fn a_node_that_nobody_else_answers_says_503() {
     let cluster = with_one_bucket().await;
     let nodes = cluster.nodes();
@@ -116,6 +200,12 @@ async fn a_node_that_nobody_else_answers_says_503() {
     }
     let new = Client::new().post(n2, "/count", "").await;
     assert!(is_unavailable(new.status, &new.headers), "{new:?}");
+    let why = new.headers["x-wadi"].to_str().unwrap();
+    assert_eq!(why, "local; node=n2; hops=0; why=no-creator");
+    assert!(!new.sets("wadi-plain") && !new.sets("wadi-route"));
+    assert!(n2.layer().sessions().map().is_empty(), "nothing is left");
+    // Who writes nothing has no use for the others.
+    assert_eq!(Client::new().get(n2, "/count").await.ok(), "0");
     cluster.network().heal();
     assert_eq!(client.post(n2, "/count", "").await.ok(), "2");
 }

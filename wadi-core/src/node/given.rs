@@ -8,13 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::authority::Unreachable;
 use super::locate::Located;
 use super::status::Left;
-use super::waiting::Registered;
 use crate::authority::Answer;
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Message, Want};
-use crate::session::{Guard, SessionId};
+use crate::session::{Guard, Registered, SessionId};
 use crate::transport::Inbox;
 
 /// One thing that the driver is given.
@@ -32,8 +31,11 @@ pub(super) enum Given {
         want: Want,
         reply: oneshot::Sender<Located>,
     },
-    /// A request needs a session to be registered.
-    Register(oneshot::Sender<Registered>),
+    /// A session needs an id that this node cannot give it.
+    Register {
+        id: SessionId,
+        reply: oneshot::Sender<Registered>,
+    },
     /// A session's lock was had, or was not in time.
     Locked {
         /// For which incarnation of this node it was waited for.

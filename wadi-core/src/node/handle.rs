@@ -10,20 +10,19 @@ use tokio::task::AbortHandle;
 
 use super::driver::Driver;
 use super::given::Given;
-use super::locate::{Located, NotRegistered};
+use super::locate::Located;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
 use super::status::{Left, Migrations, Status};
 use super::surroundings::Surroundings;
-use super::waiting::Registered;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
 use crate::session::{
-    Departures, Guard, Managed, Recall, Recalling, SessionError, SessionId, Sessions,
-    SessionsBuilder,
+    Departures, Guard, Managed, Others, Recalling, Registered, Registering, SessionError,
+    SessionId, Sessions, SessionsBuilder,
 };
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
@@ -99,8 +98,8 @@ impl Node {
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
         });
-        let recaller = Recaller(Arc::downgrade(&inner));
-        inner.sessions.recalled_by(Arc::new(recaller));
+        let cluster = ByCluster(Arc::downgrade(&inner));
+        inner.sessions.among(Arc::new(cluster));
         Self(inner)
     }
 
@@ -200,23 +199,12 @@ impl Node {
             .unwrap_or(Located::Unavailable)
     }
 
-    /// Has a new session registered, to be held here though this node may create none by itself.
-    /// It has no attributes yet, and ends when nobody writes one.
-    ///
-    /// # Errors
-    ///
-    /// [`NotRegistered`]; nobody knows of a new session.
-    ///
-    /// # Cancellation
-    ///
-    /// As an error.
-    pub async fn register(&self) -> Result<Guard, NotRegistered> {
-        if !self.0.sessions.may_act() {
-            return Err(NotRegistered);
-        }
+    /// Has a new id registered, as [`Others::register`] says.
+    async fn register(&self, id: SessionId) -> Result<Guard, SessionError> {
         let (reply, registered) = oneshot::channel();
-        let registered = self.ask(Given::Register(reply), registered).await;
-        registered.and_then(Registered::take).ok_or(NotRegistered)
+        let registered = self.ask(Given::Register { id, reply }, registered).await;
+        let keeper = registered.and_then(Registered::take);
+        keeper.ok_or(SessionError::Unregistered)
     }
 
     async fn ask<T>(&self, given: Given, answer: oneshot::Receiver<T>) -> Option<T> {
@@ -247,8 +235,9 @@ impl Node {
 
     /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
     /// over, requests lose the sessions that they still use here; after `within`, or where there is no
-    /// other member, it goes with what is left. Where all others are leaving it waits for who comes in
-    /// their place. Whoever asks it for something meanwhile is still answered.
+    /// other member, it goes with what is left. Where all others are leaving, too, it goes at once if it
+    /// has nothing, and else waits for who comes in their place. Whoever asks it for something meanwhile
+    /// is still answered.
     ///
     /// # Cancellation
     ///
@@ -285,10 +274,10 @@ impl Inner {
     }
 }
 
-/// The node, as its own sessions know it: who has a session come back that has gone.
-struct Recaller(Weak<Inner>);
+/// The node, as its own sessions know it: who asks the cluster for them.
+struct ByCluster(Weak<Inner>);
 
-impl Recall for Recaller {
+impl Others for ByCluster {
     fn recall(&self, id: SessionId) -> Recalling<'_> {
         Box::pin(async move {
             let node = self.0.upgrade().map(Node).ok_or(SessionError::Moved)?;
@@ -300,11 +289,18 @@ impl Recall for Recaller {
             }
         })
     }
+
+    fn register(&self, id: SessionId) -> Registering<'_> {
+        Box::pin(async move {
+            let node = self.0.upgrade().map(Node).ok_or(SessionError::NoBucket)?;
+            node.register(id).await
+        })
+    }
 }
 
-impl fmt::Debug for Recaller {
+impl fmt::Debug for ByCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Recaller")
+        f.write_str("ByCluster")
     }
 }
 

@@ -53,16 +53,21 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::bucket::BucketCount;
-    use crate::session::{ClusterKey, Keyring, ManagesAll, Origin, Visit};
+    use crate::bucket::{BucketCount, LayoutVersion};
+    use crate::node::open::OpenBuckets;
+    use crate::session::{ClusterKey, Keyring, Origin, Visit};
 
     #[test]
     fn a_session_that_ended_is_here_until_the_protocol_is_told() {
         let departures = Arc::new(Departures::new(|| ()));
         let key = ClusterKey::from_secret(&[1; 32]).unwrap();
         let buckets = BucketCount::new(4).unwrap();
+        let open = Arc::new(OpenBuckets::new(buckets));
+        for bucket in buckets.iter() {
+            open.open(bucket, LayoutVersion::founding(1));
+        }
         let sessions = Sessions::builder(Keyring::new(key))
-            .managed(buckets, Arc::new(ManagesAll))
+            .managed(buckets, open)
             .departures(Arc::clone(&departures))
             .build();
         let sessions = Arc::new(sessions);

@@ -19,9 +19,3 @@ pub enum Located {
     /// Nobody could say in time. It may exist: answer 503, and never create another in its place.
     Unavailable,
 }
-
-/// No session could be registered in time. There is none, or nobody knows of it and it ends by
-/// itself; try the request again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no manager registered the new session in time; try the request again")]
-pub struct NotRegistered;

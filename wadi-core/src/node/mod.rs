@@ -29,7 +29,7 @@ pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, Told};
-pub use locate::{Located, NotRegistered};
+pub use locate::Located;
 pub use settings::NodeSettings;
 pub use status::{Evacuation, Left, Migrations, Status};
 pub use surroundings::Surroundings;

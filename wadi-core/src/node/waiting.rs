@@ -1,40 +1,13 @@
 //! Who waits for an answer of the cluster. Everybody is answered once, or finds that nobody will.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
 
 use tokio::sync::oneshot;
 
 use super::locate::Located;
 use crate::member::Incarnation;
-use crate::session::{Guard, SessionId, Sessions};
-
-/// A session that was registered for a request. Where the request takes it not, it never was.
-pub(super) struct Registered {
-    sessions: Arc<Sessions>,
-    guard: Option<Guard>,
-}
-
-impl Registered {
-    pub(super) const fn new(sessions: Arc<Sessions>, guard: Guard) -> Self {
-        Self {
-            sessions,
-            guard: Some(guard),
-        }
-    }
-
-    pub(super) fn take(mut self) -> Option<Guard> {
-        self.guard.take()
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            self.sessions.unmake(guard.session());
-        }
-    }
-}
+use crate::session::{Registered, SessionId};
 
 /// Requests that wait for the driver.
 #[derive(Default)]
@@ -87,8 +60,15 @@ impl Waiting {
         self.registering.len()
     }
 
-    pub(super) fn register(&mut self, id: SessionId, reply: oneshot::Sender<Registered>) {
-        self.registering.insert(id, reply);
+    /// Whether it is to be asked for: not where somebody else has asked for the same id.
+    pub(super) fn register(&mut self, id: SessionId, reply: oneshot::Sender<Registered>) -> bool {
+        match self.registering.entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(reply);
+                true
+            }
+        }
     }
 
     pub(super) fn registering(&mut self, id: &SessionId) -> Option<oneshot::Sender<Registered>> {
@@ -129,28 +109,6 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{ClusterKey, Keyring};
-    use crate::tenure::Tenure;
-
-    #[test]
-    fn a_session_that_no_request_takes_never_was() {
-        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
-        let sessions = Arc::new(Sessions::builder(Keyring::new(key)).build());
-        let registered = || {
-            let id = sessions.mint_anywhere();
-            let guard = sessions.put_registered(id, Tenure::NONE);
-            Registered::new(Arc::clone(&sessions), guard)
-        };
-        let (reply, mut request) = oneshot::channel();
-        assert!(reply.send(registered()).is_ok());
-        let guard = request.try_recv().unwrap().take();
-        assert_eq!((guard.is_some(), sessions.map().len()), (true, 1));
-        let (reply, request) = oneshot::channel();
-        assert!(reply.send(registered()).is_ok());
-        assert_eq!(sessions.map().len(), 2);
-        drop(request);
-        assert_eq!(sessions.map().len(), 1);
-    }
 
     #[test]
     fn who_does_not_wait_any_more_is_forgotten() {

@@ -100,7 +100,7 @@ impl DetachedSession {
         if let Some(held) = in_map() {
             return Ok(held);
         }
-        let recall = sessions.recall().ok_or(SessionError::Moved)?;
+        let others = sessions.others().ok_or(SessionError::Moved)?;
         // Handles on two nodes would else spend their time on having it moved.
         let again = self.visit.recalled_at().map(|at| at + STAYS);
         let wait = again.map_or(Duration::ZERO, |again| again.since(sessions.now()));
@@ -110,7 +110,7 @@ impl DetachedSession {
                 return Ok(held);
             }
         }
-        recall.recall(*id).await?;
+        others.recall(*id).await?;
         self.visit.recalled(sessions.now());
         in_map().ok_or(SessionError::Moved)
     }

@@ -67,9 +67,15 @@ pub enum SessionError {
         /// How many it may hold.
         limit: usize,
     },
-    /// This node manages no bucket in which it could create a session.
-    #[error("this node manages no bucket yet, so it creates no sessions; try the request again")]
+    /// This node is no member of a cluster that could give a session its id.
+    #[error(
+        "this node is no member of its cluster, so it gives no session an id; try the request again"
+    )]
     NoBucket,
+    /// The session needs an id of a bucket that another node manages, and nobody has registered it in
+    /// time.
+    #[error("no manager has registered the session in time; try the request again")]
+    Unregistered,
     /// The value cannot be encoded.
     #[error("attribute {key:?} of type {type_name} cannot be encoded: {reason}")]
     Unencodable {
@@ -117,6 +123,7 @@ impl SessionError {
                 | Self::Unsettled
                 | Self::TooManySessions { .. }
                 | Self::NoBucket
+                | Self::Unregistered
         )
     }
 }

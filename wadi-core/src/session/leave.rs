@@ -9,7 +9,7 @@ use super::error::SessionError;
 use super::held::{Held, Phase};
 use super::keyring::IdText;
 use super::limits::nanos;
-use super::visit::{Hold, Visit};
+use super::visit::{Hold, State, Visit};
 use crate::clock::Moment;
 use crate::tenure::Revision;
 
@@ -43,7 +43,8 @@ impl Visit {
     ///
     /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile, and
     /// [`SessionError::Moved`] when the session was taken from under the request: the response must
-    /// not go out, since another node may own the session.
+    /// not go out, since another node may own the session. [`SessionError::Unregistered`] when
+    /// [`Visit::register`] has to be awaited first; the visit goes on until then.
     pub fn commit(&self) -> Result<CookieChange, SessionError> {
         self.commit_where(|| true)
     }
@@ -59,6 +60,9 @@ impl Visit {
         may_prolong: impl FnOnce() -> bool,
     ) -> Result<CookieChange, SessionError> {
         let mut state = self.state.lock();
+        if state.unregistered && state.is_written() {
+            return Err(SessionError::Unregistered);
+        }
         let kept = match &state.hold {
             Hold::Holding(guard) => Some(Arc::clone(guard.session())),
             Hold::Changing(held) => Some(Arc::clone(held)),
@@ -142,6 +146,30 @@ impl Visit {
         })
     }
 
+    /// Has a session registered that this request created while no bucket was open here, so that others
+    /// find it when its cookie goes out. Does nothing where there is none. It is awaited once, when the
+    /// handler is done.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unregistered`] when no manager did so in time, and any error of a session that
+    /// was taken from under the request. The visit is then abandoned, and nothing is left of it.
+    ///
+    /// # Cancellation
+    ///
+    /// As an error.
+    pub async fn register(&self) -> Result<(), SessionError> {
+        let held = {
+            let state = self.state.lock();
+            state.apart().filter(|_| state.unregistered).cloned()
+        };
+        if let Some(held) = held {
+            self.sessions().register(&held, self.known()).await?;
+            self.state.lock().unregistered = false;
+        }
+        Ok(())
+    }
+
     /// The request ends without a response head: what it wrote stands, and it counts as a request
     /// for the idle time. But a session that it created is nobody's, since nobody has its id.
     pub fn abandon(&self) {
@@ -169,6 +197,25 @@ impl Visit {
             Hold::Changing(held) if fresh => self.sessions().unmake(held),
             _ => {}
         }
+    }
+}
+
+impl State {
+    /// The session, whoever else has it or waits for it.
+    fn apart(&self) -> Option<&Arc<Held>> {
+        match &self.hold {
+            Hold::Holding(guard) => Some(guard.session()),
+            Hold::Changing(held) => Some(held),
+            Hold::Nothing | Hold::Bypassed | Hold::Gone(_) => None,
+        }
+    }
+
+    /// Whether there is a session that somebody has written to and nobody has ended.
+    fn is_written(&self) -> bool {
+        self.apart().is_some_and(|held| {
+            let body = held.body();
+            body.phase == Phase::Serving && body.revision != Revision::ZERO
+        })
     }
 }
 

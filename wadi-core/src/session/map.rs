@@ -112,6 +112,24 @@ impl SessionMap {
         true
     }
 
+    /// Puts `held` in the place of `there`, if this very one has it; whether it had.
+    pub(super) fn replace_exactly(
+        &self,
+        id: &SessionId,
+        there: &Arc<Held>,
+        held: &Arc<Held>,
+    ) -> bool {
+        let mut shard = self.shard(id).write();
+        let found = shard.find_mut(hash(id), |entry| {
+            entry.id == *id && Arc::ptr_eq(&entry.held, there)
+        });
+        // `there` is the caller's too, so no value's own code runs here.
+        found.is_some_and(|entry| {
+            entry.held = Arc::clone(held);
+            true
+        })
+    }
+
     /// Takes a session out.
     pub fn remove(&self, id: &SessionId) -> Option<Arc<Held>> {
         self.remove_where(id, |_| true)

@@ -18,14 +18,14 @@ use super::limits::Limits;
 use super::map::SessionMap;
 use super::mint::{Managed, ManagesAll, Mint};
 use super::origin::Origin;
-use super::recall::Recall;
+use super::others::Others;
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
 use crate::tenure::Tenure;
 
 /// How often a session is minted anew because its bucket was just handed to another node.
-const MINTINGS: usize = 8;
+pub(super) const MINTINGS: usize = 8;
 
 /// A node's sessions and what they share.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Sessions {
     pub(super) endings: Endings,
     pub(super) arrivals: Arrivals,
     /// Who tells the cluster of sessions that end here; `None` where there is no cluster.
-    departures: Option<Arc<Departures>>,
+    pub(super) departures: Option<Arc<Departures>>,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
     /// The frozen sessions that the present round of sweeping has met, and the last one met in all.
@@ -46,8 +46,8 @@ pub struct Sessions {
     gate: Arc<LeaseGate>,
     managed: Arc<dyn Managed>,
     mint: Mint,
-    /// Who brings sessions back that have gone; `None` where they cannot go.
-    recall: OnceLock<Arc<dyn Recall>>,
+    /// The other nodes; `None` where there are none.
+    others: OnceLock<Arc<dyn Others>>,
 }
 
 /// What a node's sessions are made with; the defaults are those of a node that is alone.
@@ -117,7 +117,7 @@ impl SessionsBuilder {
             gate: self.gate,
             managed: self.managed,
             mint: Mint::new(),
-            recall: OnceLock::new(),
+            others: OnceLock::new(),
         }
     }
 }
@@ -157,13 +157,13 @@ impl Sessions {
         }
     }
 
-    /// Says who brings sessions back that have gone to other nodes. Once; later calls do nothing.
-    pub fn recalled_by(&self, recall: Arc<dyn Recall>) {
-        let _ = self.recall.set(recall);
+    /// Says how the other nodes of its cluster are asked. Once; later calls do nothing.
+    pub fn among(&self, others: Arc<dyn Others>) {
+        let _ = self.others.set(others);
     }
 
-    pub(super) fn recall(&self) -> Option<&dyn Recall> {
-        self.recall.get().map(|recall| &**recall)
+    pub(super) fn others(&self) -> Option<&dyn Others> {
+        self.others.get().map(|others| &**others)
     }
 
     /// The map of the sessions held here.
@@ -316,8 +316,8 @@ impl Sessions {
         }
     }
 
-    /// Creates a session and shares it.
-    pub(super) fn create(&self, now: Moment) -> Result<Guard, SessionError> {
+    /// Creates a session and shares it; `None` where no bucket is open for it.
+    pub(super) fn create(&self, now: Moment) -> Result<Option<Guard>, SessionError> {
         if !self.may_act() {
             return Err(SessionError::Lapsed);
         }
@@ -327,38 +327,38 @@ impl Sessions {
             return Err(SessionError::TooManySessions { limit });
         }
         for _ in 0..MINTINGS {
-            let (id, tenure) = self.mint()?;
-            let held = Arc::new(Held::new(
-                Body::new(id, &self.limits, now),
-                tenure,
-                &self.limits,
-            ));
-            let guard = held.try_share().expect("nobody else knows it yet");
+            let Some((id, tenure)) = self.mint() else {
+                break;
+            };
+            let (held, guard) = self.new_held(id, tenure, now);
             if self.put_new(id, tenure, &held) {
-                return Ok(guard);
+                return Ok(Some(guard));
             }
         }
-        Err(SessionError::NoBucket)
+        Ok(None)
+    }
+
+    /// Creates a session that nobody finds before it is registered.
+    pub(super) fn create_apart(&self, now: Moment) -> Result<Guard, SessionError> {
+        self.others().ok_or(SessionError::NoBucket)?;
+        let (_, guard) = self.new_held(self.mint_anywhere(), Tenure::NONE, now);
+        Ok(guard)
+    }
+
+    fn new_held(&self, id: SessionId, tenure: Tenure, now: Moment) -> (Arc<Held>, Guard) {
+        let body = Body::new(id, &self.limits, now);
+        let held = Arc::new(Held::new(body, tenure, &self.limits));
+        let guard = held.try_share().expect("nobody else knows it yet");
+        (held, guard)
     }
 
     /// Puts a session with a minted id into the map, unless its bucket was closed since it was minted:
     /// then this node's directory of the bucket is on its way to another node, without this session.
-    fn put_new(&self, id: SessionId, tenure: Tenure, held: &Arc<Held>) -> bool {
+    pub(super) fn put_new(&self, id: SessionId, tenure: Tenure, held: &Arc<Held>) -> bool {
         let bucket = id.bucket(self.map.buckets());
         self.map.insert_new(id, held, || {
             self.managed.epoch(bucket) == Some(tenure.epoch())
         })
-    }
-
-    /// Puts a session in that the bucket's manager has registered as held here.
-    ///
-    /// The caller is the node's driver, in the step in which it learns of the tenure.
-    pub fn put_registered(&self, id: SessionId, tenure: Tenure) -> Guard {
-        let body = Body::new(id, &self.limits, self.now());
-        let held = Arc::new(Held::new(body, tenure, &self.limits));
-        let guard = held.try_share().expect("nobody else knows it yet");
-        self.map.insert(id, held);
-        guard
     }
 
     /// An id in any bucket, to be registered with that bucket's manager.
@@ -367,46 +367,10 @@ impl Sessions {
         self.mint.draw_id(self.clock.unix_seconds())
     }
 
-    fn mint(&self) -> Result<(SessionId, Tenure), SessionError> {
-        let (id, epoch) = self
-            .mint
-            .mint(
-                self.clock.unix_seconds(),
-                self.map.buckets(),
-                &*self.managed,
-            )
-            .ok_or(SessionError::NoBucket)?;
-        Ok((id, Tenure::new(epoch, 0)))
-    }
-
-    /// Gives a session a new id, and tells it to who renewed it; the old one is dead here when this
-    /// returns, and whoever knows the session by it is shut out. In a cluster it is dead everywhere
-    /// when what it returns is settled.
-    pub(super) fn renew(
-        &self,
-        held: &Arc<Held>,
-        known: &Known,
-    ) -> Result<Option<Parting>, SessionError> {
-        if !self.may_act() {
-            return Err(SessionError::Lapsed);
-        }
-        // The body's lock is held throughout, so that two renewals come one after the other.
-        let mut body = held.serving(known)?;
-        let (id, tenure) = (0..MINTINGS)
-            .map_while(|_| self.mint().ok())
-            .find(|(id, tenure)| self.put_new(*id, *tenure, held))
-            .ok_or(SessionError::NoBucket)?;
-        let parting = self.departures.as_ref().map(|departures| {
-            // Before the session loses the id, so that the node has it in the map or here.
-            departures.depart(body.id, held.tenure(), body.revision)
-        });
-        let old = held.rename(&mut body, id, tenure);
-        body.revision = body.revision.next();
-        body.cookie_sent = Moment::ZERO;
-        self.map.remove_exactly(&old, held);
-        self.endings.remember(old, Ending::Destroyed);
-        known.given(id);
-        Ok(parting)
+    pub(super) fn mint(&self) -> Option<(SessionId, Tenure)> {
+        let (seconds, buckets) = (self.clock.unix_seconds(), self.map.buckets());
+        let minted = self.mint.mint(seconds, buckets, &*self.managed);
+        minted.map(|(id, epoch)| (id, Tenure::new(epoch, 0)))
     }
 
     /// Ends a session here and now. Whoever shares it can neither read nor write it any more.
@@ -444,7 +408,9 @@ impl Sessions {
 
     /// The values are dropped last: their own code may panic, and may use a session.
     fn bury(&self, held: &Arc<Held>, remains: Remains, ending: Option<Ending>) -> Option<Parting> {
-        let parting = self.departures.as_ref().map(|departures| {
+        let was_registered = remains.tenure != Tenure::NONE;
+        let departures = self.departures.as_ref().filter(|_| was_registered);
+        let parting = departures.map(|departures| {
             // Nobody ever knew of one that is unmade, so its marker need outlive no copies.
             let tenure = ending.map_or(Tenure::NONE, |_| remains.tenure);
             // Before it goes from the map, so that the node has it there or here.
@@ -486,7 +452,9 @@ mod tests {
             .managed(buckets, Arc::new(ClosesMeanwhile::default()))
             .build();
         let created = sessions.create(sessions.now());
-        assert_eq!(created.map(drop), Err(SessionError::NoBucket));
+        assert!(matches!(created, Ok(None)), "{created:?}");
+        let apart = sessions.create_apart(sessions.now());
+        assert_eq!(apart.map(drop), Err(SessionError::NoBucket));
         assert!(sessions.map().is_empty());
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct State {
     read_only: bool,
     /// Whether the session was created in this request.
     pub(super) fresh: bool,
+    /// Whether that session is nowhere to be found yet, because no bucket was open for it.
+    pub(super) unregistered: bool,
     /// Whether the request destroyed its session.
     pub(super) flushed: bool,
     /// When the session was last brought back for a handle.
@@ -63,17 +65,6 @@ impl Visit {
         Self::new(sessions, Origin::Existing, Hold::Holding(guard), known)
     }
 
-    /// The visit of a request for which a session was registered before it began, because this node
-    /// may create none by itself. It comes to be with the first write.
-    #[must_use]
-    pub fn registered(sessions: Arc<Sessions>, guard: Guard, origin: Origin) -> Self {
-        let known = Known::nothing();
-        known.given(guard.session().id());
-        let visit = Self::new(sessions, origin, Hold::Holding(guard), known);
-        visit.state.lock().fresh = true;
-        visit
-    }
-
     /// The visit of a request that has no session yet.
     #[must_use]
     pub fn without(sessions: Arc<Sessions>, origin: Origin) -> Self {
@@ -91,6 +82,7 @@ impl Visit {
                 expiry: None,
                 read_only: false,
                 fresh: false,
+                unregistered: false,
                 flushed: false,
                 recalled: None,
             }),
@@ -186,15 +178,18 @@ impl Visit {
         if let Some(held) = state.held()? {
             return Ok(held);
         }
-        let guard = self.sessions.create(self.sessions.now())?;
+        let now = self.sessions.now();
+        let (guard, unregistered) = match self.sessions.create(now)? {
+            Some(guard) => (guard, false),
+            None => (self.sessions.create_apart(now)?, true),
+        };
         let held = Arc::clone(guard.session());
         if let Some(expiry) = state.expiry {
-            let now = self.sessions.now();
             held.set_first_expiry(expiry, self.sessions.limits(), now)?;
         }
         self.known.given(held.id());
         state.hold = Hold::Holding(guard);
-        state.fresh = true;
+        (state.fresh, state.unregistered) = (true, unregistered);
         Ok(held)
     }
 
@@ -362,7 +357,7 @@ impl Visit {
         state.flushed = true;
         match (&state.hold, held) {
             (Hold::Holding(guard), Some(held)) if Arc::ptr_eq(guard.session(), held) => {
-                state.fresh = false;
+                (state.fresh, state.unregistered) = (false, false);
                 Some(std::mem::replace(&mut state.hold, Hold::Nothing))
             }
             _ => None,
@@ -383,7 +378,9 @@ impl Visit {
     pub async fn cycle_id(&self) -> Result<(), SessionError> {
         match self.held_to_write()? {
             Some(held) => {
-                let parting = self.sessions.renew(&held, &self.known)?;
+                let parting = self.sessions.renew(&held, &self.known).await?;
+                // With its new id it is in the map, whatever it was before.
+                self.state.lock().unregistered = false;
                 self.sessions.settled(parting).await
             }
             None => Ok(()),

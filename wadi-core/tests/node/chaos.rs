@@ -53,8 +53,8 @@ impl Run {
             let known = pick(&mut rng, &self.oracle.ids());
             match (rng.u32(0..100), known) {
                 (0..8, _) | (_, None) if self.oracle.alive() < 24 => {
-                    // A node that leaves, or is cut off, creates none.
-                    if let Ok(id) = self.world.try_create(name) {
+                    // A node that has nothing any more, or is cut off, creates none.
+                    if let Ok(id) = self.world.try_create(name).await {
                         self.oracle.created(id, BTreeSet::new());
                     }
                 }

@@ -1,8 +1,6 @@
 //! What was destroyed stays away, and who destroyed it is told so only when that is certain.
 
-use std::sync::Arc;
-
-use wadi_core::session::{Origin, SessionError, Visit};
+use wadi_core::session::SessionError;
 use wadi_core::transport::memory::Condition;
 
 use crate::world::{Refused, World, millis, secs};
@@ -112,30 +110,4 @@ async fn a_session_that_ends_while_it_is_wanted_elsewhere_is_not_called_lost() {
     for name in ["n1", "n2", "n3"] {
         assert_eq!(world.events(name), [], "{name}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_without_buckets_has_its_sessions_registered() {
-    let world = World::with_buckets(2, &["n1", "n2", "n3"]).await;
-    let node = world.node("n3");
-    let visit = Visit::without(Arc::clone(node.sessions()), Origin::New);
-    assert_eq!(visit.insert("owner", 1_u8), Err(SessionError::NoBucket));
-    let guard = node.register().await.unwrap();
-    let id = guard.session().id();
-    let visit = Visit::registered(Arc::clone(node.sessions()), guard, Origin::New);
-    visit.insert("owner", "n3".to_owned()).unwrap();
-    visit.commit().unwrap();
-    assert_eq!(world.serving(&id), ["n3"]);
-    assert_eq!(world.owner("n1", &id).await, Ok("n3".to_owned()));
-    assert_eq!(world.serving(&id), ["n1"]);
-
-    // One that nobody writes to never was.
-    let guard = node.register().await.unwrap();
-    let id = guard.session().id();
-    let visit = Visit::registered(Arc::clone(node.sessions()), guard, Origin::New);
-    visit.commit().unwrap();
-    assert_eq!(
-        world.owner("n1", &id).await,
-        Err(Refused::Absent { lost: false })
-    );
 }

@@ -2,6 +2,7 @@
 //! clock that runs only while everybody waits.
 
 mod chaos;
+mod creating;
 mod dying;
 mod ending;
 mod evacuating;

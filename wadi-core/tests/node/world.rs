@@ -21,7 +21,8 @@ use wadi_core::node::{
 use wadi_core::protocol::coordinator::Pace;
 use wadi_core::protocol::{Event, Settings};
 use wadi_core::session::{
-    ClusterKey, Keyring, Look, Origin, PresentedId, SessionError, SessionId, Sessions, Visit,
+    ClusterKey, CookieChange, Keyring, Look, Origin, PresentedId, SessionError, SessionId,
+    Sessions, Visit,
 };
 use wadi_core::transport::memory::{Condition, Network};
 
@@ -117,6 +118,21 @@ pub(crate) struct World {
     protocol: Settings,
     queue: Option<usize>,
     nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
+}
+
+/// The handler is done: ends the visit as the layer does.
+pub(crate) async fn respond(visit: &Visit) -> Result<CookieChange, SessionError> {
+    let mut committed = visit.commit();
+    if committed == Err(SessionError::Unregistered) {
+        committed = match visit.register().await {
+            Ok(()) => visit.commit(),
+            Err(error) => Err(error),
+        };
+        if committed.is_err() {
+            visit.abandon();
+        }
+    }
+    committed
 }
 
 /// What a client was told.
@@ -332,15 +348,15 @@ impl World {
 
     /// A request without a cookie creates a session, whose `owner` attribute is the node's name.
     pub(crate) async fn create(&self, name: &str) -> SessionId {
-        self.try_create(name).expect("it may create")
+        self.try_create(name).await.expect("it may create")
     }
 
-    pub(crate) fn try_create(&self, name: &str) -> Result<SessionId, SessionError> {
+    pub(crate) async fn try_create(&self, name: &str) -> Result<SessionId, SessionError> {
         let node = self.find_node(name).ok_or(SessionError::Lapsed)?;
         let visit = Visit::without(Arc::clone(node.sessions()), Origin::New);
         visit.insert("owner", name.to_owned())?;
         let id = visit.id().expect("it was created");
-        visit.commit()?;
+        respond(&visit).await?;
         Ok(id)
     }
 
@@ -364,7 +380,7 @@ impl World {
     ) -> Result<R, Refused> {
         let visit = self.visit(want, name, id).await?;
         let result = handle(&visit).await;
-        let committed = visit.commit();
+        let committed = respond(&visit).await;
         match (result, committed) {
             (Ok(result), Ok(_)) => Ok(result),
             _ => Err(Refused::Unavailable),

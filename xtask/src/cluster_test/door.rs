@@ -72,7 +72,7 @@ impl Door {
             at: None,
         };
         let Some(to) = request.to else {
-            self.failed(&request, event.span, Cause::NoNode);
+            self.failed(&request, event.span, Cause::NoNode, None);
             return Reply {
                 event,
                 cookies: Vec::new(),
@@ -92,7 +92,7 @@ impl Door {
                 if trouble != crate::fleet::Trouble::Refused {
                     event.told = Told::Unknown;
                 }
-                self.failed(&request, event.span, Cause::Trouble(trouble));
+                self.failed(&request, event.span, Cause::Trouble(trouble), None);
                 return Reply {
                     event,
                     cookies: Vec::new(),
@@ -109,7 +109,7 @@ impl Door {
             }
             Err(cause) => {
                 event.told = Told::Unknown;
-                self.failed(&request, event.span, cause);
+                self.failed(&request, event.span, cause, answer.header("x-wadi"));
             }
         }
         let cookies = answer.cookies();
@@ -121,13 +121,14 @@ impl Door {
         }
     }
 
-    fn failed(&self, request: &Request, span: Span, cause: Cause) {
+    fn failed(&self, request: &Request, span: Span, cause: Cause, x_wadi: Option<&str>) {
+        let said = x_wadi.map_or(String::new(), |said| format!(" ({said})"));
         self.ledger.seen().tally.failed.push(Failed {
             cause,
             span,
             to: request.to,
             session: request.session.clone(),
-            what: format!("{:?}", request.asked),
+            what: format!("{:?}{said}", request.asked),
         });
     }
 }

@@ -222,7 +222,7 @@ impl Driver {
         match given {
             Given::Message { to, from, message } => self.message(to, from, message),
             Given::Find { id, want, reply } => self.find(id, want, reply),
-            Given::Register(reply) => self.register(reply),
+            Given::Register { id, reply } => self.register(id, reply),
             Given::Locked { me, id, alone } => self.locked(me, id, alone),
             // What has happened is looked at in each round.
             Given::Departed | Given::Leased => {}

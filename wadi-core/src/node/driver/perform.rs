@@ -1,7 +1,6 @@
 //! What each of the protocol's outputs means in this node.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
@@ -9,7 +8,6 @@ use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::node::listen::Told;
 use crate::node::locate::Located;
-use crate::node::waiting::Registered;
 use crate::protocol::{Found, Input, Output};
 use crate::session::{self, DecodeFault, SessionId, check_sealed};
 use crate::tenure::Tenure;
@@ -114,8 +112,7 @@ impl Driver {
     /// In the step in which the tenure is known the session is in the map, or a manager that asked
     /// everybody would be told that it is nowhere.
     fn registered(&mut self, id: SessionId, tenure: Tenure) {
-        let guard = self.sessions.put_registered(id, tenure);
-        let registered = Registered::new(Arc::clone(&self.sessions), guard);
+        let registered = self.sessions.put_registered(id, tenure);
         if let Some(reply) = self.waiting.registering(&id) {
             // Who has given up meanwhile gets none, and nobody else does.
             let _ = reply.send(registered);

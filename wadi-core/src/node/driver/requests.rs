@@ -5,9 +5,8 @@ use tokio::sync::oneshot;
 use super::{Driver, Life};
 use crate::message::Want;
 use crate::node::locate::Located;
-use crate::node::waiting::Registered;
 use crate::protocol::Input;
-use crate::session::SessionId;
+use crate::session::{Registered, SessionId};
 
 impl Driver {
     pub(super) fn find(&mut self, id: SessionId, want: Want, reply: oneshot::Sender<Located>) {
@@ -50,16 +49,13 @@ impl Driver {
         }
     }
 
-    pub(super) fn register(&mut self, reply: oneshot::Sender<Registered>) {
-        // Who is leaving takes nothing new, and who is full; dropping the reply says so.
-        let takes = matches!(self.life, Life::Member(_)) && self.leaving.is_none();
-        let is_full =
-            self.waiting.registrations() >= self.settings.waiting || self.sessions.is_full();
-        if !takes || is_full || reply.is_closed() {
-            return;
+    /// Also while this node is leaving: what is registered is evacuated like everything else. The
+    /// protocol refuses it once it has said that nothing is left. Dropping the reply says no.
+    pub(super) fn register(&mut self, id: SessionId, reply: oneshot::Sender<Registered>) {
+        let is_member = matches!(self.life, Life::Member(_));
+        let is_full = self.waiting.registrations() >= self.settings.waiting;
+        if is_member && !is_full && !reply.is_closed() && self.waiting.register(id, reply) {
+            self.give(Input::Register(id));
         }
-        let id = self.sessions.mint_anywhere();
-        self.waiting.register(id, reply);
-        self.give(Input::Register(id));
     }
 }

@@ -53,6 +53,15 @@ impl Driver {
             return;
         }
         let input = match alone {
+            Some(alone) if self.is_another(&id, alone.session()) => {
+                // It only kept the place of the one that is there now.
+                let mut inputs = VecDeque::new();
+                self.seal(id, &mut inputs);
+                for input in inputs {
+                    self.step(input);
+                }
+                return;
+            }
             Some(alone) => {
                 let held = Arc::clone(alone.session());
                 self.seal_now(id, &held, Some(alone))
@@ -61,6 +70,12 @@ impl Driver {
             None => Input::Busy(id),
         };
         self.step(input);
+    }
+
+    /// Whether another session is in the map by this id.
+    fn is_another(&self, id: &SessionId, held: &Arc<Held>) -> bool {
+        let there = self.sessions.map().get(id);
+        there.is_some_and(|there| !Arc::ptr_eq(&there, held))
     }
 
     fn seal_now(&mut self, id: SessionId, held: &Arc<Held>, alone: Option<Guard>) -> Input {
