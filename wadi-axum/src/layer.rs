@@ -12,10 +12,10 @@ use wadi_core::transport::Network;
 use crate::cluster::{Cluster, RequestCounts, Surroundings};
 use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
+#[cfg(feature = "serve")]
+use crate::layer_id::LayerId;
 use crate::node::Node;
 use crate::service::WadiService;
-#[cfg(feature = "serve")]
-use crate::shared::LayerId;
 use crate::shared::Shared;
 
 /// What a layer is made of.

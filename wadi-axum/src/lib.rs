@@ -42,6 +42,7 @@ mod future;
 #[cfg(feature = "serve")]
 mod health;
 mod layer;
+mod layer_id;
 mod lifecycle;
 pub mod mode;
 mod node;

@@ -14,11 +14,12 @@ use crate::cluster::Cluster;
 use crate::cluster::proxy::{Arrived, Load, Verdict, Wants};
 use crate::elsewhere::{self, Quest};
 use crate::future::{WadiFuture, Wait};
+use crate::layer_id::LayerId;
 use crate::lifecycle::Phase;
 use crate::mode::Wanted;
 use crate::served::How;
 use crate::session::Session;
-use crate::shared::{LayerId, Shared};
+use crate::shared::Shared;
 use crate::way::{self, Way};
 use crate::why::Why;
 

@@ -11,17 +11,6 @@ use crate::config::WadiConfig;
 use crate::cookie::Cookie;
 use crate::node::Node;
 
-/// Which layer of a program's: an application may have several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LayerId(usize);
-
-impl LayerId {
-    /// Good as long as the layer is.
-    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
-        Self(Arc::as_ptr(shared).addr())
-    }
-}
-
 /// What all services of one layer share.
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,

@@ -6,10 +6,14 @@ use wadi_core::relocate::{Stray, Use};
 use wadi_core::session::{Held, SessionId, Visit};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Arrived, Verdict};
 use crate::served::How;
+
+/// For how long a session stays with a handle that has used it beyond its request.
+const ATTACHED: Duration = Duration::from_secs(10);
 
 /// How a request came to its session.
 #[derive(Debug)]
@@ -70,6 +74,10 @@ impl Way {
         else {
             return;
         };
+        // A stream or a task here would have it back at once.
+        if held.is_attached(cluster.node().sessions().now(), ATTACHED) {
+            return;
+        }
         let used = Use {
             with: held.last_used(),
             ..*used

@@ -10,7 +10,7 @@ use wadi_core::member::Incarnation;
 use wadi_core::session::Origin;
 
 use super::Cluster;
-use crate::shared::LayerId;
+use crate::layer_id::LayerId;
 
 /// No request may be sent to another node.
 pub(crate) struct Load(Infallible);

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::cluster::Cluster;
+use crate::layer_id::LayerId;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::node::Node;
-use crate::shared::LayerId;
 
 use super::connection;
 use super::counted::Counted;

@@ -33,9 +33,9 @@ use crate::cluster::proxy::{
     AT_ONCE, Arrived, GREETING, Hop, MAX_HEADERS, REQUESTS, UPGRADES, Verdict, WINDOW,
     WINDOW_OF_ALL, Wants, take_off_hop_by_hop,
 };
+use crate::layer_id::LayerId;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::mode::Wanted;
-use crate::shared::LayerId;
 
 use super::counted::Counted;
 use super::request_body::{Answer, Answering, impatient};

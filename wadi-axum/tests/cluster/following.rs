@@ -1,5 +1,6 @@
 //! A session follows a client that keeps coming, and nobody else.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};
@@ -146,6 +147,57 @@ async fn a_handle_goes_on_wherever_the_session_then_lives() {
     assert_eq!(client.get(&nodes[2], "/count").await.ok(), "8");
     client.post(&nodes[1], "/logout", "").await;
     assert_eq!(counted(&here).await, Err(SessionError::Ended));
+}
+
+#[tokio::test]
+async fn nothing_follows_while_a_handle_uses_the_session() {
+    let cluster = Cluster::new(2, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let here = handle(&client, &nodes[0]).await;
+    for _ in 0..10 {
+        counted(&here).await.unwrap();
+        client.post(&nodes[1], "/count", "").await.ok();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(nodes[0].holds(&client.id()));
+    assert_eq!(nodes[1].layer().request_counts().unwrap().followed, 0);
+}
+
+#[tokio::test]
+async fn handles_on_two_nodes_spend_their_time_on_other_things_than_moves() {
+    let cluster = Cluster::new(2, app).await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let one = handle(&client, &nodes[0]).await;
+    assert!(cluster.migrate(client.id(), &nodes[1]).await);
+    let two = handle(&client, &nodes[1]).await;
+    let done = AtomicBool::new(false);
+    let uses = async |handle: &DetachedSession| {
+        let mut used = 0;
+        while !done.load(Relaxed) {
+            match counted(handle).await {
+                Ok(_) => used += 1,
+                Err(SessionError::Moved) => {}
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        used
+    };
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        done.store(true, Relaxed);
+    };
+    let (first, second, ()) = tokio::join!(uses(&one), uses(&two), ends);
+    let arrived = |node: &Node| node.layer().status().migrations.arrived;
+    let moves = arrived(&nodes[0]) + arrived(&nodes[1]);
+    assert!(moves < 30, "{moves} moves for {first} and {second} uses");
+    assert!(first > 0 && second > 0);
+    let seen = client.get(&nodes[0], "/count").await.ok();
+    assert_eq!(seen, (1 + first + second).to_string());
 }
 
 #[tokio::test]

@@ -190,13 +190,23 @@ async fn a_request_that_is_elsewhere_takes_nothing_of_the_service_here() {
         "proxied; node=n1; hops=1"
     );
     assert_eq!(seen, 0);
-    // Where the session comes, the service is made ready again.
+}
+
+#[tokio::test]
+async fn where_the_session_comes_the_service_is_made_ready_again() {
+    let cluster = two().start(app).await;
+    let nodes = cluster.nodes();
     nodes[0].take_no_guests();
-    let gone = nodes[0].clone();
-    tokio::spawn(async move { gone.leave().await });
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let limited = nodes[1].layer().layer(Limited {
+        taken: Arc::clone(&taken),
+        has_taken: false,
+    });
     let request = client.request(Method::GET, "/").body(Body::empty());
     let served = limited.oneshot(request.unwrap()).await.unwrap();
-    assert_eq!(served.status(), http::StatusCode::OK);
+    assert_eq!(served.headers()["x-wadi"], "migrated; node=n2; hops=1");
     assert_eq!(taken.load(SeqCst), 0);
 }
 

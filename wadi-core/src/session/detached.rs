@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SessionId;
 use super::attributes::Prepared;
@@ -18,6 +19,9 @@ use super::visit::Visit;
 
 /// How often a session that goes away again and again is brought back for one operation.
 const LOOKS: usize = 4;
+
+/// How long another node has a session at least before it is brought back for the same handle again.
+const STAYS: Duration = Duration::from_millis(250);
 
 /// A handle on a session that outlives its request.
 ///
@@ -79,7 +83,7 @@ impl DetachedSession {
             }
         };
         // Somebody else's renewal shuts this handle out, like every other holder of the old id.
-        held.touch(self.visit.known(), sessions.limits(), sessions.now())?;
+        held.attach(self.visit.known(), sessions.limits(), sessions.now())?;
         Ok(Attachment {
             visit: Arc::clone(&self.visit),
             guard,
@@ -97,7 +101,17 @@ impl DetachedSession {
             return Ok(held);
         }
         let others = sessions.others().ok_or(SessionError::Moved)?;
+        // Handles on two nodes would else spend their time on having it moved.
+        let again = self.visit.recalled_at().map(|at| at + STAYS);
+        let wait = again.map_or(Duration::ZERO, |again| again.since(sessions.now()));
+        if !wait.is_zero() {
+            tokio::time::sleep(wait.min(sessions.limits().lock_wait)).await;
+            if let Some(held) = in_map() {
+                return Ok(held);
+            }
+        }
         others.recall(*id).await?;
+        self.visit.recalled(sessions.now());
         in_map().ok_or(SessionError::Moved)
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Body {
     pub(super) touched: Moment,
     /// When its cookie was last sent; zero before.
     pub(super) cookie_sent: Moment,
+    /// When a handle beyond its request used it here last; zero for never.
+    pub(super) attached: Moment,
     pub(super) attributes: Attributes,
     pub(super) phase: Phase,
     /// Whether its cookie ever came back.
@@ -386,6 +388,25 @@ impl Held {
         Ok(())
     }
 
+    /// As [`Held::touch`], for a handle that outlives its request.
+    pub(super) fn attach(
+        &self,
+        known: &Known,
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<(), SessionError> {
+        self.touch(known, limits, now)?;
+        self.body().attached = now;
+        Ok(())
+    }
+
+    /// Whether a handle beyond its request, of a stream or a task, has used it here within that time.
+    #[must_use]
+    pub fn is_attached(&self, now: Moment, within: Duration) -> bool {
+        let attached = self.body().attached;
+        attached != Moment::ZERO && now.since(attached) < within
+    }
+
     pub(super) fn get<T: Attribute>(
         &self,
         known: &Known,
@@ -546,6 +567,7 @@ impl Body {
             revision: Revision::ZERO,
             lifetime: Lifetime::new(limits, now),
             touched: now,
+            attached: Moment::ZERO,
             cookie_sent: Moment::ZERO,
             attributes: Attributes::new(),
             phase: Phase::Serving,

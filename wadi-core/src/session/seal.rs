@@ -245,6 +245,7 @@ impl Sessions {
                 node_ends: after(portable.node_left.unwrap_or(portable.left)),
             },
             touched: ago(portable.idle_for),
+            attached: Moment::ZERO,
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
             attributes: Attributes::from_frozen(Arc::from(attributes))?,
             phase,

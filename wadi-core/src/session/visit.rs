@@ -18,6 +18,7 @@ use super::nested;
 use super::origin::Origin;
 use super::sessions::Sessions;
 use super::value::{Attribute, Storable};
+use crate::clock::Moment;
 
 /// A request's hold on its session.
 pub struct Visit {
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) unregistered: bool,
     /// Whether the request destroyed its session.
     pub(super) flushed: bool,
+    /// When the session was last brought back for a handle.
+    recalled: Option<Moment>,
 }
 
 pub(super) enum Hold {
@@ -81,6 +84,7 @@ impl Visit {
                 fresh: false,
                 unregistered: false,
                 flushed: false,
+                recalled: None,
             }),
         }
     }
@@ -424,6 +428,14 @@ impl Visit {
         {
             *held = Arc::clone(now);
         }
+    }
+
+    pub(super) fn recalled_at(&self) -> Option<Moment> {
+        self.state.lock().recalled
+    }
+
+    pub(super) fn recalled(&self, now: Moment) {
+        self.state.lock().recalled = Some(now);
     }
 
     pub(super) fn is_read_only(&self) -> bool {

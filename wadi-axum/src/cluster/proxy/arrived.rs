@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use wadi_core::member::Incarnation;
 
 use super::hop::{Verdict, Wants};
-use crate::shared::LayerId;
+use crate::layer_id::LayerId;
 
 /// On a request that another node has proxied here: by whom, and what to answer beside the response.
 #[derive(Clone, Debug)]
