@@ -21,25 +21,32 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let count = |text: &str| -> usize { text.parse().expect("a number of sessions") };
     // As a node's own program is run.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        match words[..] {
-            ["member", name, founder, by] => child::serve(name, founder, by.into()).await,
-            ["migration", sessions] => migration::run(count(sessions)).await,
-            ["evacuation", sessions] => evacuation::run(count(sessions)).await,
-            [] => {
-                migration::run(FEW).await;
-                evacuation::run(FEW * 5).await;
-            }
-            _ => panic!("migration or evacuation, and a number of sessions: {words:?}"),
-        }
-    });
+    // On the runtime's own threads, as requests are.
+    let work = runtime.spawn(async move { work(&words(&arguments)).await });
+    runtime.block_on(work).expect("it does not panic");
     // Whoever still reads a closed pipe is not waited for.
     runtime.shutdown_background();
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+async fn work(words: &[&str]) {
+    let count = |text: &str| -> usize { text.parse().expect("a number of sessions") };
+    match *words {
+        ["member", name, founder, by] => child::serve(name, founder, by.into()).await,
+        ["migration", sessions] => migration::run(count(sessions)).await,
+        ["evacuation", sessions] => evacuation::run(count(sessions)).await,
+        [] => {
+            migration::run(FEW).await;
+            evacuation::run(FEW * 5).await;
+        }
+        _ => panic!("migration or evacuation, and a number of sessions: {words:?}"),
+    }
 }
