@@ -192,6 +192,8 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "displaced": 0,
             "migrations": {"in": 0, "out": 0},
             "evacuation": null,
+            "draining": false,
+            "requests": null,
         });
         assert_eq!(json, expected);
     };

@@ -14,7 +14,6 @@ use wadi_core::session::{Held, Look, Origin, PresentedId, SessionError, SessionI
 
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Answer, Arrived, Load, Sent, Verdict, Wants};
-use crate::lifecycle::Phase;
 use crate::mode::Wanted;
 use crate::served::How;
 use crate::shared::Shared;
@@ -216,13 +215,13 @@ impl Seeker<'_> {
             Located::At(holder) => Verdict::At(holder),
             Located::Unavailable => Verdict::Unavailable,
         };
-        self.misdirected(arrived, verdict)
+        Next::Done(self.misdirected(arrived, verdict))
     }
 
-    fn misdirected(&self, arrived: &Arrived, verdict: Verdict) -> Next {
+    fn misdirected(&self, arrived: &Arrived, verdict: Verdict) -> Outcome {
         self.cluster.counts().misdirected.one();
         arrived.answer(verdict);
-        Next::Done(Outcome::Misdirected)
+        Outcome::Misdirected
     }
 
     async fn locate(&self, id: SessionId, want: Want) -> Located {
@@ -297,7 +296,7 @@ impl Seeker<'_> {
                 }
                 Step::Send(to) => match self.send(to, Wants::Session, hops).await {
                     Sent::Answered { answer, follow } => {
-                        if follow {
+                        if follow && !self.cluster.is_draining() {
                             self.cluster.fetch(id);
                         }
                         return Next::Done(Outcome::Answer(answer));
@@ -394,16 +393,26 @@ impl Seeker<'_> {
         match &self.quest.arrived {
             // It is not for this node to serve: whoever sent it can do so with fewer hops.
             Some(arrived) if arrived.wants == Wants::Session => {
-                let told = self.misdirected(arrived, Verdict::Absent(origin));
-                return match told {
-                    Next::Done(outcome) => outcome,
-                    Next::Look | Next::Absent(_) => Outcome::Refuse(Why::NobodySays),
-                };
+                return self.misdirected(arrived, Verdict::Absent(origin));
+            }
+            // Who sent it asks another, and creates the session itself where nobody will.
+            Some(arrived) if self.cluster.is_draining() => {
+                return self.misdirected(arrived, Verdict::Unable);
             }
             Some(_) => {}
-            None if may_create && self.shared.node.lifecycle.phase() < Phase::Leaving => {}
+            None if self.shared.creates(self.cluster) => {}
             None => {
-                if let Some(outcome) = self.created_elsewhere().await {
+                let repeated = match &mut self.load {
+                    Some(load) => load.can_be_repeated().await,
+                    None => Ok(false),
+                };
+                let Ok(repeated) = repeated else {
+                    return Outcome::Answer(Answer::unreadable());
+                };
+                // What can be sent only once might be sent to who will not have it.
+                if (repeated || !may_create)
+                    && let Some(outcome) = self.created_elsewhere(may_create).await
+                {
                     return outcome;
                 }
             }
@@ -421,8 +430,9 @@ impl Seeker<'_> {
         }
     }
 
-    /// The request goes to a node that can create its session; `None` when it did not.
-    async fn created_elsewhere(&mut self) -> Option<Outcome> {
+    /// The request goes to a node that can create its session; `None` when it did not, and this node
+    /// had better do so.
+    async fn created_elsewhere(&mut self, may_create: bool) -> Option<Outcome> {
         for _ in 0..CREATORS {
             let mut to = self.cluster.creator(&self.unreachable);
             let mut hops = 1;
@@ -438,6 +448,7 @@ impl Seeker<'_> {
                         self.unreachable.push(next);
                     }
                     Sent::Failed => return Some(Outcome::Refuse(Why::NoAnswer)),
+                    Sent::Refused(_) if may_create && self.has_request() => return None,
                     Sent::Refused(_) => return Some(Outcome::Refuse(Why::NoCreator)),
                 }
             }

@@ -136,6 +136,16 @@ impl WadiLayer {
         self.cluster().map(|cluster| cluster.counts().read())
     }
 
+    /// From now on new sessions are created by other nodes, as long as there are any that will; those
+    /// here are served, and stay. With `false`, they are created here again. `false` comes back from a
+    /// node that is alone, where it does nothing.
+    pub fn drain(&self, drains: bool) -> bool {
+        if let Some(cluster) = self.cluster() {
+            cluster.drain(drains);
+        }
+        self.cluster().is_some()
+    }
+
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.shared.cluster.as_ref()
     }

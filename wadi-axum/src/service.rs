@@ -93,8 +93,9 @@ impl Shared {
     }
 
     /// Whether a session that this request creates had better be created here.
-    fn creates(&self, cluster: &Cluster) -> bool {
-        cluster.node().may_create() && self.node.lifecycle.phase() < Phase::Leaving
+    pub(crate) fn creates(&self, cluster: &Cluster) -> bool {
+        let stays = self.node.lifecycle.phase() < Phase::Leaving && !cluster.is_draining();
+        stays && cluster.node().may_create()
     }
 
     fn quest<B>(

@@ -61,6 +61,28 @@ impl fmt::Debug for Incarnation {
     }
 }
 
+/// One founding of one cluster: a number drawn at random, so that a cluster is never taken for one
+/// that was founded before it, under the same name and with the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Founding(u64);
+
+impl Founding {
+    /// Of a cluster that nobody outside of its process can reach, and so cannot mistake.
+    pub const IN_PROCESS: Self = Self(0);
+
+    /// The founding with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number; which of two is higher says nothing.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// How far a member is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Standing {

@@ -20,7 +20,7 @@ pub use network::{Connections, Network, NetworkSettings, NotOpened, Opening, Sec
 pub use streams::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 
 use crate::bucket::Layout;
-use crate::member::Incarnation;
+use crate::member::{Founding, Incarnation};
 use crate::message::Message;
 
 /// Carries one node's messages.
@@ -33,9 +33,11 @@ use crate::message::Message;
     note = "implement `wadi_core::transport::Transport`, or use that of `wadi-transport`"
 )]
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// From now on this node is `me`: what arrives for `me` goes into `inbox`, and what arrives for
-    /// an earlier incarnation of it nowhere. Called once for each incarnation.
-    fn listen(&self, me: Incarnation, inbox: Arc<dyn Inbox>);
+    /// From now on this node is `me` in the cluster of this founding: what arrives for that goes into
+    /// `inbox`, and what arrives for an earlier incarnation of it nowhere. Called once for each
+    /// incarnation. Where a cluster was founded anew the numbers begin anew, so whoever is of another
+    /// founding is somebody else, whatever its number.
+    fn listen(&self, me: Incarnation, of: Founding, inbox: Arc<dyn Inbox>);
 
     /// These are the members now, with their addresses: whom messages may go to and come from.
     /// Called with each layout, in order.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use wadi_core::bucket::{BucketCount, Layout, LayoutVersion, Placement};
 use wadi_core::clock::{BootClock, Clock, Moment};
-use wadi_core::member::{Incarnation, Member, NodeName, Standing};
+use wadi_core::member::{Founding, Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -31,6 +31,7 @@ const BLOCK: usize = 64 * 1024;
 /// Sent and not arrived yet; an evacuation keeps thousands on their way, too.
 const ON_THEIR_WAY: u64 = 4_000;
 
+const OF: Founding = Founding::new(1);
 const N1: Incarnation = Incarnation::new(1);
 const N2: Incarnation = Incarnation::new(2);
 
@@ -97,8 +98,8 @@ fn join(n1: &Connections, n2: &Connections) -> Arc<Counting> {
         }],
     });
     let inbox = Arc::new(Counting::default());
-    n1.transport.listen(N1, Arc::new(Counting::default()));
-    n2.transport.listen(N2, inbox.clone());
+    n1.transport.listen(N1, OF, Arc::new(Counting::default()));
+    n2.transport.listen(N2, OF, inbox.clone());
     for node in [n1, n2] {
         node.transport.members(&layout);
     }

@@ -188,7 +188,7 @@ async fn introduce(
     purpose: Purpose,
 ) -> Result<(Peer, u16), DialError> {
     let us = shared.us.borrow().clone();
-    let start = us.start;
+    let (start, membership) = (us.start, us.membership);
     let hello = Hello {
         versions: shared.versions,
         cluster: shared.cluster.name.clone(),
@@ -230,14 +230,15 @@ async fn introduce(
                 return Err(malformed(Malformed::Version(version)));
             }
             // Both sides look, so that neither depends on the other's having done so.
-            let accepting = peer.membership.incarnation;
-            match sought {
-                Some(sought) if accepting != Some(sought) => {
-                    Err(refused(Refusal::SomebodyElse { accepting, sought }))
-                }
-                _ if peer.start == start => Err(refused(Refusal::Itself)),
-                _ => Ok((peer, version)),
+            if let Some(sought) = sought {
+                peer.membership
+                    .judge(sought, &membership)
+                    .map_err(refused)?;
             }
+            if peer.start == start {
+                return Err(refused(Refusal::Itself));
+            }
+            Ok((peer, version))
         }
     }
 }

@@ -10,7 +10,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::member::Incarnation;
 
 use crate::frame::{self, FrameError};
-use crate::peer::{Cluster, Peer, is_plain};
+use crate::peer::{Cluster, Membership, Peer, is_plain};
 
 /// The longest frame of a handshake, in bytes.
 pub const LIMIT: usize = 4096;
@@ -69,7 +69,7 @@ pub struct Hello {
     pub buckets: BucketCount,
     /// Who it is.
     pub peer: Peer,
-    /// Whom it wants to reach; `None` where anybody at this address will do.
+    /// Whom it wants to reach, of its own cluster; `None` where anybody at this address will do.
     pub sought: Option<Incarnation>,
     /// What the connection is for.
     pub purpose: Purpose,
@@ -128,6 +128,15 @@ pub enum Refusal {
     SomebodyElse {
         /// Who the acceptor is; `None` when it has not joined.
         accepting: Option<Incarnation>,
+        /// Who was sought.
+        sought: Incarnation,
+    },
+    /// The node at this address is in a cluster that was founded at another time: with the same numbers,
+    /// but somebody else. Look at the layout again.
+    #[error(
+        "it is of another founding of the cluster than the dialling node, and {sought:?} was sought"
+    )]
+    OtherFounding {
         /// Who was sought.
         sought: Incarnation,
     },
@@ -259,15 +268,11 @@ impl Hello {
         if self.peer.start == us.start {
             return Err(Refusal::Itself);
         }
-        match self.sought {
-            Some(sought) if us.membership.incarnation != Some(sought) => {
-                Err(Refusal::SomebodyElse {
-                    accepting: us.membership.incarnation,
-                    sought,
-                })
-            }
-            _ => Ok(version),
-        }
+        let Some(sought) = self.sought else {
+            return Ok(version);
+        };
+        us.membership.judge(sought, &self.peer.membership)?;
+        Ok(version)
     }
 }
 
@@ -315,6 +320,25 @@ impl Reply {
         } else {
             Err(Malformed::Text)
         }
+    }
+}
+
+impl Membership {
+    /// Whether it is the one that was `sought` by a node of this membership. Who has not joined knows of
+    /// no founding, and is given nothing that is for members.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub(crate) fn judge(&self, sought: Incarnation, by: &Self) -> Result<(), Refusal> {
+        let accepting = self.incarnation;
+        if accepting != Some(sought) {
+            return Err(Refusal::SomebodyElse { accepting, sought });
+        }
+        if by.founding.is_some() && !self.is_with(by) {
+            return Err(Refusal::OtherFounding { sought });
+        }
+        Ok(())
     }
 }
 
@@ -374,10 +398,9 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use wadi_core::member::NodeName;
+    use wadi_core::member::{Founding, NodeName};
 
     use super::*;
-    use crate::peer::Membership;
 
     fn peer(name: &str, start: u64, incarnation: u64) -> Peer {
         Peer {
@@ -385,6 +408,7 @@ mod tests {
             membership: Membership {
                 generation: 1,
                 incarnation: Some(Incarnation::new(incarnation)),
+                founding: Some(Founding::new(5)),
             },
             start,
             advertised: "10.0.0.1:7000".to_owned(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use wadi_core::clock::{BootClock, Clock, Moment};
 
+use crate::handshake::Refusal;
 use crate::notice::{Ended, Notice};
 
 /// Lines of one sort in a while.
@@ -28,16 +29,22 @@ impl Journal {
     pub(crate) fn note(&self, notice: &Notice) {
         let sort = match notice {
             Notice::Unfinished { .. } => &self.strangers,
-            Notice::Refused { .. } => &self.refused,
             Notice::CannotAccept { .. }
             | Notice::Ended {
                 why: Ended::Malformed(_),
                 ..
             } => &self.broken,
-            Notice::Accepted { .. } | Notice::Ended { .. } => {
+            // A node that dials itself is refused, and no worse off: another name of it is on its list.
+            Notice::Accepted { .. }
+            | Notice::Ended { .. }
+            | Notice::Refused {
+                why: Refusal::Itself,
+                ..
+            } => {
                 tracing::debug!("{notice}");
                 return;
             }
+            Notice::Refused { .. } => &self.refused,
         };
         match sort.admit(BootClock.now()) {
             Some(0) => tracing::warn!("{notice}"),

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use wadi_core::bucket::BucketCount;
-use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::member::{Founding, Incarnation, NodeName};
 
 /// What both ends must have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,16 @@ pub struct Membership {
     pub generation: u32,
     /// Which start of the node this is; `None` until it has joined.
     pub incarnation: Option<Incarnation>,
+    /// In which cluster, among those that were founded under one name; `None` until it has joined.
+    pub founding: Option<Founding>,
+}
+
+impl Membership {
+    /// Whether it has joined, and the same cluster as the other.
+    #[must_use]
+    pub fn is_with(&self, other: &Self) -> bool {
+        self.founding.is_some() && self.founding == other.founding
+    }
 }
 
 /// A node as it introduces itself.

@@ -76,7 +76,8 @@ impl Shared {
 
     /// Whether this peer may have streams that are for members.
     pub(crate) fn is_member(&self, peer: &Peer) -> bool {
-        let incarnation = peer.membership.incarnation;
+        let is_with_us = self.us.borrow().membership.is_with(&peer.membership);
+        let incarnation = peer.membership.incarnation.filter(|_| is_with_us);
         incarnation.is_some_and(|incarnation| self.members.read().may_have(incarnation))
     }
 }

@@ -11,9 +11,17 @@ macro_rules! counts {
         pub(crate) struct Counts { $($(#[doc = $doc])* pub(crate) $name: Count,)* }
 
         /// How many requests were served in which way since the node's start.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct RequestCounts { $($(#[doc = $doc])* pub $name: u64,)* }
+
+        #[cfg(feature = "metrics")]
+        impl RequestCounts {
+            /// Each number with its name.
+            pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
 
         impl Counts {
             pub(crate) fn read(&self) -> RequestCounts {

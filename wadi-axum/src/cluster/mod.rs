@@ -17,7 +17,7 @@ pub(crate) mod proxy;
 mod view;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ pub(crate) struct Cluster {
     counts: Arc<Counts>,
     /// Whose turn it is to create what this node cannot.
     turn: AtomicUsize,
+    draining: AtomicBool,
 }
 
 /// What a cluster stands in, where it is not the machine itself.
@@ -99,6 +100,7 @@ impl Cluster {
             following: Following::default(),
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
             node: Node::new(settings, Arc::clone(&clock), sessions),
             #[cfg(feature = "cluster")]
             clock,
@@ -113,6 +115,15 @@ impl Cluster {
     /// Whether it is a member that may be given sessions, and may act now.
     pub(crate) fn is_ready(&self) -> bool {
         self.node.status().standing() == Some(Standing::Ready) && self.node.sessions().may_act()
+    }
+
+    /// Whether new sessions are to be created by others, as far as there are any.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    pub(crate) fn drain(&self, drains: bool) {
+        self.draining.store(drains, Relaxed);
     }
 
     pub(crate) const fn node(&self) -> &Node {

@@ -1,7 +1,7 @@
 //! The administration routes, for a listener of their own.
 //!
 //! They are asked by address: a name in `Host` is how a web page makes its visitor's browser ask
-//! for them (DNS rebinding). What changes something takes only requests that no page can send by itself.
+//! for them (DNS rebinding). What changes something takes methods that no page can send to another site.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::uri::Authority;
 use http::{HeaderValue, StatusCode};
@@ -20,22 +20,42 @@ use crate::{WadiLayer, health};
 impl WadiLayer {
     /// What people and programs are told of this node, for a listener that clients cannot reach:
     /// `GET /wadi/` (a page), `GET /wadi/cluster` (the same as JSON: [`StatusReport`]), `GET /healthz`
-    /// and `GET /readyz`. Serve it with `axum::serve` on loopback, or on an operator's network.
+    /// and `GET /readyz`; `PUT /wadi/drain` and `DELETE /wadi/drain` begin and end what
+    /// [`WadiLayer::drain`] does. Serve it with `axum::serve` on loopback, or on an operator's network.
     ///
     /// Requests that name this machine otherwise than by address or as `localhost` are refused.
     ///
     /// [`StatusReport`]: crate::status::StatusReport
     pub fn admin(&self) -> Router {
         let (shown, told) = (self.clone(), self.clone());
+        let (begins, ends) = (self.clone(), self.clone());
         Router::new()
             .route(
                 "/wadi/",
                 get(move || async move { Html(page(&shown.status())) }),
             )
             .route("/wadi/cluster", get(move || async move { json(&told) }))
+            .route(
+                "/wadi/drain",
+                put(move || async move { drain(&begins, true) })
+                    .delete(move || async move { drain(&ends, false) }),
+            )
             .merge(health::routes(self.clone()))
             .layer(from_fn(guard))
     }
+}
+
+fn drain(wadi: &WadiLayer, drains: bool) -> (StatusCode, &'static str) {
+    if !wadi.drain(drains) {
+        let alone = "this node is alone: nobody else could create sessions\n";
+        return (StatusCode::CONFLICT, alone);
+    }
+    let told = if drains {
+        "draining: new sessions are created by other nodes\n"
+    } else {
+        "new sessions are created here again\n"
+    };
+    (StatusCode::OK, told)
 }
 
 fn json(wadi: &WadiLayer) -> Response {

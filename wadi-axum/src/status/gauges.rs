@@ -20,6 +20,10 @@ impl WadiLayer {
             "wadi_displaced_sessions",
             "Sessions here whose bucket another member manages"
         );
+        describe_gauge!(
+            "wadi_draining",
+            "Whether new sessions are created by others"
+        );
         describe_gauge!("wadi_members", "Members of the cluster, by state");
         describe_gauge!("wadi_buckets", "Buckets that this node manages");
         describe_gauge!("wadi_layout_version", "The layout that this node goes by");
@@ -27,6 +31,10 @@ impl WadiLayer {
             "wadi_evacuation_sessions",
             Unit::Count,
             "Sessions that an evacuation has still to move; 0 where there is none"
+        );
+        describe_counter!(
+            "wadi_requests_total",
+            "Requests whose session was not simply here, by what became of them"
         );
         describe_counter!(
             "wadi_migrations_total",
@@ -66,6 +74,10 @@ fn record(status: &StatusReport, is_ready: bool) {
         "wadi_evacuation_sessions",
         status.evacuation.map_or(0, |evacuation| evacuation.left),
     );
+    set("wadi_draining", usize::from(status.draining));
+    for (outcome, number) in status.requests.iter().flat_map(|counts| counts.named()) {
+        counter!("wadi_requests_total", "outcome" => outcome).absolute(number);
+    }
     let migrations = status.migrations;
     counter!("wadi_migrations_total", "direction" => "in").absolute(migrations.arrived);
     counter!("wadi_migrations_total", "direction" => "out").absolute(migrations.left);

@@ -30,6 +30,9 @@ fn write(page: &mut String, report: &StatusReport) -> fmt::Result {
             "<p>Evacuating: <progress value={gone} max={of}></progress> {left} sessions of {of} are still here."
         )?;
     }
+    if report.draining {
+        page.push_str("<p>Draining: new sessions are created by other nodes.");
+    }
     let coordinator = report.coordinator.as_deref().unwrap_or("not known");
     write!(
         page,

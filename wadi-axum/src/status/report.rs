@@ -5,8 +5,8 @@ use wadi_core::bucket::Layout;
 use wadi_core::member::{Incarnation, Standing};
 use wadi_core::node::Status;
 
-use crate::WadiLayer;
 use crate::lifecycle::Phase;
+use crate::{RequestCounts, WadiLayer};
 
 /// What a node knows now. Another node may know more, or less.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +32,10 @@ pub struct StatusReport {
     pub migrations: MigrationReport,
     /// How far an evacuation is; `None` while there is none.
     pub evacuation: Option<Evacuation>,
+    /// Whether new sessions are created by others.
+    pub draining: bool,
+    /// How requests were served whose session was not simply here; `None` for a node that is alone.
+    pub requests: Option<RequestCounts>,
 }
 
 /// One member.
@@ -102,6 +106,8 @@ impl WadiLayer {
                 let node = cluster.node();
                 let migrations = node.migrations();
                 StatusReport {
+                    draining: cluster.is_draining(),
+                    requests: Some(cluster.counts().read()),
                     displaced: node.displaced(),
                     migrations: MigrationReport {
                         arrived: migrations.arrived(),
@@ -169,6 +175,8 @@ impl WadiLayer {
                 left: 0,
             },
             evacuation: None,
+            draining: false,
+            requests: None,
         }
     }
 }

@@ -119,3 +119,28 @@ async fn a_node_that_nobody_else_answers_says_503() {
     cluster.network().heal();
     assert_eq!(client.post(n2, "/count", "").await.ok(), "2");
 }
+
+#[tokio::test]
+async fn a_draining_node_keeps_what_it_has_and_creates_nothing_while_others_do() {
+    let cluster = Cluster::new(3, app).await;
+    let nodes = cluster.nodes();
+    let [n1, n2, n3] = nodes.as_slice() else {
+        panic!("three nodes");
+    };
+    let before = Client::new();
+    assert_eq!(before.post(n1, "/count", "").await.ok(), "1");
+    assert!(n1.layer().drain(true));
+    for _ in 0..20 {
+        let created = Client::new().post(n1, "/count", "").await;
+        assert!(!created.how().contains("node=n1"), "{}", created.how());
+        assert_eq!(created.ok(), "1");
+    }
+    let served = before.post(n1, "/count", "").await;
+    assert_eq!(served.how(), "local; node=n1; hops=0");
+    // Where all drain, sessions are created all the same.
+    assert!(n2.layer().drain(true) && n3.layer().drain(true));
+    assert_eq!(Client::new().post(n1, "/count", "").await.ok(), "1");
+    assert!(n1.layer().drain(false));
+    let created = Client::new().post(n1, "/count", "").await;
+    assert_eq!(created.how(), "created; node=n1; hops=0");
+}

@@ -12,7 +12,7 @@ use stateright::{Model, Property};
 use wadi_core::authority::{Charter, Lease, Proof, Register};
 use wadi_core::bucket::{BucketCount, BucketId, LayoutVersion};
 use wadi_core::clock::Moment;
-use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::member::{Founding, Incarnation, NodeName};
 
 use crate::process::{Ask, Bucket, Members, Message, Process, View};
 
@@ -505,7 +505,14 @@ impl Model for Leases {
             deputies: 1,
             lease: LEASE,
         };
-        let (register, joined) = Register::found(charter, 0, name(0), String::new(), Moment::ZERO);
+        let (register, joined) = Register::found(
+            charter,
+            Founding::IN_PROCESS,
+            0,
+            name(0),
+            String::new(),
+            Moment::ZERO,
+        );
         let lease = Lease::joined(Moment::ZERO, self.granted(), Moment::ZERO);
         let mut state = State {
             tick: 0,

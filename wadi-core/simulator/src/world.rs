@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wadi_core::authority::{Charter, Register};
 use wadi_core::bucket::{BucketCount, Layout};
-use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Message;
 use wadi_core::protocol::{Event, Participant, Settings};
 use wadi_core::session::SessionId;
@@ -204,8 +204,14 @@ impl World {
             lease: LEASE,
         };
         let now_there = authority_clock.read(0);
-        let (register, founder) =
-            Register::found(charter, 0, NodeName::new("h0"), "h0".into(), now_there);
+        let (register, founder) = Register::found(
+            charter,
+            Founding::IN_PROCESS,
+            0,
+            NodeName::new("h0"),
+            "h0".into(),
+            now_there,
+        );
         let settings = Arc::new(Settings {
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::tombstone::{Death, Proof, Tombstone};
 use crate::bucket::{AssignmentTerms, BucketCount, Layout, LayoutVersion};
 use crate::clock::Moment;
-use crate::member::{Incarnation, Member, NodeName, Standing};
+use crate::member::{Founding, Incarnation, Member, NodeName, Standing};
 use crate::sabotage::{self, Rule};
 
 /// What a cluster is founded with and never changes while it lives.
@@ -44,6 +44,7 @@ impl Default for Charter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Register {
     charter: Charter,
+    founding: Founding,
     layout: Layout,
     /// The last incarnation given; every one up to it in this generation was given once.
     last: Incarnation,
@@ -118,8 +119,10 @@ pub enum Answer {
 /// A new member's place in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Joined {
-    /// Given to nobody before.
+    /// Given to nobody before, in this founding.
     pub incarnation: Incarnation,
+    /// Which cluster it is of: another one of the same generation gives the same numbers.
+    pub founding: Founding,
     /// The length of its first lease, which the node counts from when it sent the join.
     pub lease: Duration,
 }
@@ -166,9 +169,11 @@ impl Register {
     /// A new generation, with `node` as its one member, which is ready and manages every bucket.
     ///
     /// Incarnations of different generations are different: their upper bits are the generation.
+    /// Those of different foundings of one generation may be the same.
     #[must_use]
     pub fn found(
         charter: Charter,
+        founding: Founding,
         generation: u32,
         node: NodeName,
         address: String,
@@ -183,6 +188,7 @@ impl Register {
         };
         let register = Self {
             charter,
+            founding,
             layout: Layout::found(charter.buckets, generation, founder, member),
             last: founder,
             renewed: BTreeMap::from([(founder, now)]),
@@ -190,6 +196,7 @@ impl Register {
         };
         let joined = Joined {
             incarnation: founder,
+            founding,
             lease: charter.lease,
         };
         (register, joined)
@@ -239,6 +246,7 @@ impl Register {
         self.bump();
         Joined {
             incarnation,
+            founding: self.founding,
             lease: self.charter.lease,
         }
     }
@@ -288,8 +296,10 @@ impl Register {
         Ok(())
     }
 
-    /// Removes a leaving member that manages nothing any more; with `force` any member, at its
-    /// own word: it has stopped acting.
+    /// Removes a leaving member that manages nothing any more, or that says it holds nothing where
+    /// every other member is leaving, too: nobody could be given its buckets, and what they remember of
+    /// sessions that ended goes with the whole cluster. With `force` any member, at its own word: it
+    /// has stopped acting.
     ///
     /// # Errors
     ///
@@ -300,10 +310,10 @@ impl Register {
         if !force && standing != Standing::Leaving {
             return Err(LeftRefused::NotLeaving(incarnation));
         }
-        if !force && manages > 0 {
+        if !force && manages > 0 && !self.layout.everybody_leaves() {
             return Err(LeftRefused::StillManages(manages));
         }
-        let in_good_order = standing == Standing::Leaving && manages == 0;
+        let in_good_order = standing == Standing::Leaving && (manages == 0 || !force);
         self.bury(
             incarnation,
             if in_good_order {

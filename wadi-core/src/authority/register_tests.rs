@@ -20,7 +20,15 @@ fn charter() -> Charter {
 }
 
 fn founded() -> Register {
-    Register::found(charter(), 0, NodeName::new("n1"), "a1".into(), at(0)).0
+    Register::found(
+        charter(),
+        Founding::IN_PROCESS,
+        0,
+        NodeName::new("n1"),
+        "a1".into(),
+        at(0),
+    )
+    .0
 }
 
 fn join(register: &mut Register, name: &str, now: Moment) -> Incarnation {
@@ -173,6 +181,32 @@ fn leaving_in_good_order_needs_everything_handed_over() {
 }
 
 #[test]
+fn where_everybody_leaves_who_has_nothing_may_go() {
+    let mut register = two();
+    register.leave(i(1)).unwrap();
+    register.leave(i(2)).unwrap();
+    let third = join(&mut register, "n3", at(0));
+    // It will be ready, and take them.
+    assert_eq!(
+        register.left(i(1), false),
+        Err(LeftRefused::StillManages(3))
+    );
+    register.leave(third).unwrap();
+    register.left(i(1), false).unwrap();
+    assert_eq!(register.tombstone(i(1)).map(|t| t.death), Some(Death::Left));
+    let mut hasty = register.clone();
+    hasty.left(i(2), true).unwrap();
+    assert_eq!(
+        hasty.tombstone(i(2)).map(|t| t.death),
+        Some(Death::LeftInHaste)
+    );
+    register.left(third, false).unwrap();
+    register.left(i(2), false).unwrap();
+    assert!(register.layout().members.is_empty());
+    assert_eq!(register.check(), Ok(()));
+}
+
+#[test]
 fn a_new_leader_waits_one_whole_lease_by_its_own_clock() {
     let mut register = two();
     // Its clock may be ahead of the old leader's, or far behind.
@@ -188,7 +222,14 @@ fn a_new_leader_waits_one_whole_lease_by_its_own_clock() {
 #[test]
 fn generations_share_no_incarnation_and_no_version() {
     let first = founded();
-    let (second, joined) = Register::found(charter(), 1, NodeName::new("n1"), "a1".into(), at(0));
+    let (second, joined) = Register::found(
+        charter(),
+        Founding::IN_PROCESS,
+        1,
+        NodeName::new("n1"),
+        "a1".into(),
+        at(0),
+    );
     assert!(second.layout().version.number() == 1 && second.generation() == 1);
     assert!(second.layout().version > first.layout().version);
     let mut second = second;

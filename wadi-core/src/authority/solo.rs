@@ -6,7 +6,7 @@ use super::lease::Lease;
 use super::register::{Charter, Register};
 use crate::bucket::Layout;
 use crate::clock::Moment;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 
 /// One node's own register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,14 @@ impl Solo {
     /// is older than what this one allots; else 0.
     #[must_use]
     pub fn found(charter: Charter, generation: u32, node: NodeName, now: Moment) -> Self {
-        let (register, joined) = Register::found(charter, generation, node, String::new(), now);
+        let (register, joined) = Register::found(
+            charter,
+            Founding::IN_PROCESS,
+            generation,
+            node,
+            String::new(),
+            now,
+        );
         Self {
             register,
             incarnation: joined.incarnation,

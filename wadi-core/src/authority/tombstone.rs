@@ -32,7 +32,8 @@ pub enum Death {
     LeaseRanOut,
     /// It is proven not to run.
     Proven(Proof),
-    /// It left in good order, after it had handed over everything.
+    /// It left in good order, after it had handed over everything, or with nothing where nobody was
+    /// left to take anything.
     Left,
     /// It left without having handed over everything.
     LeftInHaste,

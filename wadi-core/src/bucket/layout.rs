@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::{Incarnation, Member};
+use crate::member::{Incarnation, Member, Standing};
 
 /// The number of buckets; part of a cluster's identity, so it never changes while the cluster lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -190,6 +190,13 @@ impl Layout {
     #[must_use]
     pub fn placement(&self, bucket: BucketId) -> &Placement {
         &self.placements[bucket.index()]
+    }
+
+    /// Whether every member is leaving, so that nobody can be given a bucket.
+    #[must_use]
+    pub fn everybody_leaves(&self) -> bool {
+        let mut members = self.members.values();
+        members.all(|member| member.standing == Standing::Leaving)
     }
 
     /// Whether `incarnation` is a member at this version.

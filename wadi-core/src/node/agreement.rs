@@ -193,7 +193,13 @@ impl Agreement {
             };
             let incarnation = part.incarnation();
             match part.renew(self.timing.change()).await {
-                Ok(Ok(lease)) => return Ok(Answer::Joined(Joined { incarnation, lease })),
+                Ok(Ok(lease)) => {
+                    return Ok(Answer::Joined(Joined {
+                        incarnation,
+                        founding: part.founding(),
+                        lease,
+                    }));
+                }
                 // It is no member any more.
                 Ok(Err(_)) => {
                     self.wanted

@@ -247,8 +247,9 @@ impl Node {
 
     /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
     /// over, requests lose the sessions that they still use here; after `within`, or where there is no
-    /// other member, it goes with what is left. Where all others are leaving it waits for who comes in
-    /// their place. Whoever asks it for something meanwhile is still answered.
+    /// other member, it goes with what is left. Where all others are leaving, too, it goes at once if it
+    /// has nothing, and else waits for who comes in their place. Whoever asks it for something meanwhile
+    /// is still answered.
     ///
     /// # Cancellation
     ///

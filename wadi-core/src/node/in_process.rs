@@ -14,6 +14,7 @@ use super::authority::{Answering, Authority, Unreachable};
 use crate::authority::{Answer, Charter, Command, Register};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
+use crate::member::Founding;
 
 /// A register that the nodes of this process share. The first to join founds the cluster.
 pub struct InProcess {
@@ -54,8 +55,9 @@ impl InProcess {
         let mut founded = self.register.lock();
         let answer = match (&mut *founded, command) {
             (None, Command::Join { node, address }) => {
+                let of = Founding::IN_PROCESS;
                 let (register, joined) =
-                    Register::found(self.charter, self.generation, node, address, now);
+                    Register::found(self.charter, of, self.generation, node, address, now);
                 *founded = Some(register);
                 Answer::Joined(joined)
             }

@@ -129,6 +129,28 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{ClusterKey, Keyring};
+    use crate::tenure::Tenure;
+
+    #[test]
+    fn a_session_that_no_request_takes_never_was() {
+        let key = ClusterKey::from_secret(&[1; 32]).unwrap();
+        let sessions = Arc::new(Sessions::builder(Keyring::new(key)).build());
+        let registered = || {
+            let id = sessions.mint_anywhere();
+            let guard = sessions.put_registered(id, Tenure::NONE);
+            Registered::new(Arc::clone(&sessions), guard)
+        };
+        let (reply, mut request) = oneshot::channel();
+        assert!(reply.send(registered()).is_ok());
+        let guard = request.try_recv().unwrap().take();
+        assert_eq!((guard.is_some(), sessions.map().len()), (true, 1));
+        let (reply, request) = oneshot::channel();
+        assert!(reply.send(registered()).is_ok());
+        assert_eq!(sessions.map().len(), 2);
+        drop(request);
+        assert_eq!(sessions.map().len(), 1);
+    }
 
     #[test]
     fn who_does_not_wait_any_more_is_forgotten() {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::authority::{Charter, Register};
 use crate::bucket::BucketCount;
-use crate::member::NodeName;
+use crate::member::{Founding, NodeName};
 
 fn at(millis: u64) -> Moment {
     Moment::ZERO + Duration::from_millis(millis)
@@ -17,7 +17,14 @@ fn register(members: u64) -> Register {
         buckets: BucketCount::new(64).unwrap(),
         ..Charter::default()
     };
-    let (mut register, _) = Register::found(charter, 0, NodeName::new("n"), "a".into(), at(0));
+    let (mut register, _) = Register::found(
+        charter,
+        Founding::IN_PROCESS,
+        0,
+        NodeName::new("n"),
+        "a".into(),
+        at(0),
+    );
     for _ in 1..members {
         let joined = register.join(NodeName::new("n"), "a".into(), at(0));
         register.ready(joined.incarnation).unwrap();

@@ -40,6 +40,8 @@ pub struct Participant {
     /// It has said that nothing is left: a session that still comes stays with its sender, for this
     /// process may end at any moment.
     takes_nothing_more: bool,
+    /// It leaves with buckets that nobody can be given, and has closed them.
+    creates_nothing_more: bool,
     returned: Vec<ReturnedCopy>,
     /// What waits for a valid lease, because without one nothing is installed, confirmed or ended.
     unleased: Unleased,
@@ -75,6 +77,7 @@ impl Participant {
             asks: Asks::default(),
             evacuation: None,
             takes_nothing_more: false,
+            creates_nothing_more: false,
             returned: Vec::new(),
             unleased: Unleased::default(),
         }
@@ -658,17 +661,25 @@ impl Participant {
         if self.evacuation.is_none() {
             return;
         }
-        if turn.holdings.is_empty()
+        // Where everybody leaves, waiting for somebody to take the buckets would be in vain.
+        let nobody_asks =
+            self.directory.is_empty() || turn.layout.everybody_leaves() && self.directory.is_idle();
+        let nothing_is_left = turn.holdings.is_empty()
             && self.copies.is_settled()
-            && self.directory.is_empty()
-            && !self.asks.is_registering()
-        {
+            && nobody_asks
+            && !self.asks.is_registering();
+        if nothing_is_left && (self.directory.is_empty() || self.creates_nothing_more) {
             self.takes_nothing_more = true;
             turn.out.push(Output::Evacuated);
-        } else {
-            turn.timers
-                .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
+            return;
         }
+        if nothing_is_left {
+            // One that is created meanwhile shows at the next look.
+            self.creates_nothing_more = true;
+            self.directory.close(turn);
+        }
+        turn.timers
+            .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
     }
 
     fn with_turn(

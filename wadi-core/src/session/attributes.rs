@@ -341,13 +341,36 @@ impl Attributes {
         }
     }
 
+    /// About how many bytes they take encoded.
+    pub(super) fn expected_bytes(&self) -> usize {
+        match &self.form {
+            Form::Frozen(bytes) => bytes.len(),
+            Form::Live(slots) => self.charged as usize + 6 * slots.len() + 6,
+        }
+    }
+
     /// All attributes as one run of bytes.
     pub(super) fn encode(&self) -> Result<Arc<[u8]>, SessionError> {
+        match &self.form {
+            Form::Frozen(bytes) => Ok(Arc::clone(bytes)),
+            Form::Live(_) => {
+                let bytes = Vec::with_capacity(self.expected_bytes());
+                Ok(self.encode_after(bytes)?.into())
+            }
+        }
+    }
+
+    /// All attributes as one run of bytes, after those that are there.
+    pub(super) fn encode_after(&self, mut before: Vec<u8>) -> Result<Vec<u8>, SessionError> {
         let slots = match &self.form {
-            Form::Frozen(bytes) => return Ok(Arc::clone(bytes)),
+            Form::Frozen(bytes) => {
+                before.extend_from_slice(bytes);
+                return Ok(before);
+            }
             Form::Live(slots) => slots,
         };
-        let mut freezing = Freezing::new(slots.len(), self.charged as usize + 6 * slots.len() + 6);
+        let start = before.len();
+        let mut freezing = Freezing::after(before, slots.len());
         let mut bytes = Vec::new();
         for slot in slots {
             let value = match &slot.cell {
@@ -355,6 +378,7 @@ impl Attributes {
                 Cell::Read(both) => both.0.bytes(),
                 Cell::Written(value) => {
                     bytes.clear();
+                    bytes.reserve(slot.charge as usize);
                     nested::run(|| value::encode(&**value, &mut bytes))
                         .map_err(|fault| unencodable(&slot.key, fault))?;
                     &bytes
@@ -363,8 +387,8 @@ impl Attributes {
             freezing.attribute(&slot.key, value);
         }
         let bytes = freezing.finish();
-        within(bytes.len(), frozen::MAX_ENCODED)?;
-        Ok(bytes.into())
+        within(bytes.len() - start, frozen::MAX_ENCODED)?;
+        Ok(bytes)
     }
 
     /// Turns everything into one run of bytes. When something has no encoding, all stays live.

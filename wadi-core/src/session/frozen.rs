@@ -19,8 +19,8 @@ pub(super) struct Freezing {
 }
 
 impl Freezing {
-    pub(super) fn new(attributes: usize, bytes_expected: usize) -> Self {
-        let mut bytes = Vec::with_capacity(bytes_expected);
+    /// Writes it after what is in `bytes`.
+    pub(super) fn after(mut bytes: Vec<u8>, attributes: usize) -> Self {
         bytes.push(FORMAT);
         write_length(&mut bytes, attributes);
         Self { bytes }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let mut freezing = Freezing::new(3, 0);
+        let mut freezing = Freezing::after(Vec::new(), 3);
         freezing.attribute("", b"\xc0");
         freezing.attribute("a", &[7; 300]);
         freezing.attribute("b", b"");

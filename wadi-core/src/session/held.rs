@@ -7,7 +7,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use super::known::Known;
 use super::limits::{Expiry, Lifetime, Limits};
 use super::nested;
 use super::value::{self, Attribute, Storable};
+use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
 use crate::tenure::{Revision, Tenure};
 
@@ -33,25 +35,53 @@ pub struct Held {
     /// nobody is served any more. Written only under the body lock.
     deadline: AtomicU64,
     body: Mutex<Body>,
-    /// Its tenure, for whoever must not wait for an operation. Changed only under the body lock, and held
-    /// for no longer than that takes.
-    named: Mutex<Named>,
+    named: Named,
 }
 
-/// Under which tenure it is held by which id.
+/// Under which tenure a session is held by which id, also for whoever must not wait for an operation on
+/// it. Written only under the body lock. There are many sessions, so it is no lock of its own.
 struct Named {
-    /// Half of the id's random bits: there are many sessions, and nobody meets the same half twice.
-    half: u64,
-    tenure: Tenure,
+    /// Half of the id's random bits, which nobody meets twice; zero while it changes.
+    half: AtomicU64,
+    epoch: AtomicU64,
+    count: AtomicU64,
 }
 
 impl Named {
     fn new(id: &SessionId, tenure: Tenure) -> Self {
-        let mut half = [0; 8];
-        half.copy_from_slice(&id.random()[8..]);
-        let half = u64::from_le_bytes(half);
-        Self { half, tenure }
+        Self {
+            half: AtomicU64::new(half(id)),
+            epoch: AtomicU64::new(tenure.epoch().as_u64()),
+            count: AtomicU64::new(tenure.count()),
+        }
     }
+
+    /// Under the body lock.
+    fn set(&self, id: &SessionId, tenure: Tenure) {
+        self.half.store(0, Release);
+        self.epoch.store(tenure.epoch().as_u64(), Release);
+        self.count.store(tenure.count(), Release);
+        self.half.store(half(id), Release);
+    }
+
+    fn tenure(&self) -> Tenure {
+        let epoch = LayoutVersion::from_u64(self.epoch.load(Acquire));
+        Tenure::new(epoch, self.count.load(Acquire))
+    }
+
+    /// Its tenure, where it has this id before and after the look.
+    fn tenure_as(&self, id: &SessionId) -> Option<Tenure> {
+        let has_id = || self.half.load(Acquire) == half(id);
+        let tenure = has_id().then(|| self.tenure());
+        // Whoever has seen a part of another tenure sees that the id went before.
+        tenure.filter(|_| has_id())
+    }
+}
+
+fn half(id: &SessionId) -> u64 {
+    let mut half = [0; 8];
+    half.copy_from_slice(&id.random()[8..]);
+    u64::from_le_bytes(half)
 }
 
 /// What the body lock guards.
@@ -156,7 +186,7 @@ impl Held {
         let held = Self {
             lock: Semaphore::new(ALONE as usize),
             deadline: AtomicU64::new(0),
-            named: Mutex::new(Named::new(&body.id, tenure)),
+            named: Named::new(&body.id, tenure),
             body: Mutex::new(body),
         };
         held.set_deadline(&held.body.lock(), limits);
@@ -251,9 +281,9 @@ impl Held {
         (self.tenure(), body.revision)
     }
 
-    /// Its tenure.
+    /// Its tenure, for whoever has the body's lock.
     pub(super) fn tenure(&self) -> Tenure {
-        self.named.lock().tenure
+        self.named.tenure()
     }
 
     /// Its tenure and revision, if this is its present id. It waits for no operation on the session;
@@ -263,11 +293,9 @@ impl Held {
         let body = match self.try_body() {
             Some(body) => body,
             None => {
-                let named = self.named.lock();
-                if named.half == Named::new(id, Tenure::NONE).half {
-                    return Some((named.tenure, Revision::ZERO));
+                if let Some(tenure) = self.named.tenure_as(id) {
+                    return Some((tenure, Revision::ZERO));
                 }
-                drop(named);
                 // Its id is being renewed, which runs no code but ours.
                 self.body()
             }
@@ -277,7 +305,7 @@ impl Held {
 
     /// Gives it another id.
     pub(super) fn rename(&self, body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
-        *self.named.lock() = Named::new(&id, tenure);
+        self.named.set(&id, tenure);
         std::mem::replace(&mut body.id, id)
     }
 

@@ -32,14 +32,18 @@ pub struct Sealed {
     pub state: Bytes,
 }
 
-/// The first bytes of a state. While a copy is kept they say when it was sealed, by the clock of the node
-/// that keeps it; while it travels, for how long it was kept. Time goes on for a session that nobody
-/// serves, too.
+/// A state begins with two numbers of nanoseconds: for how long it was kept, and when it was sealed by
+/// the clock of the node that keeps it, which means nothing to others. Time goes on for a session that
+/// nobody serves, too. Then the length of the [`Portable`], the `Portable`, and the attributes.
 const KEPT_BYTES: usize = 8;
+const SEALED_BYTES: usize = 8;
 
-/// What travels after them.
+/// A state that was kept for less leaves as it is, and is not copied.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What travels beside the attributes.
 #[derive(Serialize, Deserialize)]
-struct Portable<'a> {
+struct Portable {
     /// How long nobody has asked for it, in nanoseconds.
     idle_for: u64,
     /// Its own idle limit, in nanoseconds.
@@ -52,16 +56,10 @@ struct Portable<'a> {
     /// How long since its cookie was sent, in nanoseconds; `None` before.
     cookie_age: Option<u64>,
     returned: bool,
-    #[serde(borrow, serialize_with = "as_bytes")]
-    attributes: &'a [u8],
 }
 
-/// What names and numbers take beside the attributes.
-const PORTABLE_BYTES: usize = 128;
-
-fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
+/// What all of it takes, about, beside the attributes.
+const AROUND: usize = 160;
 
 impl Sessions {
     /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
@@ -231,7 +229,7 @@ impl Sessions {
         state: &[u8],
         now: Moment,
     ) -> Result<Arc<Held>, DecodeFault> {
-        let (kept_for, portable) = read(state)?;
+        let (kept_for, portable, attributes) = read(state)?;
         let after = |nanos: u64| now + Duration::from_nanos(nanos.saturating_sub(kept_for));
         let ago = |nanos: u64| {
             let nanos = nanos.saturating_add(kept_for);
@@ -247,7 +245,7 @@ impl Sessions {
             },
             touched: ago(portable.idle_for),
             cookie_sent: portable.cookie_age.map_or(Moment::ZERO, ago),
-            attributes: Attributes::from_frozen(Arc::from(portable.attributes))?,
+            attributes: Attributes::from_frozen(Arc::from(attributes))?,
             phase,
             returned: portable.returned,
             stays_live: false,
@@ -305,7 +303,6 @@ fn let_go(held: Arc<Held>) {
 }
 
 fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
-    let attributes = body.attributes.encode()?;
     let portable = Portable {
         idle_for: nanos(now.since(body.touched)),
         idle: body.lifetime.idle,
@@ -314,33 +311,48 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
             .then(|| nanos(body.lifetime.node_ends.since(now))),
         cookie_age: (body.cookie_sent != Moment::ZERO).then(|| nanos(now.since(body.cookie_sent))),
         returned: body.returned,
-        attributes: &attributes,
     };
-    let mut state = Vec::with_capacity(KEPT_BYTES + PORTABLE_BYTES + attributes.len());
+    let mut state = Vec::with_capacity(AROUND + body.attributes.expected_bytes());
+    state.extend_from_slice(&[0; KEPT_BYTES]);
     state.extend_from_slice(&now.as_nanos().to_le_bytes());
-    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers and bytes encode");
-    Ok(state.into())
+    let at = state.len();
+    state.push(0);
+    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers encode");
+    state[at] = u8::try_from(state.len() - at - 1).expect("six numbers are short");
+    Ok(body.attributes.encode_after(state)?.into())
 }
 
 /// A state that was sealed here, as it leaves now for another node.
 #[must_use]
 pub fn leaving(state: &Bytes, now: Moment) -> Bytes {
-    let Some((sealed_at, portable)) = state.split_first_chunk::<KEPT_BYTES>() else {
+    let sealed_at = state.get(KEPT_BYTES..).and_then(<[u8]>::first_chunk);
+    let Some(sealed_at) = sealed_at.map(|bytes| u64::from_le_bytes(*bytes)) else {
         return state.clone();
     };
-    let kept_for = (now.as_nanos()).saturating_sub(u64::from_le_bytes(*sealed_at));
+    let kept_for = now.since(Moment::from_nanos(sealed_at));
+    if kept_for < SHORT {
+        return state.clone();
+    }
     let mut leaving = Vec::with_capacity(state.len());
-    leaving.extend_from_slice(&kept_for.to_le_bytes());
-    leaving.extend_from_slice(portable);
+    leaving.extend_from_slice(&nanos(kept_for).to_le_bytes());
+    leaving.extend_from_slice(&state[KEPT_BYTES..]);
     leaving.into()
 }
 
-fn read(state: &[u8]) -> Result<(u64, Portable<'_>), DecodeFault> {
-    let (kept_for, portable) = state
+/// For how long it was kept, what travels beside the attributes, and the attributes.
+fn read(state: &[u8]) -> Result<(u64, Portable, &[u8]), DecodeFault> {
+    let (kept_for, rest) = state
         .split_first_chunk::<KEPT_BYTES>()
         .ok_or(DecodeFault::Truncated)?;
+    let (len, rest) = rest
+        .get(SEALED_BYTES..)
+        .and_then(<[u8]>::split_first)
+        .ok_or(DecodeFault::Truncated)?;
+    let (portable, attributes) = rest
+        .split_at_checked(usize::from(*len))
+        .ok_or(DecodeFault::Truncated)?;
     let portable = rmp_serde::from_slice(portable).map_err(|_| DecodeFault::Malformed)?;
-    Ok((u64::from_le_bytes(*kept_for), portable))
+    Ok((u64::from_le_bytes(*kept_for), portable, attributes))
 }
 
 /// Whether `state` is what another node sent, as by [`leaving`].
@@ -349,8 +361,8 @@ fn read(state: &[u8]) -> Result<(u64, Portable<'_>), DecodeFault> {
 ///
 /// What is wrong with it.
 pub fn check_sealed(state: &[u8]) -> Result<(), DecodeFault> {
-    let (_, portable) = read(state)?;
-    super::frozen::check_frozen(portable.attributes)
+    let (_, _, attributes) = read(state)?;
+    super::frozen::check_frozen(attributes)
 }
 
 #[cfg(test)]

@@ -44,6 +44,30 @@ async fn leader_goes(how: Goes) {
     }
 }
 
+/// It renews, because its questions are answered, and hears of no layout: so it comes back, also as
+/// often as it must.
+#[tokio::test(start_paused = true)]
+async fn who_renews_and_is_told_nothing_any_more_comes_back() {
+    let mut world = World::of(&["n1", "n2", "n3", "n4", "n5"]).await;
+    world.voters_count(5).await;
+    let leader = world.leader().await;
+    let deaf = world.nodes.keys().copied().find(|name| *name != leader);
+    let deaf = deaf.expect("there are five");
+    world.net.silence(&[leader], &[deaf]);
+    pass(LEASE).await;
+    let before = world.node(deaf).me().unwrap();
+    let version = world.node(deaf).layout().unwrap().version;
+    world.start("n6", &["n1", "n2", "n3", "n4", "n5"]);
+    until("it hears of a later layout, or is somebody else", || {
+        let layout = world.node(deaf).layout().unwrap();
+        world.node(deaf).me() > Some(before) || layout.version > version
+    })
+    .await;
+    world.net.heal();
+    world.all_ready(&["n1", "n2", "n3", "n4", "n5", "n6"]).await;
+    assert!(world.node(deaf).me() > Some(before), "nobody else led");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_closed_makes_nobody_lapse() {
     leader_goes(Goes::Closed).await;

@@ -26,6 +26,8 @@ async fn three_that_start_together_found_one_cluster() {
     let world = World::of(&THREE).await;
     world.voters_count(3).await;
     assert_eq!(foundings(&world), 1);
+    // Whoever founds has everybody's part of it running before it asks for votes.
+    assert_eq!(world.net.asked_in_vain(), 0);
     pass(LEASE * 3).await;
     world.all_ready(&THREE).await;
     assert!(world.nodes.values().all(|node| !node.life.lock().lapsed));

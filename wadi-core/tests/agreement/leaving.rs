@@ -1,6 +1,7 @@
 //! Leaving, also of who leads, of the last but one, and of everybody at once.
 
 use wadi_core::authority::{Answer, Command};
+use wadi_core::bucket::Layout;
 use wadi_core::node::Authority;
 
 use crate::world::{LEASE, World, pass};
@@ -126,6 +127,72 @@ async fn the_only_voter_goes_by_force_and_the_other_stays() {
     world.net.detach("n2");
     world.all_ready(&["n3"]).await;
     nobody_lapsed(&world);
+}
+
+/// Two nodes, of which the first has the only vote.
+async fn two_and_one_vote() -> World {
+    let mut world = World::new();
+    world.start("n1", &[]);
+    world.all_ready(&["n1"]).await;
+    world.start("n2", &["n1"]);
+    world.all_ready(&["n1", "n2"]).await;
+    world.voters_count(1).await;
+    world
+}
+
+/// Who has the only vote is no member any more, and dies the moment this is known.
+async fn goes_on_without(mut world: World) {
+    world.kill("n1").await;
+    world.all_ready(&["n2"]).await;
+    pass(LEASE * 2).await;
+    nobody_lapsed(&world);
+    assert!(world.may_act("n2"));
+}
+
+async fn answered(world: &World, by: &str, command: Command) -> Answer {
+    for _ in 0..20 {
+        if let Ok(answer) = world.node(by).agreement.command(command.clone()).await {
+            return answer;
+        }
+    }
+    panic!("nobody answers {command:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_vote_is_somebody_elses_before_its_node_has_gone_by_force() {
+    let world = two_and_one_vote().await;
+    let left = Command::Left {
+        incarnation: world.node("n1").me().unwrap(),
+        force: true,
+    };
+    assert_eq!(answered(&world, "n1", left).await, Answer::Left(Ok(())));
+    goes_on_without(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_vote_is_somebody_elses_before_its_node_is_declared_dead() {
+    let world = two_and_one_vote().await;
+    let dead = Command::DeclareDead {
+        incarnation: world.node("n1").me().unwrap(),
+        proof: wadi_core::authority::Proof::Operator,
+    };
+    assert_eq!(answered(&world, "n2", dead).await, Answer::Recorded(Ok(())));
+    goes_on_without(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_vote_is_somebody_elses_before_its_nodes_lease_is_over() {
+    let world = two_and_one_vote().await;
+    let n1 = world.node("n1");
+    n1.stop();
+    let me = n1.me().unwrap();
+    let mut layouts = n1.agreement.part().unwrap().layouts();
+    let is_dead = |layout: &Option<std::sync::Arc<Layout>>| {
+        let layout = layout.as_ref();
+        layout.is_some_and(|layout| !layout.is_member(me))
+    };
+    drop(layouts.wait_for(is_dead).await.unwrap());
+    goes_on_without(world).await;
 }
 
 /// Everybody's deadline comes at once, and nobody has said anything.

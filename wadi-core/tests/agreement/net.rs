@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use wadi_core::authority::raft::RaftAuthority;
 use wadi_core::transport::{Answers, Carrier, Carrying, NotCarried};
 
 /// The wires between all nodes.
@@ -13,6 +15,9 @@ use wadi_core::transport::{Answers, Carrier, Carrying, NotCarried};
 pub(crate) struct Net {
     at: Mutex<BTreeMap<String, Arc<dyn Answers>>>,
     cut: Mutex<BTreeSet<(String, String)>>,
+    cannot_ask: Mutex<BTreeSet<(String, String)>>,
+    /// How often somebody was asked who was not there yet, or not any more.
+    in_vain: AtomicUsize,
 }
 
 impl Net {
@@ -39,7 +44,29 @@ impl Net {
         }
     }
 
+    /// One side cannot ask the other any more; it still hears its questions, and answers them.
+    pub(crate) fn silence(&self, one: &[&str], other: &[&str]) {
+        let mut cannot_ask = self.cannot_ask.lock();
+        for from in one {
+            cannot_ask.extend(
+                other
+                    .iter()
+                    .map(|to| ((*from).to_owned(), (*to).to_owned())),
+            );
+        }
+    }
+
+    pub(crate) fn asked_in_vain(&self) -> usize {
+        self.in_vain.load(Relaxed)
+    }
+
+    fn may_ask(&self, from: &str, to: &str) -> bool {
+        let way = (from.to_owned(), to.to_owned());
+        !self.cannot_ask.lock().contains(&way)
+    }
+
     pub(crate) fn heal(&self) {
+        self.cannot_ask.lock().clear();
         self.cut.lock().clear();
     }
 
@@ -56,10 +83,11 @@ struct Wire {
 
 impl Carrier for Wire {
     fn carry<'a>(&'a self, address: &'a str, message: Bytes, within: Duration) -> Carrying<'a> {
+        assert_ne!(self.from, address, "it asks itself");
         Box::pin(async move {
             let carrying = async {
                 tokio::time::sleep(Duration::from_millis(2)).await;
-                if !self.net.passes(&self.from, address) {
+                if !self.net.passes(&self.from, address) || !self.net.may_ask(&self.from, address) {
                     return std::future::pending().await;
                 }
                 let answers = self.net.at.lock().get(address).cloned();
@@ -67,6 +95,9 @@ impl Carrier for Wire {
                     return Err(NotCarried::NotDelivered);
                 };
                 let answer = answers.answer(message).await;
+                if answer == RaftAuthority::not_here() {
+                    self.net.in_vain.fetch_add(1, Relaxed);
+                }
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 if !self.net.passes(address, &self.from) {
                     return std::future::pending().await;

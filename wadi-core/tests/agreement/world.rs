@@ -86,7 +86,8 @@ impl Node {
         })
     }
 
-    fn stop(&self) {
+    /// Nothing renews any more; its part of the raft runs on.
+    pub(crate) fn stop(&self) {
         for task in &self.driving {
             task.abort();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wadi_core::authority::raft::AskFailed;
-use wadi_core::authority::{Answer, Command, LeftRefused, NotAMember};
+use wadi_core::authority::{Answer, Command, LeftRefused, NotAMember, Proof};
 use wadi_core::member::{Incarnation, Standing};
 
 use crate::world::{LEASE, PATIENCE, World, now, until};
@@ -131,7 +131,11 @@ async fn refusals_are_answers() {
     let world = World::of(&["n1", "n2"]).await;
     let n2 = world.node("n2");
     let nobody = Incarnation::new(99);
-    let answer = n2.ask(Command::Leave(nobody)).await;
+    let dead = Command::DeclareDead {
+        incarnation: nobody,
+        proof: Proof::Operator,
+    };
+    let answer = n2.ask(dead).await;
     assert_eq!(answer, Answer::Recorded(Err(NotAMember::Unknown(nobody))));
     let left = Command::Left {
         incarnation: n2.me,
@@ -139,6 +143,57 @@ async fn refusals_are_answers() {
     };
     let answer = n2.ask(left).await;
     assert_eq!(answer, Answer::Left(Err(LeftRefused::NotLeaving(n2.me))));
+}
+
+#[tokio::test]
+async fn a_member_removes_no_other_but_with_a_proof() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let victim = world.node("n3").me;
+    for name in ["n1", "n2"] {
+        for command in [
+            Command::Leave(victim),
+            Command::Left {
+                incarnation: victim,
+                force: true,
+            },
+            Command::DeclareDead {
+                incarnation: victim,
+                proof: Proof::BoundAddress,
+            },
+        ] {
+            let answer = world.node(name).authority.propose(command, PATIENCE).await;
+            assert_eq!(answer, Err(AskFailed::NotForYou));
+        }
+    }
+    let layout = world.all_see(&["n1", "n2", "n3"]).await;
+    assert_eq!(layout.members[&victim].standing, Standing::Ready);
+}
+
+/// The clock jumps to the end of the lease while more commands wait than go into one entry, the renewal
+/// behind all of them.
+#[tokio::test]
+async fn a_renewal_that_was_received_counts_before_the_lease_ends() {
+    use std::sync::Arc;
+    use wadi_core::clock::ManualClock;
+
+    let clock = Arc::new(ManualClock::new());
+    let world = World::founded_with("n1", clock.clone()).await;
+    let n1 = world.node("n1");
+    n1.stop_renewing();
+    for _ in 0..3 {
+        clock.advance(LEASE / 4);
+        tokio::time::sleep(LEASE / 7).await;
+    }
+    for _ in 0..40 {
+        let authority = Arc::clone(&n1.authority);
+        let ready = Command::Ready(n1.me);
+        tokio::spawn(async move { authority.propose(ready, PATIENCE).await });
+    }
+    let authority = Arc::clone(&n1.authority);
+    let renewing = tokio::spawn(async move { authority.renew(PATIENCE).await });
+    // Each of them has asked before the leader has its turn.
+    tokio::spawn(async move { clock.advance(LEASE / 4) });
+    assert_eq!(renewing.await.unwrap(), Ok(Ok(LEASE)));
 }
 
 #[tokio::test]

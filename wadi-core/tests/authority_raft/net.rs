@@ -76,6 +76,7 @@ pub(crate) struct Wire {
 
 impl Carrier for Wire {
     fn carry<'a>(&'a self, address: &'a str, message: Bytes, within: Duration) -> Carrying<'a> {
+        assert_ne!(self.from, address, "it asks itself");
         Box::pin(async move {
             let carrying = async {
                 let delay = *self.net.delay.lock().expect("no test panicked holding it");

@@ -5,6 +5,7 @@ mod chaos;
 mod dying;
 mod ending;
 mod evacuating;
+mod failing;
 mod joining;
 mod leaving;
 mod moving;

@@ -115,6 +115,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     charter: Charter,
     protocol: Settings,
+    queue: Option<usize>,
     nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
 }
 
@@ -142,6 +143,20 @@ impl World {
     }
 
     pub(crate) async fn with(buckets: u16, protocol: Settings, names: &[&'static str]) -> Self {
+        Self::made_with(buckets, protocol, None, names).await
+    }
+
+    /// So few messages wait for each node's driver.
+    pub(crate) async fn with_queue(buckets: u16, queue: usize, names: &[&'static str]) -> Self {
+        Self::made_with(buckets, Settings::default(), Some(queue), names).await
+    }
+
+    async fn made_with(
+        buckets: u16,
+        protocol: Settings,
+        queue: Option<usize>,
+        names: &[&'static str],
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
         let charter = Charter {
             buckets: BucketCount::new(buckets).expect("above zero"),
@@ -154,6 +169,7 @@ impl World {
             network: Network::new(),
             charter,
             protocol,
+            queue,
             nodes: Mutex::default(),
         };
         for name in names {
@@ -165,7 +181,7 @@ impl World {
 
     /// Starts a node, and waits until it is ready.
     pub(crate) async fn start(&self, name: &'static str) {
-        let settings = NodeSettings {
+        let mut settings = NodeSettings {
             pace: Pace {
                 between_steps: millis(200),
                 ..Pace::default()
@@ -173,6 +189,7 @@ impl World {
             protocol: Arc::new(self.protocol.clone()),
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
+        settings.queue = self.queue.unwrap_or(settings.queue);
         let to_authority = Arc::new(AtomicBool::new(false));
         let farewell_unheard = Arc::new(AtomicBool::new(false));
         let slow = Arc::new(AtomicU64::new(0));

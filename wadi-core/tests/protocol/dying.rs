@@ -4,7 +4,7 @@
 use wadi_core::authority::{Charter, Proof, Register};
 use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
 use wadi_core::clock::Moment;
-use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Body;
 use wadi_core::protocol::{Event, Found};
 
@@ -183,7 +183,14 @@ fn the_latest_death_is_remembered_however_old_its_incarnation() {
     };
     let name = NodeName::new;
     let now = Moment::ZERO;
-    let (mut register, _) = Register::found(charter, 0, name("n1"), String::new(), now);
+    let (mut register, _) = Register::found(
+        charter,
+        Founding::IN_PROCESS,
+        0,
+        name("n1"),
+        String::new(),
+        now,
+    );
     let eldest = register.join(name("n2"), String::new(), now).incarnation;
     for _ in 0..Register::TOMBSTONES_KEPT {
         let younger = register.join(name("n3"), String::new(), now).incarnation;

@@ -56,6 +56,38 @@ fn a_leaving_member_hands_its_session_on() {
     assert_eq!(world.events(), []);
 }
 
+/// Nobody can be given its bucket: it closes it, and says that nothing is left only at the next look.
+#[test]
+fn where_everybody_leaves_who_has_nothing_is_done() {
+    let mut world = World::founded(&[N1, N2], &[]);
+    world.leave(N1);
+    world.give(N1, Input::Evacuate);
+    world.pass(secs(2));
+    assert!(!world.said(N1, &Output::Evacuated), "n2 will take it");
+    world.leave(N2);
+    world.agree(N1, &[]);
+    let is_closed = |world: &World| {
+        let mut log = world.log().iter();
+        log.any(|(who, output)| *who == N1 && matches!(output, Output::Close(_)))
+    };
+    assert!(is_closed(&world) && !world.said(N1, &Output::Evacuated));
+    world.pass(secs(2));
+    assert!(world.said(N1, &Output::Evacuated));
+}
+
+#[test]
+fn where_everybody_leaves_who_knows_of_sessions_elsewhere_stays() {
+    let mut world = World::founded(&[N1, N2], &[]);
+    world.create(N2);
+    world.leave(N1);
+    world.leave(N2);
+    world.agree(N1, &[]);
+    world.give(N1, Input::Evacuate);
+    world.pass(secs(5));
+    assert_eq!(world.serving(), [N2]);
+    assert!(!world.said(N1, &Output::Evacuated));
+}
+
 #[test]
 fn a_copy_sealed_for_the_incarnation_before_is_offered_and_not_held() {
     let mut world = World::founded(&[N1, N2, N3], &[]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use wadi_core::bucket::Layout;
-use wadi_core::member::Incarnation;
+use wadi_core::member::{Founding, Incarnation};
 use wadi_core::message::Message;
 use wadi_core::transport::{Inbox, Transport};
 
@@ -42,6 +42,7 @@ pub(super) struct Messages {
 #[derive(Clone)]
 struct Listening {
     me: Incarnation,
+    of: Founding,
     inbox: Arc<dyn Inbox>,
 }
 
@@ -98,13 +99,14 @@ impl Messages {
 }
 
 impl Transport for Messages {
-    fn listen(&self, me: Incarnation, inbox: Arc<dyn Inbox>) {
+    fn listen(&self, me: Incarnation, of: Founding, inbox: Arc<dyn Inbox>) {
         let wanted = self.wanted.lock();
-        *self.listening.write() = Some(Listening { me, inbox });
+        *self.listening.write() = Some(Listening { me, of, inbox });
         let layout = wanted.layout.as_ref();
         self.open.join(Membership {
             generation: layout.map_or(0, |layout| layout.version.generation()),
             incarnation: Some(me),
+            founding: Some(of),
         });
         self.keep_links(&wanted);
     }
@@ -175,9 +177,10 @@ fn addressee(
     received: &Received<Message>,
 ) -> Option<(Incarnation, Arc<dyn Inbox>)> {
     let listening = listening.read();
-    let Listening { me, inbox } = listening.as_ref()?;
-    let from = received.peer.membership.incarnation?;
-    let is_for_me = received.to == Some(*me) && from != *me;
+    let Listening { me, of, inbox } = listening.as_ref()?;
+    let theirs = received.peer.membership;
+    let from = theirs.incarnation?;
+    let is_for_me = received.to == Some(*me) && theirs.founding == Some(*of) && from != *me;
     (is_for_me && shared.members.read().has(from)).then(|| (from, inbox.clone()))
 }
 

@@ -1,6 +1,6 @@
 //! Messages both ways, their order, full queues, and connections that come back.
 
-use wadi_core::member::Incarnation;
+use wadi_core::member::{Founding, Incarnation};
 use wadi_transport::{Audience, Ended, Farewell, LinkState, Membership, SendError, Versions};
 
 use crate::scene::{LONG, Node, config, letter, send, state};
@@ -136,6 +136,7 @@ async fn whoever_joins_introduces_itself_anew() {
     let membership = Membership {
         generation: 1,
         incarnation: Some(Incarnation::new(7)),
+        founding: Some(Founding::new(5)),
     };
     n1.endpoint.join(membership);
     state(

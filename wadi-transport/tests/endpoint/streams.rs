@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use wadi_core::member::Incarnation;
+use wadi_core::member::{Founding, Incarnation};
 use wadi_transport::{Audience, DialError, Refusal};
 
 use crate::scene::{LONG, Node, config};
@@ -104,6 +104,8 @@ async fn streams_of_members_leave_room_for_messages() {
     few.limits.connections = 8;
     let mut member = config("n1");
     member.membership.incarnation = Some(Incarnation::new(1));
+    member.membership.founding = Some(Founding::new(5));
+    few.membership.founding = member.membership.founding;
     let (n1, n2) = (Node::start(member).await, Node::start(few).await);
     let _streams = n2.endpoint.streams("http", Audience::Members).unwrap();
     let address = n2.address();

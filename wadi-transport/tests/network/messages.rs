@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use wadi_core::member::Incarnation;
+use wadi_core::member::{Founding, Incarnation};
 
 use crate::scene::{
-    KEY, Letters, NO_KEY, Node, agree, knock, layout, number, settings, state, tcp,
+    KEY, LONG, Letters, NO_KEY, Node, agree, knock, layout, number, settings, state, tcp,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +62,33 @@ async fn whoever_comes_back_at_the_same_address_is_somebody_new() {
     n1.open.transport.send(former, knock(7));
     sleep(Duration::from_millis(50)).await;
     assert_eq!((n3.inbox.len(), old.len()), (0, 0));
+}
+
+/// A cluster that is founded anew gives the same numbers again, and its nodes are others all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_same_number_in_another_founding_is_somebody_else() {
+    let n1 = Node::start(1, KEY).await;
+    let n2 = Node::start(2, KEY).await;
+    agree(1, &[&n1, &n2]);
+    n1.reach(&n2).await;
+    n2.reach(&n1).await;
+
+    let mut again = settings("n2", KEY);
+    again.bind = n2.address().parse().unwrap();
+    drop(n2);
+    let anew = Node::open(2, &tcp(), again).await;
+    anew.listen_as_of(Founding::new(2));
+    anew.open.transport.members(&layout(1, &[&n1, &anew]));
+    for number in 0..40 {
+        n1.send(&anew, knock(number));
+        anew.send(&n1, knock(number));
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((anew.inbox.len(), n1.inbox.len()), (0, 0));
+    let streams = &n1.open.streams;
+    let dialled = streams.dial(anew.me, anew.address(), "any", LONG).await;
+    let refused = dialled.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("another founding"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 use wadi_core::bucket::{BucketCount, BucketId, Layout, LayoutVersion, Placement};
-use wadi_core::member::{Incarnation, Member, NodeName, Standing};
+use wadi_core::member::{Founding, Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -74,7 +74,12 @@ impl Node {
     }
 
     pub(crate) fn listen(&self) {
-        self.open.transport.listen(self.me, self.inbox.clone());
+        self.listen_as_of(Founding::new(1));
+    }
+
+    pub(crate) fn listen_as_of(&self, founding: Founding) {
+        let transport = &self.open.transport;
+        transport.listen(self.me, founding, self.inbox.clone());
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wadi_core::authority::{Charter, Proof, Register};
 use wadi_core::bucket::{BucketCount, Layout};
 use wadi_core::clock::Moment;
-use wadi_core::member::{Incarnation, NodeName, Standing};
+use wadi_core::member::{Founding, Incarnation, NodeName, Standing};
 
 /// A change that was agreed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +49,14 @@ impl Authority {
             deputies: 1,
             ..Charter::default()
         };
-        let (register, founder) =
-            Register::found(charter, 0, NodeName::new("n0"), "n0".into(), Moment::ZERO);
+        let (register, founder) = Register::found(
+            charter,
+            Founding::IN_PROCESS,
+            0,
+            NodeName::new("n0"),
+            "n0".into(),
+            Moment::ZERO,
+        );
         let layouts = vec![Arc::new(register.layout().clone())];
         let authority = Self {
             log: Vec::new(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time;
 
-use super::message::{Message, Reply, Said, decode, encode};
+use super::message::{Message, Part, Reply, Said, decode, encode};
 use super::timing::Timing;
-use super::types::{ClusterId, may_repeat};
+use super::types::may_repeat;
 use crate::authority::{Answer, Command};
+use crate::bucket::LayoutVersion;
 use crate::transport::{Carrier, NotCarried};
 
 /// Why a command was not answered.
@@ -34,6 +35,8 @@ pub enum AskFailed {
 /// Asks through one carrier.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
+    /// Where this node itself is: who leads there does not any more, or it would be asked here.
+    pub(super) own: String,
     pub(super) carrier: Arc<dyn Carrier>,
     pub(super) timing: Timing,
 }
@@ -46,18 +49,18 @@ pub(super) trait Directions: Sync {
     /// Addresses of other nodes, the likeliest leader first.
     fn addresses(&self) -> Vec<String>;
 
-    /// `None`: whoever answers will say.
-    fn cluster(&self) -> Option<ClusterId>;
+    /// As whom it asks; `None` before it has joined.
+    fn part(&self) -> Option<Part>;
 }
 
 impl Asker {
-    /// Asks until there is an answer, `within` at most.
+    /// Asks until there is an answer, `within` at most; and the layout version that it was given under.
     pub(super) async fn ask(
         &self,
         command: Command,
         directions: &impl Directions,
         within: Duration,
-    ) -> Result<(ClusterId, Answer), AskFailed> {
+    ) -> Result<(Answer, LayoutVersion), AskFailed> {
         let mut so_far = AskFailed::NoLeader;
         let asking = self.ask_again(&command, directions, &mut so_far);
         match time::timeout(within, asking).await {
@@ -71,7 +74,7 @@ impl Asker {
         command: &Command,
         directions: &impl Directions,
         so_far: &mut AskFailed,
-    ) -> Result<(ClusterId, Answer), AskFailed> {
+    ) -> Result<(Answer, LayoutVersion), AskFailed> {
         let mut pause = self.timing.first_pause();
         let mut hint: Option<String> = None;
         let mut hints = 0;
@@ -84,17 +87,17 @@ impl Asker {
                 .ask_once(command, directions, hint.take(), &mut route)
                 .await;
             match said {
-                Heard::Said(cluster, Said::Answered(answer)) => return Ok((cluster, answer)),
-                Heard::Said(_, Said::NotForYou) => return Err(AskFailed::NotForYou),
-                Heard::Said(_, Said::Unknown) | Heard::Silence => {
+                Heard::Said(Said::Answered(answer, version)) => return Ok((answer, version)),
+                Heard::Said(Said::NotForYou) => return Err(AskFailed::NotForYou),
+                Heard::Said(Said::Unknown) | Heard::Silence => {
                     if !may_repeat(command) {
                         return Err(AskFailed::Unknown);
                     }
                 }
-                Heard::Said(_, Said::StillVotes) => {
+                Heard::Said(Said::StillVotes) => {
                     *so_far = AskFailed::StillVotes;
                 }
-                Heard::Said(_, Said::Elsewhere(elsewhere)) => {
+                Heard::Said(Said::Elsewhere(elsewhere)) => {
                     *so_far = before;
                     if elsewhere.is_some() && hints < MOST_HINTS {
                         hints += 1;
@@ -102,7 +105,7 @@ impl Asker {
                         continue;
                     }
                 }
-                Heard::Said(_, Said::Busy) | Heard::Nothing => *so_far = before,
+                Heard::Said(Said::Busy) | Heard::Nothing => *so_far = before,
             }
             hints = 0;
             time::sleep(pause).await;
@@ -121,15 +124,17 @@ impl Asker {
         route.here = !route.here;
         if route.here
             && hint.is_none()
-            && let Some(cluster) = directions.cluster()
             && let Some(said) = directions.ask_here(command).await
         {
-            return Heard::Said(cluster, said);
+            return Heard::Said(said);
         }
-        let Some(address) = route.next(hint, &directions.addresses()) else {
+        let is_other = |address: &String| *address != self.own;
+        let mut addresses = directions.addresses();
+        addresses.retain(is_other);
+        let Some(address) = route.next(hint.filter(is_other), &addresses) else {
             return Heard::Nothing;
         };
-        let message = Message::ask(directions.cluster(), command.clone());
+        let message = Message::ask(directions.part(), command.clone());
         let Some(bytes) = encode(&message) else {
             return Heard::Nothing;
         };
@@ -138,7 +143,7 @@ impl Asker {
             .carry(&address, bytes.into(), self.timing.attempt());
         match time::timeout(self.timing.attempt(), carrying).await {
             Ok(Ok(bytes)) => match decode(&bytes) {
-                Some(Reply::Said(cluster, said)) => Heard::Said(cluster, said),
+                Some(Reply::Said(said)) => Heard::Said(said),
                 Some(_) => Heard::Nothing,
                 // An answer that cannot be read may have been "agreed".
                 None => Heard::Silence,
@@ -189,7 +194,7 @@ const MOST_HINTS: u32 = 3;
 
 /// What one attempt came to.
 enum Heard {
-    Said(ClusterId, Said),
+    Said(Said),
     /// Certainly nothing happened there.
     Nothing,
     /// It may have been heard.

@@ -20,8 +20,9 @@ use super::founding::{Decision, Founders};
 use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
 use super::node::{RaftAuthority, RaftSettings};
 use super::timing::Timing;
-use super::types::{ClusterId, StartId};
+use super::types::StartId;
 use crate::authority::Charter;
+use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
 
@@ -47,6 +48,8 @@ pub(crate) struct Gathering {
     past: Mutex<Past>,
     /// Somebody has invited it.
     invited: Notify,
+    /// What it is has changed.
+    changed: Notify,
 }
 
 /// What this node is.
@@ -75,7 +78,7 @@ struct Past {
     /// Where other members were.
     known: BTreeSet<String>,
     /// Of which cluster it was a member last, and that one's generation.
-    last: Option<(ClusterId, u32)>,
+    last: Option<(Founding, u32)>,
     may_found: MayFound,
 }
 
@@ -104,6 +107,7 @@ impl Gathering {
             here: Mutex::new(Here::Apart),
             past: Mutex::new(past),
             invited: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -186,12 +190,20 @@ impl Gathering {
     /// This node's part, which is no member's any more, ends: it gives its vote away first, where that
     /// is possible. Afterwards [`Gathering::take_part`] is called again.
     pub(crate) async fn retire(&self, part: &RaftAuthority) {
-        part.hand_over_vote(self.timing.change()).await;
-        let votes = part.votes();
-        let votes_alone = !votes.is_changing && votes.voters.iter().eq([&part.incarnation()]);
+        let votes_alone = || {
+            let votes = part.votes();
+            !votes.is_changing && votes.voters.iter().eq([&part.incarnation()])
+        };
+        // The others live by the only replica that counts, until each of them can be asked or is dead.
+        let within = if votes_alone() {
+            part.lease().saturating_mul(2)
+        } else {
+            self.timing.change()
+        };
+        part.hand_over_vote(within).await;
         self.end(
             part,
-            if votes_alone && !part.has_others() {
+            if votes_alone() && !part.has_others() {
                 MayFound::Alone
             } else {
                 MayFound::Never
@@ -232,7 +244,9 @@ impl Gathering {
         };
         let reply = match message.body {
             Body::WhoIsThere => self.present().map(Reply::There),
-            Body::Invite(invitation) => Some(Reply::Invited(self.accept(invitation))),
+            Body::Invite(invitation) => Some(Reply::Invited(
+                self.accept(invitation) && self.stands_by().await,
+            )),
             _ => match self.part_for(&message) {
                 Some(part) => Some(part.reply(message).await),
                 None => None,
@@ -247,7 +261,7 @@ impl Gathering {
             Here::Member(part) => Some(Arc::clone(part)),
             // Nobody joins what is not founded.
             Here::Founding(invitation, Some(part)) => {
-                (message.cluster == Some(invitation.cluster)).then(|| Arc::clone(part))
+                (message.cluster == Some(invitation.found.founding)).then(|| Arc::clone(part))
             }
             _ => None,
         }
@@ -307,6 +321,19 @@ impl Gathering {
         }
     }
 
+    /// Waits until its part in a founding runs, so that nobody asks it in vain; whether it does.
+    async fn stands_by(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            match &*self.here.lock() {
+                Here::Founding(_, None) => {}
+                Here::Founding(_, Some(_)) => return true,
+                _ => return false,
+            }
+            changed.await;
+        }
+    }
+
     fn invitation(&self) -> Option<Invitation> {
         match &*self.here.lock() {
             Here::Founding(invitation, None) => Some(Invitation::clone(invitation)),
@@ -345,6 +372,7 @@ impl Gathering {
         let mut here = self.here.lock();
         if !matches!(*here, Here::Closed) {
             *here = next;
+            self.changed.notify_waiters();
         }
     }
 }

@@ -12,20 +12,23 @@ use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
-use openraft::{BasicNode, ChangeMembers, Raft, RaftMetrics, ServerState};
+use openraft::{BasicNode, ChangeMembers, Raft, ServerState};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 
+use super::acknowledged::Acknowledged;
 use super::machine::Machine;
 use super::message::{MOST_COMMANDS, Said};
 use super::timing::Timing;
-use super::types::{Found, Outcome, Proposal, RaftTypes, What, incarnation, raft_id};
+use super::types::{
+    Found, Leadership, Metrics, Outcome, Proposal, RaftTypes, What, incarnation, raft_id,
+};
 use super::voters::{Step, Votes};
 use crate::authority::Command;
+use crate::bucket::LayoutVersion;
 use crate::clock::{Clock, Moment};
-use crate::member::Incarnation;
-
-pub(super) type Metrics = RaftMetrics<u64, BasicNode>;
+use crate::member::{Incarnation, Standing};
 
 /// One command, and who waits for what comes of it.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct Leader {
     pub(super) timing: Timing,
     /// What the register is founded with, at a founder.
     pub(super) found: Option<Found>,
+    /// Who has acknowledged something lately, for as long as this node leads.
+    pub(super) acknowledged: Arc<Mutex<Acknowledged>>,
 }
 
 /// The term in which this node leads, if it does.
@@ -64,7 +69,8 @@ type Written =
 struct UnderWay {
     since: Moment,
     entry: Pin<Box<dyn Future<Output = Written> + Send>>,
-    replies: Vec<oneshot::Sender<Said>>,
+    /// One for each command; nobody waits for what the leader proposes by itself.
+    replies: Vec<Option<oneshot::Sender<Said>>>,
 }
 
 impl Leader {
@@ -173,6 +179,7 @@ impl Leader {
         let mut batch = Vec::with_capacity(MOST_COMMANDS);
         let mut last = self.clock.now();
         let mut was_absent = false;
+        let mut ahead = None;
         loop {
             if leads_in(&metrics.borrow_and_update()) != Some(term) {
                 // Whoever waits for what is under way learns that its outcome is unknown.
@@ -181,51 +188,98 @@ impl Leader {
             let now = self.clock.now();
             was_absent |= now.since(last) > self.timing.absence();
             last = now;
-            if under_way.is_none()
-                && let Some(what) = self.duty(was_absent, now)
-            {
+            if under_way.is_none() && was_absent {
+                // As if it had been elected just now: waiting for longer is always safe.
                 was_absent = false;
                 under_way = Some(UnderWay {
                     since: now,
-                    entry: self.entry(term, now, what),
+                    entry: self.entry(term, now, What::TakeOver),
                     replies: Vec::new(),
                 });
+            }
+            if self.machine.next_expiry().is_none_or(|expiry| expiry > now) {
+                ahead = None;
+            } else if under_way.is_none() {
+                // Whoever has renewed before is not dead: all that has come until now goes first.
+                let waiting = ahead.unwrap_or_else(|| asked.len());
+                while batch.len() < MOST_COMMANDS - 1
+                    && let Ok(one) = asked.try_recv()
+                {
+                    batch.push(one);
+                }
+                let waiting = waiting.saturating_sub(batch.len());
+                ahead = (waiting > 0).then_some(waiting);
+                let metrics = metrics.borrow();
+                let last = self.expire(now, &metrics).filter(|_| waiting == 0);
+                under_way = self.next_entry(term, batch.drain(..), last, &metrics);
             }
             tokio::select! {
                 changed = metrics.changed() => changed.ok()?,
                 written = agreed(&mut under_way), if under_way.is_some() => {
                     if let Some(done) = under_way.take() {
                         was_absent |= self.clock.now().since(done.since) > self.timing.absence();
-                        done.answer(written);
+                        done.answer(written, &self.machine);
                     }
                 }
                 count = asked.recv_many(&mut batch, MOST_COMMANDS), if under_way.is_none() => {
                     if count == 0 {
                         return None;
                     }
-                    under_way = self.next_entry(term, batch.drain(..), &metrics.borrow());
+                    under_way = self.next_entry(term, batch.drain(..), None, &metrics.borrow());
                 }
                 () = time::sleep(self.until_duty(now)) => {}
             }
         }
     }
 
-    /// What the leader proposes by itself.
-    fn duty(&self, was_absent: bool, now: Moment) -> Option<What> {
-        if was_absent {
-            // As if it had been elected just now: waiting for longer is always safe.
-            return Some(What::TakeOver);
+    /// What ends the leases that have run out. Nothing, for the moment, where one of them is of who has
+    /// the only vote, and it is about to be somebody else's.
+    fn expire(&self, now: Moment, metrics: &Metrics) -> Option<Command> {
+        let overdue = self.machine.overdue(now);
+        match overdue
+            .into_iter()
+            .find(|who| self.is_needed(*who, metrics))
+        {
+            None => Some(Command::Expire),
+            Some(needed) => self.make_way(needed),
         }
-        let expiry = self.machine.next_expiry()?;
-        (expiry <= now).then(|| What::Commands(vec![Command::Expire]))
+    }
+
+    /// Has the vote of a member that is about to be none taken over; nothing where that is agreed.
+    fn make_way(&self, needed: Incarnation) -> Option<Command> {
+        let layout = self.machine.layout()?;
+        let leaves = layout.members.get(&needed)?.standing == Standing::Leaving;
+        (!leaves).then_some(Command::Leave(needed))
+    }
+
+    /// Whether it has the only vote, and somebody else could have it.
+    fn is_needed(&self, who: Incarnation, metrics: &Metrics) -> bool {
+        let layout = self.machine.layout();
+        layout.is_some_and(|layout| self.votes(metrics).is_needed(&layout, who))
+    }
+
+    /// Who votes, and who could: only those of whom it has heard lately.
+    fn votes(&self, metrics: &Metrics) -> Votes {
+        let mut votes = votes(metrics);
+        let now = self.clock.now();
+        let acknowledged = self.acknowledged.lock();
+        let lately = self.timing.absence();
+        votes
+            .caught_up
+            .retain(|who| acknowledged.within(lately, *who, now));
+        votes
     }
 
     /// How long nothing can be due; never long, because the clock may run while the sleeper does
     /// not.
     fn until_duty(&self, now: Moment) -> Duration {
         let most = self.timing.attempt();
-        let expiry = self.machine.next_expiry();
-        let wait = expiry.map_or(most, |expiry| expiry.since(now));
+        let wait = match self.machine.next_expiry() {
+            None => most,
+            // It waits for a change of the voters.
+            Some(expiry) if expiry <= now => self.timing.look(),
+            Some(expiry) => expiry.since(now),
+        };
         // A millisecond more, so that it does not wake just before.
         wait.min(most) + Duration::from_millis(1)
     }
@@ -234,6 +288,7 @@ impl Leader {
         &self,
         term: u64,
         batch: impl Iterator<Item = Asked>,
+        last: Option<Command>,
         metrics: &Metrics,
     ) -> Option<UnderWay> {
         let mut commands = Vec::new();
@@ -247,9 +302,20 @@ impl Leader {
                 let _ = reply.send(Said::StillVotes);
                 continue;
             }
+            if let Command::Left { incarnation, .. } | Command::DeclareDead { incarnation, .. } =
+                command
+                && self.is_needed(incarnation, metrics)
+            {
+                let _ = reply.send(Said::StillVotes);
+                let way = self.make_way(incarnation);
+                replies.extend(way.is_some().then_some(None));
+                commands.extend(way);
+                continue;
+            }
             commands.push(command);
-            replies.push(reply);
+            replies.push(Some(reply));
         }
+        commands.extend(last);
         let now = self.clock.now();
         (!commands.is_empty()).then(|| UnderWay {
             since: now,
@@ -290,8 +356,9 @@ impl Leader {
     /// Picks the voters, whenever this node leads and has taken over, until the node stops.
     pub(super) async fn pick_voters(self) {
         let mut metrics = self.raft.metrics();
+        let mut waits_since = None;
         loop {
-            let step = self.next_step(&metrics.borrow_and_update());
+            let step = self.next_step(&metrics.borrow_and_update(), &mut waits_since);
             if let Some(step) = step {
                 // What is not agreed in time, or refused, is decided anew.
                 let changed = time::timeout(self.timing.change(), self.change(step)).await;
@@ -308,13 +375,22 @@ impl Leader {
         }
     }
 
-    fn next_step(&self, metrics: &Metrics) -> Option<Step> {
+    fn next_step(&self, metrics: &Metrics, waits_since: &mut Option<Moment>) -> Option<Step> {
+        let now = self.clock.now();
+        self.acknowledged.lock().note(metrics, now);
         let term = leads_in(metrics)?;
-        if self.machine.led_in() != Some(term) {
+        if self.machine.led_by() != Some(Leadership::new(term, metrics.id)) {
             return None;
         }
         let layout = self.machine.layout()?;
-        votes(metrics).next_step(&layout, incarnation(metrics.id))
+        let mut votes = self.votes(metrics);
+        if votes.waits(&layout) {
+            let since = *waits_since.get_or_insert(now);
+            votes.waited = now.since(since) >= self.timing.lease();
+        } else {
+            *waits_since = None;
+        }
+        votes.next_step(&layout, incarnation(metrics.id))
     }
 
     async fn change(&self, step: Step) -> bool {
@@ -366,6 +442,7 @@ pub(super) fn votes(metrics: &Metrics) -> Votes {
             .filter(|(_, matching)| matching.is_some_and(|m| m.index + LACKS_LITTLE >= last))
             .map(|(id, _)| incarnation(*id))
             .collect(),
+        waited: false,
     }
 }
 
@@ -377,11 +454,15 @@ async fn agreed(under_way: &mut Option<UnderWay>) -> Written {
 }
 
 impl UnderWay {
-    fn answer(self, written: Written) {
+    fn answer(self, written: Written, machine: &Machine) {
         match written.map(|written| written.data) {
             Ok(Outcome::Answers(answers)) => {
+                let layout = machine.layout();
+                let version = layout.map_or(LayoutVersion::ZERO, |layout| layout.version);
                 for (reply, answer) in self.replies.into_iter().zip(answers) {
-                    let _ = reply.send(Said::Answered(answer));
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Said::Answered(answer, version));
+                    }
                 }
             }
             // The entry is agreed and void, or was never appended, or was cut off.
@@ -394,7 +475,7 @@ impl UnderWay {
     }
 
     fn say(self, said: &Said) {
-        for reply in self.replies {
+        for reply in self.replies.into_iter().flatten() {
             let _ = reply.send(said.clone());
         }
     }

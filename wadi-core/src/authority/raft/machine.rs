@@ -19,6 +19,7 @@ use super::types::{Founder, Leadership, Outcome, Proposal, RaftTypes, What};
 use crate::authority::Register;
 use crate::bucket::Layout;
 use crate::clock::Moment;
+use crate::member::Incarnation;
 
 /// One replica; clones are the same replica.
 #[derive(Clone, Debug)]
@@ -64,6 +65,7 @@ impl Replica {
                 };
                 let (mut register, joined) = Register::found(
                     found.charter,
+                    found.founding,
                     found.generation,
                     founder.node,
                     founder.address,
@@ -117,9 +119,18 @@ impl Machine {
         self.state.lock().replica.register.is_some()
     }
 
-    /// The term of the leader that took over last, by what this replica knows.
-    pub(super) fn led_in(&self) -> Option<u64> {
-        self.state.lock().replica.led.map(|led| led.term)
+    /// The leader that took over last, by what this replica knows.
+    pub(super) fn led_by(&self) -> Option<Leadership> {
+        self.state.lock().replica.led
+    }
+
+    /// Whose lease has run out at `now`, by the clock of whoever leads.
+    pub(super) fn overdue(&self, now: Moment) -> Vec<Incarnation> {
+        let state = self.state.lock();
+        let register = state.replica.register.as_ref();
+        register
+            .map(|register| register.overdue(now))
+            .unwrap_or_default()
     }
 
     /// When the next lease runs out, by the clock of whoever leads.

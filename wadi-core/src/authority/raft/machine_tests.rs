@@ -7,7 +7,7 @@ use super::super::types::Found;
 use super::*;
 use crate::authority::{Answer, Charter, Command};
 use crate::bucket::{BucketCount, LayoutVersion, Placement};
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, NodeName};
 use std::time::Duration;
 
 struct Builder;
@@ -33,6 +33,7 @@ fn charter() -> Charter {
 fn found() -> What {
     What::Found(Found {
         charter: charter(),
+        founding: Founding::new(7),
         generation: 0,
         first: vec![Founder {
             node: NodeName::new("n1"),
@@ -154,7 +155,7 @@ async fn a_snapshot_brings_register_and_leadership_and_tells_the_watchers() {
     let layout = layouts.borrow_and_update().clone().expect("a layout");
     assert!(layout.is_member(FOUNDER));
     assert_eq!(other.register(), one.register());
-    assert_eq!(other.led_in(), Some(1));
+    assert_eq!(other.led_by(), Some(CommittedLeaderId::new(1, 1)));
 }
 
 #[tokio::test]

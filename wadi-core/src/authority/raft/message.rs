@@ -8,9 +8,10 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::types::{ClusterId, Found, RaftTypes, StartId};
+use super::types::{Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
-use crate::member::{Incarnation, NodeName};
+use crate::bucket::LayoutVersion;
+use crate::member::{Founding, Incarnation, NodeName};
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
 ///
@@ -34,7 +35,7 @@ pub(super) const LARGEST_SNAPSHOT: u64 = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Message {
     /// `None`: of whoever wants to join, and knows no cluster yet.
-    pub(super) cluster: Option<ClusterId>,
+    pub(super) cluster: Option<Founding>,
     pub(super) body: Body,
 }
 
@@ -43,7 +44,11 @@ pub(super) enum Body {
     Append(Incarnation, AppendEntriesRequest<RaftTypes>),
     Vote(Incarnation, VoteRequest<u64>),
     Snapshot(Incarnation, InstallSnapshotRequest<RaftTypes>),
-    Ask(Command),
+    Ask {
+        /// Who asks; `None` before it has joined.
+        by: Option<Incarnation>,
+        command: Command,
+    },
     /// What are you?
     WhoIsThere,
     Invite(Invitation),
@@ -52,7 +57,6 @@ pub(super) enum Body {
 /// Somebody founds, and asks one of its backers to stand by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Invitation {
-    pub(super) cluster: ClusterId,
     pub(super) found: Found,
     /// Which of the first members it is to be,
     pub(super) place: usize,
@@ -63,7 +67,7 @@ pub(super) struct Invitation {
 /// Which part of which raft runs at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
-    pub(super) cluster: ClusterId,
+    pub(super) cluster: Founding,
     pub(super) incarnation: Incarnation,
 }
 
@@ -93,7 +97,7 @@ pub(super) enum Reply {
     Append(Result<AppendEntriesResponse<u64>, RaftError<u64>>),
     Vote(Result<VoteResponse<u64>, RaftError<u64>>),
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
-    Said(ClusterId, Said),
+    Said(Said),
     There(Present),
     /// Whether who was invited stands by.
     Invited(bool),
@@ -105,8 +109,8 @@ pub(super) enum Reply {
 /// The answer to what was asked of the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said {
-    /// Agreed.
-    Answered(Answer),
+    /// Agreed; this layout, or a later one, held when that was carried out.
+    Answered(Answer, LayoutVersion),
     /// Nothing changed; whoever is at this address leads, if anybody is known to.
     Elsewhere(Option<String>),
     /// Nothing changed: too many ask at once.
@@ -132,10 +136,11 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Message {
-    pub(super) fn ask(cluster: Option<ClusterId>, command: Command) -> Self {
+    pub(super) fn ask(part: Option<Part>, command: Command) -> Self {
+        let by = part.map(|part| part.incarnation);
         Self {
-            cluster,
-            body: Body::Ask(command),
+            cluster: part.map(|part| part.cluster),
+            body: Body::Ask { by, command },
         }
     }
 }

@@ -8,7 +8,9 @@
 //! what they are about. openraft has timers of its own ([`Timing`]); they decide when somebody
 //! stands for election, and nothing about leases or ownership.
 
+mod acknowledged;
 mod asker;
+mod asking;
 mod founding;
 mod gathering;
 mod leader;

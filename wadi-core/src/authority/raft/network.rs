@@ -16,14 +16,17 @@ use openraft::raft::{
 
 use super::message::{Body, Message, Reply, decode, encode};
 use super::timing::Timing;
-use super::types::{ClusterId, RaftTypes, incarnation};
+use super::types::{RaftTypes, incarnation};
+use crate::member::Founding;
 use crate::transport::{Carrier, NotCarried};
 
 /// What openraft sends through.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub(super) carrier: Arc<dyn Carrier>,
-    pub(super) cluster: ClusterId,
+    /// Where this node itself is: whoever was there before does not run any more.
+    pub(super) own: String,
+    pub(super) cluster: Founding,
     pub(super) timing: Timing,
 }
 
@@ -70,6 +73,10 @@ struct NotThere;
 
 impl Way {
     async fn send(&self, body: Body, within: Duration) -> Result<Reply, Failure> {
+        let not_there = || Failure::Unreachable(Unreachable::new(&NotThere));
+        if self.address == self.network.own {
+            return Err(not_there());
+        }
         let message = Message {
             cluster: Some(self.network.cluster),
             body,
@@ -86,7 +93,7 @@ impl Way {
             NotCarried::NoAnswer => Failure::Network(NetworkError::new(&not_carried)),
         })?;
         match decode(&answer) {
-            None | Some(Reply::NotHere) => Err(Failure::Unreachable(Unreachable::new(&NotThere))),
+            None | Some(Reply::NotHere) => Err(not_there()),
             Some(reply) => Ok(reply),
         }
     }

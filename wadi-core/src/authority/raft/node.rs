@@ -12,18 +12,19 @@ use tokio::task::JoinHandle;
 use tokio::time;
 
 use super::asker::{AskFailed, Asker, Directions};
+use super::asking::may_be_asked;
 use super::leader::{Asked, Leader, leader_elsewhere, leads_in, votes};
 use super::log::Log;
 use super::machine::Machine;
 use super::message::{Body, LARGEST_SNAPSHOT, Message, Part, Reply, Said, decode, encode};
 use super::network::Network;
 use super::timing::Timing;
-use super::types::{ClusterId, Found, Founder, RaftTypes, incarnation, may_be_asked, raft_id};
+use super::types::{Found, Founder, RaftTypes, draw_founding, incarnation, raft_id};
 use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
-use crate::bucket::Layout;
+use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 use crate::transport::Carrier;
 
 /// What a node brings along.
@@ -58,11 +59,13 @@ pub enum StartFailed {
 /// whoever comes back joins anew.
 pub struct RaftAuthority {
     me: Incarnation,
-    cluster: ClusterId,
+    cluster: Founding,
     raft: Raft<RaftTypes>,
     machine: Machine,
     log: Log,
     asker: Asker,
+    /// The highest layout version that a leader has answered it under.
+    answered_under: watch::Sender<LayoutVersion>,
     seeds: Vec<String>,
     asked: mpsc::Sender<Asked>,
     tasks: [JoinHandle<()>; 2],
@@ -94,6 +97,7 @@ impl RaftAuthority {
     ) -> Result<(Arc<Self>, Joined), StartFailed> {
         let found = Found {
             charter,
+            founding: draw_founding().map_err(StartFailed::NotStarted)?,
             generation,
             first: vec![Founder {
                 node: settings.node.clone(),
@@ -101,8 +105,7 @@ impl RaftAuthority {
             }],
         };
         let me = found.incarnation(0);
-        let cluster = ClusterId::draw().map_err(StartFailed::NotStarted)?;
-        let authority = Self::stand_by(settings, cluster, &found, 0).await?;
+        let authority = Self::stand_by(settings, &found, 0).await?;
         authority.begin(&found).await?;
         let mut layouts = authority.layouts();
         let founded = layouts.wait_for(Option::is_some);
@@ -114,6 +117,7 @@ impl RaftAuthority {
         }
         let joined = Joined {
             incarnation: me,
+            founding: found.founding,
             lease: charter.lease,
         };
         Ok((authority, joined))
@@ -138,6 +142,7 @@ impl RaftAuthority {
         within: Duration,
     ) -> Result<(Arc<Self>, Joined), StartFailed> {
         let asker = Asker {
+            own: settings.address.clone(),
             carrier: Arc::clone(&settings.carrier),
             timing: Timing::of(settings.lease),
         };
@@ -145,7 +150,7 @@ impl RaftAuthority {
             node: settings.node.clone(),
             address: settings.address.clone(),
         };
-        let (cluster, answer) = asker.ask(command, &Outside(&seeds), within).await?;
+        let (answer, _) = asker.ask(command, &Outside(&seeds), within).await?;
         let Answer::Joined(joined) = answer else {
             return Err(StartFailed::NotStarted(
                 "a join was answered otherwise".to_owned(),
@@ -155,7 +160,8 @@ impl RaftAuthority {
             lease: joined.lease,
             ..settings
         };
-        let authority = Self::start(settings, joined.incarnation, cluster, seeds, None).await?;
+        let authority =
+            Self::start(settings, joined.incarnation, joined.founding, seeds, None).await?;
         Ok((authority, joined))
     }
 
@@ -163,7 +169,6 @@ impl RaftAuthority {
     /// [`RaftAuthority::begin`]. It is a member once there is a layout.
     pub(super) async fn stand_by(
         settings: RaftSettings,
-        cluster: ClusterId,
         found: &Found,
         place: usize,
     ) -> Result<Arc<Self>, StartFailed> {
@@ -175,7 +180,7 @@ impl RaftAuthority {
         let others = others.filter(|address| *address != settings.address);
         let seeds = others.collect();
         let me = found.incarnation(place);
-        Self::start(settings, me, cluster, seeds, Some(found.clone())).await
+        Self::start(settings, me, found.founding, seeds, Some(found.clone())).await
     }
 
     /// Has the first members vote. Called by whoever founds, once all of them stand by.
@@ -193,7 +198,7 @@ impl RaftAuthority {
     async fn start(
         settings: RaftSettings,
         me: Incarnation,
-        cluster: ClusterId,
+        cluster: Founding,
         seeds: Vec<String>,
         found: Option<Found>,
     ) -> Result<Arc<Self>, StartFailed> {
@@ -202,6 +207,7 @@ impl RaftAuthority {
         let config = timing.config().validate();
         let config = config.map_err(|error| not_started(error.to_string()))?;
         let network = Network {
+            own: settings.address.clone(),
             carrier: Arc::clone(&settings.carrier),
             cluster,
             timing,
@@ -217,6 +223,7 @@ impl RaftAuthority {
             clock: settings.clock,
             timing,
             found,
+            acknowledged: Arc::default(),
         };
         let (asked, waiting) = mpsc::channel(MOST_WAITING);
         let tasks = [
@@ -224,6 +231,7 @@ impl RaftAuthority {
             tokio::spawn(leader.pick_voters()),
         ];
         let asker = Asker {
+            own: settings.address,
             carrier: settings.carrier,
             timing,
         };
@@ -234,6 +242,7 @@ impl RaftAuthority {
             machine,
             log,
             asker,
+            answered_under: watch::Sender::new(LayoutVersion::ZERO),
             seeds,
             asked,
             tasks,
@@ -253,7 +262,12 @@ impl RaftAuthority {
     ///
     /// [`AskFailed`]; commands that may be repeated without harm are, the others are not.
     pub async fn propose(&self, command: Command, within: Duration) -> Result<Answer, AskFailed> {
-        let (_, answer) = self.asker.ask(command, self, within).await?;
+        let (answer, version) = self.asker.ask(command, self, within).await?;
+        self.answered_under.send_if_modified(|highest| {
+            let is_higher = version > *highest;
+            *highest = version.max(*highest);
+            is_higher
+        });
         Ok(answer)
     }
 
@@ -301,7 +315,7 @@ impl RaftAuthority {
     /// takes the register along. Returns at once where it does not vote, or nobody else is there.
     pub async fn hand_over_vote(&self, within: Duration) {
         let handed_over = async {
-            while self.is_counted_on() && self.has_others() {
+            while self.is_counted_on() && self.has_others() && !self.has_failed() {
                 time::sleep(self.asker.timing.look()).await;
             }
         };
@@ -329,6 +343,36 @@ impl RaftAuthority {
     pub(super) fn agreed(&self) -> Option<u64> {
         let applied = self.raft.metrics().borrow().last_applied;
         applied.map(|applied| applied.index)
+    }
+
+    /// Whether its replica has ended by itself.
+    fn has_failed(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let is_gone = metrics.has_changed().is_err();
+        is_gone || metrics.borrow().running_state.is_err()
+    }
+
+    /// Until its replica has stayed, for longer than a lease, behind a layout that a leader answered it
+    /// under: it would go on renewing, and act by what is long over. As where the leader hears it, and
+    /// does not reach it.
+    pub(crate) async fn left_behind(&self) {
+        let mut layouts = self.layouts();
+        let mut answered_under = self.answered_under.subscribe();
+        loop {
+            // Who knows nothing yet does not act.
+            drop(layouts.wait_for(Option::is_some).await);
+            let version = *answered_under.borrow_and_update();
+            let is_there = |layout: &Option<Arc<Layout>>| {
+                layout
+                    .as_ref()
+                    .is_some_and(|layout| layout.version >= version)
+            };
+            let is_there = time::timeout(self.lease(), layouts.wait_for(is_there));
+            let is_late = is_there.await.is_err();
+            if is_late || answered_under.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Until its replica has ended by itself: it would go on renewing, and learn of nothing.
@@ -362,8 +406,8 @@ impl RaftAuthority {
     /// Which founding this node's cluster came of, a random number: it tells clusters apart that have
     /// one name, also where one was founded after the other.
     #[must_use]
-    pub const fn founding(&self) -> u128 {
-        self.cluster.0
+    pub const fn founding(&self) -> Founding {
+        self.cluster
     }
 
     pub(super) const fn part(&self) -> Part {
@@ -410,19 +454,19 @@ impl RaftAuthority {
                 }
                 Reply::Snapshot(self.raft.install_snapshot(rpc).await)
             }
-            Body::Ask(command)
+            Body::Ask { by, command }
                 if is_ours
                     || message.cluster.is_none() && matches!(command, Command::Join { .. }) =>
             {
-                Reply::Said(self.cluster, self.hear(command).await)
+                Reply::Said(self.hear(by, command).await)
             }
             _ => Reply::NotHere,
         }
     }
 
     /// Has the leader in this node propose, or says where the leader is.
-    async fn hear(&self, command: Command) -> Said {
-        if !may_be_asked(&command) {
+    async fn hear(&self, by: Option<Incarnation>, command: Command) -> Said {
+        if !may_be_asked(&command, by, self.machine.layout().as_deref()) {
             return Said::NotForYou;
         }
         {
@@ -454,7 +498,7 @@ impl RaftAuthority {
 
 impl Directions for RaftAuthority {
     async fn ask_here(&self, command: &Command) -> Option<Said> {
-        match self.hear(command.clone()).await {
+        match self.hear(Some(self.me), command.clone()).await {
             Said::Elsewhere(_) => None,
             said => Some(said),
         }
@@ -476,8 +520,8 @@ impl Directions for RaftAuthority {
         addresses
     }
 
-    fn cluster(&self) -> Option<ClusterId> {
-        Some(self.cluster)
+    fn part(&self) -> Option<Part> {
+        Some(self.part())
     }
 }
 
@@ -493,7 +537,7 @@ impl Directions for Outside<'_> {
         self.0.to_vec()
     }
 
-    fn cluster(&self) -> Option<ClusterId> {
+    fn part(&self) -> Option<Part> {
         None
     }
 }
@@ -514,3 +558,7 @@ impl fmt::Debug for RaftAuthority {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -2,13 +2,13 @@
 
 use std::io::Cursor;
 
-use openraft::{BasicNode, CommittedLeaderId};
+use openraft::{BasicNode, CommittedLeaderId, RaftMetrics};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Answer, Charter, Command};
 use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 
 openraft::declare_raft_types!(
     /// Proposals in, outcomes out; a raft id is the number of an [`Incarnation`].
@@ -20,19 +20,15 @@ openraft::declare_raft_types!(
         SnapshotData = Cursor<Vec<u8>>,
 );
 
+/// What openraft says of itself.
+pub(super) type Metrics = RaftMetrics<u64, BasicNode>;
+
 /// The leader under whom an entry was proposed, as openraft orders them.
 pub(super) type Leadership = CommittedLeaderId<u64>;
 
-/// One founding of one cluster; drawn at random, so that a message of another cluster whose
-/// incarnations have the same numbers is not taken for one of this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ClusterId(pub(super) u128);
-
-impl ClusterId {
-    /// One that nobody had; or why the system has no random bytes.
-    pub(super) fn draw() -> Result<Self, String> {
-        random().map(|bytes| Self(u128::from_le_bytes(bytes)))
-    }
+/// A founding that nobody had; or why the system has no random bytes.
+pub(super) fn draw_founding() -> Result<Founding, String> {
+    random().map(|bytes| Founding::new(u64::from_le_bytes(bytes)))
 }
 
 /// One start of a node for the purpose of founding, drawn at random; it takes part in one founding.
@@ -80,6 +76,7 @@ pub(super) enum What {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Found {
     pub(super) charter: Charter,
+    pub(super) founding: Founding,
     pub(super) generation: u32,
     /// Who founds, and then who backs it; never none.
     pub(super) first: Vec<Founder>,
@@ -124,20 +121,6 @@ pub(super) const fn may_repeat(command: &Command) -> bool {
         | Command::TakeOver => false,
     }
 }
-
-/// Whether a node may ask for it; the others are the leader's own duties.
-pub(super) fn may_be_asked(command: &Command) -> bool {
-    match command {
-        Command::Expire | Command::TakeOver => false,
-        Command::Join { node, address } => {
-            node.as_str().len() <= LONGEST_NAME && address.len() <= LONGEST_NAME
-        }
-        _ => true,
-    }
-}
-
-/// Bytes of a name or an address, at most.
-pub(super) const LONGEST_NAME: usize = 255;
 
 /// The raft id of an incarnation.
 pub(super) const fn raft_id(incarnation: Incarnation) -> u64 {

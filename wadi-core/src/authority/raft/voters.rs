@@ -18,8 +18,10 @@ pub struct Votes {
     pub is_changing: bool,
     /// To whom the leader sends what is agreed, the voters included.
     pub told: BTreeSet<Incarnation>,
-    /// Who of them lacks so little that it could vote.
+    /// Who of them lacks so little that it could vote, and was heard of lately.
     pub caught_up: BTreeSet<Incarnation>,
+    /// Whether who is about to catch up was waited for as long as it may be.
+    pub waited: bool,
 }
 
 /// One change; the next one is decided when this one is agreed.
@@ -37,28 +39,18 @@ impl Votes {
     /// Who should vote, by this layout: the leader and those who vote already before others, then
     /// the oldest.
     ///
-    /// A member that is leaving keeps its vote until there is somebody for it, and a dead one until
-    /// there is somebody, or until fewer than three are ready: then one votes.
+    /// A member that is leaving keeps its vote until there is somebody for it, for a while. For a dead
+    /// one nobody is waited for: where it is not replaced at once, fewer vote.
     #[must_use]
     pub fn wanted(&self, layout: &Layout, leader: Incarnation) -> BTreeSet<Incarnation> {
-        let standing = |standing: Standing| {
-            let members = layout.members.iter();
-            members
-                .filter(move |(_, member)| member.standing == standing)
-                .map(|(incarnation, _)| *incarnation)
-        };
-        let can_vote =
-            |who: &Incarnation| self.voters.contains(who) || self.caught_up.contains(who);
-        let ready = standing(Standing::Ready).count();
-        let mut able: Vec<_> = standing(Standing::Ready).filter(can_vote).collect();
-        let mut count = odd(able.len());
-        // Who is about to catch up is worth waiting for.
-        if count < odd(ready) && count < self.voters.len() {
+        if self.waits(layout) {
             return self.voters.clone();
         }
-        if ready == 0 {
+        let mut able = self.able(layout, Standing::Ready);
+        let mut count = odd(able.len());
+        if in_standing(layout, Standing::Ready).count() == 0 {
             // Everybody leaves: one keeps the register until the last has gone.
-            able = standing(Standing::Leaving).filter(can_vote).collect();
+            able = self.able(layout, Standing::Leaving);
             count = able.len().min(1);
         }
         if able.is_empty() {
@@ -66,6 +58,31 @@ impl Votes {
         }
         able.sort_by_key(|who| (*who != leader, !self.voters.contains(who), *who));
         able.into_iter().take(count).collect()
+    }
+
+    /// Whether somebody is worth waiting for, who is about to catch up: without it fewer would vote than
+    /// now. Not where one of those who vote is dead, or the next death would be one too many.
+    #[must_use]
+    pub fn waits(&self, layout: &Layout) -> bool {
+        let count = odd(self.able(layout, Standing::Ready).len());
+        let ready = in_standing(layout, Standing::Ready).count();
+        let nobody_is_dead = self.voters.iter().all(|who| layout.is_member(*who));
+        !self.waited && nobody_is_dead && count < odd(ready) && count < self.voters.len()
+    }
+
+    /// Whether `who` has to hand its vote over before it is no member any more: it is the only one that
+    /// has one, so nobody else needs to know all that is agreed, and somebody else could have it.
+    #[must_use]
+    pub fn is_needed(&self, layout: &Layout, who: Incarnation) -> bool {
+        let able = self.able(layout, Standing::Ready);
+        self.voters.iter().eq([&who]) && able.iter().any(|other| *other != who)
+    }
+
+    /// Those of this standing who could vote.
+    fn able(&self, layout: &Layout, standing: Standing) -> Vec<Incarnation> {
+        let can_vote =
+            |who: &Incarnation| self.voters.contains(who) || self.caught_up.contains(who);
+        in_standing(layout, standing).filter(can_vote).collect()
     }
 
     /// What to change next, if anything.
@@ -88,6 +105,13 @@ impl Votes {
             .collect();
         (!strangers.is_empty()).then_some(Step::Forget(strangers))
     }
+}
+
+fn in_standing(layout: &Layout, standing: Standing) -> impl Iterator<Item = Incarnation> + '_ {
+    let members = layout.members.iter();
+    members
+        .filter(move |(_, member)| member.standing == standing)
+        .map(|(incarnation, _)| *incarnation)
 }
 
 /// Five, three or one: how many of so many vote; zero of none.

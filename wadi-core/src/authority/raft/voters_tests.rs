@@ -4,7 +4,7 @@ use super::*;
 use crate::authority::{Charter, Register};
 use crate::bucket::BucketCount;
 use crate::clock::Moment;
-use crate::member::NodeName;
+use crate::member::{Founding, NodeName};
 
 fn i(number: u64) -> Incarnation {
     Incarnation::new(number)
@@ -22,7 +22,14 @@ fn layout(standings: &[Option<Standing>]) -> Layout {
         ..Charter::default()
     };
     let name = NodeName::new("n");
-    let (mut register, _) = Register::found(charter, 0, name.clone(), String::new(), Moment::ZERO);
+    let (mut register, _) = Register::found(
+        charter,
+        Founding::IN_PROCESS,
+        0,
+        name.clone(),
+        String::new(),
+        Moment::ZERO,
+    );
     for _ in 1..standings.len() {
         let joined = register.join(name.clone(), String::new(), Moment::ZERO);
         let _ = joined;
@@ -44,6 +51,7 @@ fn votes(voters: impl IntoIterator<Item = u64>, told: u64) -> Votes {
         is_changing: false,
         told: set(1..=told),
         caught_up: set(1..=told),
+        waited: false,
     }
 }
 
@@ -79,6 +87,39 @@ fn a_leaving_voter_votes_until_there_is_somebody_for_it() {
         votes.next_step(&members, i(1)),
         Some(Step::Vote(set([1, 2, 4])))
     );
+}
+
+#[test]
+fn who_never_catches_up_is_waited_for_only_so_long() {
+    let members = layout(&[READY, READY, LEAVING, READY]);
+    let mut votes = votes([1, 2, 3], 4);
+    votes.caught_up = set([2, 3]);
+    assert!(votes.waits(&members));
+    votes.waited = true;
+    assert!(!votes.waits(&members));
+    assert_eq!(votes.next_step(&members, i(1)), Some(Step::Vote(set([1]))));
+}
+
+#[test]
+fn nobody_is_waited_for_while_a_voter_is_dead() {
+    let members = layout(&[READY, READY, None, READY]);
+    let mut votes = votes([1, 2, 3], 4);
+    votes.caught_up = set([2]);
+    assert_eq!(votes.next_step(&members, i(1)), Some(Step::Vote(set([1]))));
+}
+
+#[test]
+fn the_only_voter_is_needed_until_somebody_else_votes() {
+    let members = layout(&[READY, READY]);
+    let mut votes = votes([1], 2);
+    assert!(votes.is_needed(&members, i(1)));
+    assert!(!votes.is_needed(&members, i(2)), "it does not vote");
+    votes.caught_up = set([]);
+    assert!(!votes.is_needed(&members, i(1)), "nobody could have it");
+    votes.voters = set([2]);
+    assert!(!votes.is_needed(&members, i(1)));
+    let last = layout(&[READY]);
+    assert!(!self::votes([1], 1).is_needed(&last, i(1)));
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Keeper {
                 () = pass_on(&part, &self.layouts) => false,
                 () = self.gathering.lost(&part) => true,
                 () = part.failed() => false,
+                () = part.left_behind() => false,
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;

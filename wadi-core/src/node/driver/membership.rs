@@ -80,7 +80,8 @@ impl Driver {
             me,
             queue: self.back.clone(),
         };
-        self.surroundings.transport.listen(me, Arc::new(inbox));
+        let transport = &self.surroundings.transport;
+        transport.listen(me, joined.founding, Arc::new(inbox));
         self.tell(Told::Joined(me));
         self.pass_lease_on();
         self.take_part();

@@ -14,6 +14,7 @@ mod seal;
 mod timers;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -116,7 +117,9 @@ impl Drop for Driver {
         self.gate.revoke();
         self.open.close_all();
         if std::thread::panicking() {
-            self.tell(Told::Died);
+            // The listener may be what failed, and may fail again.
+            let told = catch_unwind(AssertUnwindSafe(|| self.tell(Told::Died)));
+            drop(told);
         }
     }
 }

@@ -231,6 +231,22 @@ impl Directory {
         self.managed.is_empty() && self.handed_over.is_empty()
     }
 
+    /// Whether nothing depends on this node's answers, where nobody could be given its buckets: they are
+    /// whole, every session of them is at home, and no session's end is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        let mut managed = self.managed.values();
+        self.handed_over.is_empty()
+            && self.endings.is_empty()
+            && managed.all(|managed| managed.is_open() && managed.entries.is_empty())
+    }
+
+    /// No session is created in any bucket any more.
+    pub(super) fn close(&self, turn: &mut Turn<'_>) {
+        let managed = self.managed.keys();
+        turn.out
+            .extend(managed.map(|bucket| Output::Close(*bucket)));
+    }
+
     /// How many entries there are: sessions away from home or on their way.
     pub(super) fn displaced(&self) -> usize {
         self.managed

@@ -16,16 +16,19 @@ use parking_lot::Mutex;
 use self::streams::Waiting;
 use super::{Answers, Inbox, Transport};
 use crate::bucket::Layout;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName};
 use crate::message::Message;
 
 /// The network of one process; clones are the same one.
 #[derive(Clone, Default)]
 pub struct Network(Arc<Mutex<State>>);
 
+/// One incarnation of one cluster.
+type Somebody = (Founding, Incarnation);
+
 #[derive(Default)]
 struct State {
-    listening: HashMap<Incarnation, (NodeName, Arc<dyn Inbox>)>,
+    listening: HashMap<Somebody, (NodeName, Arc<dyn Inbox>)>,
     links: HashMap<(NodeName, NodeName), Condition>,
     /// Who takes raw streams, by node and kind.
     accepting: HashMap<(NodeName, &'static str), Waiting>,
@@ -104,7 +107,7 @@ impl Network {
         self.0.lock().carried
     }
 
-    fn arrive(&self, from: Incarnation, to: Incarnation, message: Message) -> bool {
+    fn arrive(&self, from: Incarnation, to: Somebody, message: Message) -> bool {
         let inbox = {
             let mut state = self.0.lock();
             state.carried += 1;
@@ -113,7 +116,7 @@ impl Network {
         inbox.is_some_and(|inbox| inbox.arrived(from, message))
     }
 
-    fn carry(&self, node: &NodeName, from: Incarnation, to: Incarnation, message: Message) -> bool {
+    fn carry(&self, node: &NodeName, from: Incarnation, to: Somebody, message: Message) -> bool {
         let condition = {
             let state = self.0.lock();
             let Some((target, _)) = state.listening.get(&to) else {
@@ -153,11 +156,12 @@ impl fmt::Debug for Network {
 struct Port {
     network: Network,
     node: NodeName,
-    me: Mutex<Option<Incarnation>>,
+    me: Mutex<Option<Somebody>>,
 }
 
 impl Transport for Port {
-    fn listen(&self, me: Incarnation, inbox: Arc<dyn Inbox>) {
+    fn listen(&self, me: Incarnation, of: Founding, inbox: Arc<dyn Inbox>) {
+        let me = (of, me);
         let former = self.me.lock().replace(me);
         let mut state = self.network.0.lock();
         if let Some(former) = former {
@@ -170,6 +174,6 @@ impl Transport for Port {
 
     fn send(&self, to: Incarnation, message: Message) -> bool {
         let me = *self.me.lock();
-        me.is_some_and(|me| self.network.carry(&self.node, me, to, message))
+        me.is_some_and(|(of, me)| self.network.carry(&self.node, me, (of, to), message))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::Port;
+use super::{Port, Somebody};
 use crate::member::Incarnation;
 use crate::transport::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 
@@ -38,7 +38,7 @@ impl Pipes {
         }
     }
 
-    fn waiting(&self, to: Incarnation, kind: &'static str) -> Option<Waiting> {
+    fn waiting(&self, to: Somebody, kind: &'static str) -> Option<Waiting> {
         let state = self.port.network.0.lock();
         let (name, _) = state.listening.get(&to)?;
         let is_cut = |from, to| state.condition(from, to).cut;
@@ -76,8 +76,8 @@ impl Streams for Pipes {
                     "{address} is not on this network, or the link is cut"
                 ))
             };
-            let me = self.port.me.lock().ok_or_else(refused)?;
-            let waiting = self.waiting(to, kind).ok_or_else(refused)?;
+            let (of, me) = self.port.me.lock().ok_or_else(refused)?;
+            let waiting = self.waiting((of, to), kind).ok_or_else(refused)?;
             let (here, there) = tokio::io::duplex(IN_FLIGHT);
             let there: Box<dyn Bytestream> = Box::new(there);
             let sent = tokio::time::timeout(within, waiting.send((me, there))).await;

@@ -9,7 +9,7 @@ use tokio::time;
 use super::Gathering;
 use crate::authority::raft::founding::Presence;
 use crate::authority::raft::message::{Body, Message, Part, Present, Reply, decode, encode};
-use crate::authority::raft::types::ClusterId;
+use crate::member::Founding;
 
 /// What those said who answered just now, by address.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Around {
 
     /// Forgets the members of clusters that this node cannot join, because their layouts are not above
     /// those that it knows.
-    pub(super) fn forget_older(&mut self, last: Option<(ClusterId, u32)>) {
+    pub(super) fn forget_older(&mut self, last: Option<(Founding, u32)>) {
         let Some((last, known)) = last else { return };
         let may_join = |present: &Present| match present {
             Present::Member { part, generation } => part.cluster == last || *generation > known,
@@ -69,7 +69,7 @@ impl Around {
 }
 
 impl Present {
-    fn member_of(&self) -> Option<ClusterId> {
+    fn member_of(&self) -> Option<Founding> {
         match self {
             Self::Member { part, .. } => Some(part.cluster),
             _ => None,

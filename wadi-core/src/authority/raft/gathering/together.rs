@@ -16,13 +16,13 @@ use super::around::Around;
 use super::{Gathering, Here};
 use crate::authority::raft::message::{Body, Invitation, Part, Present, Reply};
 use crate::authority::raft::node::RaftAuthority;
-use crate::authority::raft::types::{ClusterId, Found, Founder};
+use crate::authority::raft::types::{Found, Founder, draw_founding};
 
 impl Invitation {
     /// The first member at this place.
     pub(super) fn part(&self, place: usize) -> Part {
         Part {
-            cluster: self.cluster,
+            cluster: self.found.founding,
             incarnation: self.found.incarnation(place),
         }
     }
@@ -62,12 +62,11 @@ impl Gathering {
         }
         let found = Found {
             charter: self.settings.charter,
+            founding: draw_founding().ok()?,
             generation,
             first,
         };
-        let cluster = ClusterId::draw().ok()?;
         let invite = |place, start| Invitation {
-            cluster,
             found: found.clone(),
             place,
             start,
@@ -91,7 +90,7 @@ impl Gathering {
         others: Vec<Invitation>,
     ) -> Option<Arc<RaftAuthority>> {
         let settings = self.settings.raft.clone();
-        let stands_by = RaftAuthority::stand_by(settings, own.cluster, &own.found, own.place).await;
+        let stands_by = RaftAuthority::stand_by(settings, &own.found, own.place).await;
         let Ok(part) = stands_by else {
             self.become_now(Here::Apart);
             return None;
