@@ -17,6 +17,9 @@ use crate::member::{Member, Used};
 /// Of each of two processes.
 pub(crate) const A_SECOND: u64 = 250;
 
+/// What a request counts for that has to come again; longer than any other takes.
+const UNAVAILABLE: Duration = Duration::from_secs(60);
+
 /// A load that lasts until it is dropped.
 pub(crate) struct Load {
     seen: Arc<Seen>,
@@ -58,11 +61,16 @@ async fn come(member: Arc<Member>, ids: Vec<PresentedId>, seen: Arc<Seen>) {
         let id = ids[number as usize * 7919 % ids.len()];
         let (member, seen) = (member.clone(), seen.clone());
         tokio::spawn(async move {
-            if member.request(&id).await == Used::Nowhere {
-                seen.lost.fetch_add(1, Relaxed);
+            match member.request(&id).await {
+                Used::Nowhere => {
+                    seen.lost.fetch_add(1, Relaxed);
+                }
+                Used::Unavailable => seen.times.lock().add(UNAVAILABLE),
+                Used::Here | Used::Elsewhere => {
+                    let took = BootClock.now().since(due);
+                    seen.times.lock().add(took);
+                }
             }
-            let took = BootClock.now().since(due);
-            seen.times.lock().add(took);
         });
     }
 }

@@ -65,7 +65,18 @@ pub(crate) enum Used {
     Here,
     /// Another member has it; a request would go there.
     Elsewhere,
+    /// Nobody could say in time: it would be told to come again.
+    Unavailable,
     Nowhere,
+}
+
+impl Used {
+    const fn refused(error: &SessionError) -> Self {
+        match error {
+            SessionError::Ended => Self::Nowhere,
+            _ => Self::Unavailable,
+        }
+    }
 }
 
 impl Member {
@@ -176,19 +187,20 @@ impl Member {
             let looked = match self.look(id).await {
                 Ok(guard) => guard,
                 Err(SessionError::Moved) => continue,
-                Err(_) => return Used::Nowhere,
+                Err(error) => return Used::refused(&error),
             };
             if let Some(guard) = looked {
                 match self.use_it(guard, id) {
                     Ok(()) => return Used::Here,
                     Err(SessionError::Moved) => continue,
-                    Err(_) => return Used::Nowhere,
+                    Err(error) => return Used::refused(&error),
                 }
             }
             match self.node.locate(*id.unverified(), Want::Locate).await {
                 Located::Here | Located::Came(_) => {}
                 Located::At(_) => return Used::Elsewhere,
-                Located::Absent { .. } | Located::Unavailable => return Used::Nowhere,
+                Located::Absent { .. } => return Used::Nowhere,
+                Located::Unavailable => return Used::Unavailable,
             }
         }
     }
