@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use wadi_core::member::Incarnation;
 use crate::config::Limits;
 use crate::farewell::{self, Farewell};
 use crate::frame;
+use crate::inbox::{Gone, Inbox, Received};
 use crate::medium::Socket;
 use crate::notice::Ended;
 use crate::outgoing::{GATHER, Outgoing};
@@ -39,14 +40,6 @@ pub(crate) struct Agreement {
     pub(crate) version: u16,
     /// Which incarnation of the acceptor was dialled; the acceptor has checked that it is that.
     pub(crate) sought: Option<Incarnation>,
-}
-
-/// A received message and its share of the bytes that may wait.
-pub(crate) struct Received<M> {
-    pub(crate) peer: Arc<Peer>,
-    pub(crate) to: Option<Incarnation>,
-    pub(crate) message: M,
-    pub(crate) _bytes: OwnedSemaphorePermit,
 }
 
 /// The dialler's end: writes what waits until the link or the connection ends. Tells whether the
@@ -103,7 +96,7 @@ pub(crate) async fn receive<M: DeserializeOwned>(
     shared: &Shared,
     socket: Socket,
     agreed: &Agreement,
-    inbox: &mpsc::Sender<Received<M>>,
+    inbox: &Inbox<M>,
     us: &mut watch::Receiver<Peer>,
 ) -> Ended {
     let limits = &shared.limits;
@@ -175,20 +168,25 @@ async fn hand_over<M: DeserializeOwned>(
     shared: &Shared,
     agreed: &Agreement,
     body: &[u8],
-    inbox: &mpsc::Sender<Received<M>>,
+    inbox: &Inbox<M>,
 ) -> Result<(), Ended> {
     let malformed = |cause: String| Ended::Malformed(cause);
     let share = u32::try_from(body.len()).map_err(|cause| malformed(cause.to_string()))?;
-    let bytes = shared.incoming.clone().acquire_many_owned(share).await;
-    let bytes = bytes.map_err(|_| Ended::Closing)?;
-    let message = frame::decode(body).map_err(|cause| malformed(cause.to_string()))?;
-    let received = Received {
-        peer: agreed.peer.clone(),
-        to: agreed.sought,
-        message,
-        _bytes: bytes,
+    let decode = || {
+        let message = frame::decode(body).map_err(|cause| malformed(cause.to_string()))?;
+        Ok(Received {
+            peer: agreed.peer.clone(),
+            to: agreed.sought,
+            message,
+        })
     };
-    inbox.send(received).await.map_err(|_| Ended::Closing)
+    inbox.put(shared, share, decode).await
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Self {
+        Self::Closing
+    }
 }
 
 async fn write_waiting<W: AsyncWrite + Unpin>(

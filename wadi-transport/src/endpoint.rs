@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 use wadi_core::member::Incarnation;
 
 use crate::config::{Config, ConfigError};
-use crate::connection::Received;
 use crate::dial::{DialError, Dialled, dial};
 use crate::handshake::Purpose;
+use crate::inbox::{Inbox, Queued, Take};
 use crate::journal::Journal;
 use crate::link::{self, Link};
 use crate::listener;
@@ -43,7 +43,7 @@ pub struct Endpoint<M> {
 /// The messages that come, of all peers: those of one connection in the order in which they were
 /// sent, but that small ones may overtake large ones. Dropped, connections for messages are closed as soon as something comes.
 pub struct Incoming<M> {
-    inbox: mpsc::Receiver<Received<M>>,
+    inbox: mpsc::Receiver<Queued<M>>,
 }
 
 /// Why an endpoint did not start. Nothing is left open.
@@ -128,6 +128,27 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         config: Config,
         observer: Arc<dyn Observe>,
     ) -> Result<(Self, Incoming<M>), StartError> {
+        let (sender, inbox) = mpsc::channel(config.limits.incoming_messages.max(1));
+        let endpoint = Self::start_with(medium, config, observer, Inbox::Queue(sender)).await?;
+        Ok((endpoint, Incoming { inbox }))
+    }
+
+    /// The same, with messages given to `taker` by the tasks that read them.
+    pub(crate) async fn start_for(
+        taker: Arc<dyn Take<M>>,
+        medium: Arc<dyn Medium>,
+        config: Config,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self, StartError> {
+        Self::start_with(medium, config, observer, Inbox::taken_by(taker)).await
+    }
+
+    async fn start_with(
+        medium: Arc<dyn Medium>,
+        config: Config,
+        observer: Arc<dyn Observe>,
+        inbox: Inbox<M>,
+    ) -> Result<Self, StartError> {
         config.check()?;
         let guard = Guard::new(&config.security)?;
         if !guard.keeps_out() && !config.bind.ip().is_loopback() {
@@ -146,7 +167,6 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             advertised: advertised(config.advertise.as_deref(), local, &guard)?,
         };
         let limits = config.limits;
-        let (sender, inbox) = mpsc::channel(limits.incoming_messages);
         let ended = CancellationToken::new();
         let shared = Arc::new(Shared {
             cluster: config.cluster,
@@ -166,14 +186,13 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             ended: ended.clone(),
             limits,
         });
-        shared.spawn(listener::accept(shared.clone(), sockets, sender));
-        let endpoint = Self {
+        shared.spawn(listener::accept(shared.clone(), sockets, inbox));
+        Ok(Self {
             shared,
             local,
             _alive: ended.drop_guard(),
             _messages: std::marker::PhantomData,
-        };
-        Ok((endpoint, Incoming { inbox }))
+        })
     }
 }
 
@@ -272,14 +291,8 @@ impl<M> Incoming<M> {
     /// The next message, and who sent it; `None` after the endpoint has ended and none is left.
     /// Cancelled, it loses nothing.
     pub async fn next(&mut self) -> Option<(Arc<Peer>, M)> {
-        let received = self.inbox.recv().await?;
+        let Queued { received, .. } = self.inbox.recv().await?;
         Some((received.peer, received.message))
-    }
-
-    /// The next ones, with all that is known of them, behind those that are in `received`; how many
-    /// they are, none only after the endpoint has ended.
-    pub(crate) async fn receive(&mut self, received: &mut Vec<Received<M>>, most: usize) -> usize {
-        self.inbox.recv_many(received, most).await
     }
 }
 

@@ -18,6 +18,7 @@ pub mod farewell;
 pub mod frame;
 mod greeting;
 pub mod handshake;
+mod inbox;
 mod journal;
 pub mod link;
 mod listener;

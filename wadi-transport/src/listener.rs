@@ -14,9 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use crate::admission::{self, Admission};
-use crate::connection::{self, Agreement, Received};
+use crate::connection::{self, Agreement};
 use crate::greeting;
 use crate::handshake::{Hello, Purpose, Refusal, Reply};
+use crate::inbox::Inbox;
 use crate::medium::{Socket, Sockets};
 use crate::notice::Notice;
 use crate::peer::Peer;
@@ -30,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn accept<M: DeserializeOwned + Send + 'static>(
     shared: Arc<Shared>,
     mut sockets: Box<dyn Sockets>,
-    inbox: mpsc::Sender<Received<M>>,
+    inbox: Inbox<M>,
 ) {
     let admission = Admission::new(shared.limits.handshakes);
     // Whose place was taken away is not gone before its task has run, so sockets are counted, too.
@@ -71,7 +72,7 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
     socket: Socket,
     from: SocketAddr,
     unfinished: Unfinished,
-    inbox: mpsc::Sender<Received<M>>,
+    inbox: Inbox<M>,
 ) {
     // Before the handshake tells the peer who we are, so that no change is missed.
     let mut us = shared.us.subscribe();

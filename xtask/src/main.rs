@@ -48,7 +48,7 @@ enum Task {
     Simulate(simulate::Options),
     /// Search the models of the safety rules exhaustively, negative controls included.
     Models,
-    /// Measure the fast path and the memory per session beside their budgets.
+    /// Measure what sessions cost a request, a node and a cluster, beside their budgets.
     Bench(bench::Options),
     /// A cluster to play with: nodes, a proxy before them, and a screen that shows what happens.
     Demo(demo::Options),
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options, &mut report),
         Task::Simulate(options) => report.stage("simulate", || simulate::run(&options)),
         Task::Models => report.stage("models", models::run),
-        Task::Bench(options) => report.stage("bench", || bench::run(&options)),
+        Task::Bench(options) => bench::run(&options, &mut report),
         Task::Demo(options) => report.stage("demo", || demo::run(&options)),
         Task::ClusterTest(options) => report.stage("cluster-test", || cluster_test::run(&options)),
         Task::Fuzz(options) => report.stage("fuzz", || fuzz::run(&options)),

@@ -60,7 +60,7 @@ impl Stage {
             }
             Self::Sabotage => report.stage("sabotage", simulate::hunt),
             Self::Fuzz => report.stage("fuzz", || fuzz::run(&fuzz::Options::all(FUZZ_SECONDS))),
-            Self::Bench => report.stage("bench", || bench::run(&bench::Options::smoke())),
+            Self::Bench => bench::run(&bench::Options::smoke(), report),
             Self::Example => report.stage("example", example::run),
             Self::Cluster => cluster(report),
             Self::Demo => report.stage("demo", || demo::run(&demo::Options::smoke())),

@@ -5,8 +5,9 @@
 
 use std::fmt;
 
+use serde::de::{self, Visitor};
 use serde::ser::Error;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bucket::{BucketCount, BucketId};
 
@@ -15,28 +16,52 @@ use crate::bucket::{BucketCount, BucketId};
 /// Messages between nodes carry it, so it can be serialised; but only into binary formats. JSON and
 /// whatever else people read (`Serializer::is_human_readable`) is refused it, since that is what
 /// logs are made of. Whoever has its bytes and the cluster's key has the session.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     random: [u8; 16],
     issued: u32,
 }
 
+/// The random bits, then the issue time, most significant byte first.
+const BYTES: usize = 20;
+
 impl Serialize for SessionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename = "SessionId")]
-        struct Binary {
-            random: [u8; 16],
-            issued: u32,
-        }
-
         if serializer.is_human_readable() {
             return Err(S::Error::custom(
                 "a session's id is a secret, and is not written for people to read",
             ));
         }
-        let Self { random, issued } = *self;
-        Binary { random, issued }.serialize(serializer)
+        // In one piece: every message has an id in it, and number by number it would cost more than
+        // the rest of most of them.
+        let mut bytes = [0; BYTES];
+        let (random, issued) = bytes.split_at_mut(16);
+        random.copy_from_slice(&self.random);
+        issued.copy_from_slice(&self.issued.to_be_bytes());
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(InOnePiece)
+    }
+}
+
+struct InOnePiece;
+
+impl Visitor<'_> for InOnePiece {
+    type Value = SessionId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {BYTES} bytes of a session's id")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<SessionId, E> {
+        let wrong = || E::invalid_length(bytes.len(), &self);
+        let (random, issued) = bytes.split_first_chunk::<16>().ok_or_else(wrong)?;
+        let issued: [u8; 4] = issued.try_into().map_err(|_| wrong())?;
+        Ok(SessionId::from_parts(*random, u32::from_be_bytes(issued)))
     }
 }
 
@@ -89,6 +114,11 @@ mod tests {
         for bytes in [rmp_serde::to_vec(&id), rmp_serde::to_vec_named(&id)] {
             let back: SessionId = rmp_serde::from_slice(&bytes.unwrap()).unwrap();
             assert!(back == id);
+        }
+        let encoded = rmp_serde::to_vec(&id).unwrap();
+        assert_eq!(encoded.len(), 2 + BYTES);
+        for wrong in [&encoded[2..], &[&[0xc4, 19][..], &encoded[3..]].concat()] {
+            assert!(rmp_serde::from_slice::<SessionId>(wrong).is_err());
         }
         let mut text = rmp_serde::Serializer::new(Vec::new()).with_human_readable();
         assert!(id.serialize(&mut text).is_err());

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use wadi_core::bucket::Layout;
@@ -15,31 +14,28 @@ use wadi_core::message::Message;
 use wadi_core::transport::{Inbox, Transport};
 
 use super::open::Open;
-use crate::connection::Received;
-use crate::endpoint::Incoming;
+use crate::inbox::{Received, Take};
 use crate::link::Link;
 use crate::outgoing::SendError;
 use crate::peer::Membership;
 use crate::shared::Shared;
 
-/// How long a full inbox is waited for before messages are dropped.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How often it is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// Messages taken at a time from what has come.
-const TOGETHER: usize = 64;
-
 /// The messages of one node.
 pub(super) struct Messages {
     open: Arc<Open>,
-    listening: Arc<RwLock<Option<Listening>>>,
+    addressees: Arc<Addressees>,
     wanted: Mutex<Wanted>,
     links: RwLock<HashMap<Incarnation, Line>>,
 }
 
+/// Whoever received messages are for: at most one incarnation at a time. What is for an earlier one, or
+/// of no member, nobody gets.
+#[derive(Default)]
+pub(super) struct Addressees {
+    listening: RwLock<Option<Listening>>,
+}
+
 /// Who this node is, and where its messages go.
-#[derive(Clone)]
 struct Listening {
     me: Incarnation,
     of: Founding,
@@ -58,14 +54,11 @@ struct Line {
 }
 
 impl Messages {
-    pub(super) fn new(open: Arc<Open>, incoming: Incoming<Message>) -> Self {
-        let listening = Arc::new(RwLock::new(None));
-        let shared = open.shared.clone();
-        let delivered = deliver(shared.clone(), incoming, listening.clone());
-        shared.spawn(delivered);
+    /// Of the endpoint that was started for these addressees.
+    pub(super) fn new(open: Arc<Open>, addressees: Arc<Addressees>) -> Self {
         Self {
             open,
-            listening,
+            addressees,
             wanted: Mutex::default(),
             links: RwLock::default(),
         }
@@ -73,7 +66,12 @@ impl Messages {
 
     /// One link to every other member, and none to anybody else.
     fn keep_links(&self, wanted: &Wanted) {
-        let me = self.listening.read().as_ref().map(|listening| listening.me);
+        let me = self
+            .addressees
+            .listening
+            .read()
+            .as_ref()
+            .map(|listening| listening.me);
         let (Some(me), Some(layout)) = (me, &wanted.layout) else {
             return;
         };
@@ -101,7 +99,7 @@ impl Messages {
 impl Transport for Messages {
     fn listen(&self, me: Incarnation, of: Founding, inbox: Arc<dyn Inbox>) {
         let wanted = self.wanted.lock();
-        *self.listening.write() = Some(Listening { me, of, inbox });
+        *self.addressees.listening.write() = Some(Listening { me, of, inbox });
         let layout = wanted.layout.as_ref();
         self.open.join(Membership {
             generation: layout.map_or(0, |layout| layout.version.generation()),
@@ -151,55 +149,23 @@ impl fmt::Debug for Messages {
     }
 }
 
-/// Gives the inbox what comes, until the endpoint ends.
-async fn deliver(
-    shared: Arc<Shared>,
-    mut incoming: Incoming<Message>,
-    listening: Arc<RwLock<Option<Listening>>>,
-) {
-    let mut is_patient = true;
-    let mut together = Vec::with_capacity(TOGETHER);
-    while incoming.receive(&mut together, TOGETHER).await > 0 {
-        for received in together.drain(..) {
-            let Some((from, inbox)) = addressee(&shared, &listening, &received) else {
-                continue;
-            };
-            let Received { message, .. } = received;
-            is_patient = give(&*inbox, from, message, is_patient).await;
+impl Take<Message> for Addressees {
+    fn take(&self, shared: &Shared, received: Received<Message>) -> Result<(), Received<Message>> {
+        let listening = self.listening.read();
+        let theirs = received.peer.membership;
+        let (Some(listening), Some(from)) = (&*listening, theirs.incarnation) else {
+            return Ok(());
+        };
+        let Listening { me, of, inbox } = listening;
+        let is_for_me = received.to == Some(*me) && theirs.founding == Some(*of) && from != *me;
+        if !is_for_me || !shared.members.read().has(from) {
+            return Ok(());
         }
-    }
-}
-
-/// Whose it is, and who sent it; `None` where it is for an earlier incarnation, or of no member.
-fn addressee(
-    shared: &Shared,
-    listening: &RwLock<Option<Listening>>,
-    received: &Received<Message>,
-) -> Option<(Incarnation, Arc<dyn Inbox>)> {
-    let listening = listening.read();
-    let Listening { me, of, inbox } = listening.as_ref()?;
-    let theirs = received.peer.membership;
-    let from = theirs.incarnation?;
-    let is_for_me = received.to == Some(*me) && theirs.founding == Some(*of) && from != *me;
-    (is_for_me && shared.members.read().has(from)).then(|| (from, inbox.clone()))
-}
-
-/// Gives one message, and tells whether there was room for it.
-///
-/// While there is none, nothing more is read of anybody, so the senders' queues fill and they ask
-/// again later. That is right for a moment: all messages go into this one inbox. An inbox that stays
-/// full is not waited for again before it has taken something, so nothing here stops for good.
-async fn give(inbox: &dyn Inbox, from: Incarnation, message: Message, is_patient: bool) -> bool {
-    if !is_patient {
-        return inbox.arrived(from, message);
-    }
-    // It is lost in an inbox without room, so what is given is a copy. What is large in a message is
-    // shared by its copies.
-    for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
-        if inbox.arrived(from, message.clone()) {
-            return true;
+        // An inbox without room loses what it is given, so that is a copy. What is large in a message
+        // is shared by its copies.
+        if inbox.arrived(from, received.message.clone()) {
+            return Ok(());
         }
-        tokio::time::sleep(LOOK).await;
+        Err(received)
     }
-    inbox.arrived(from, message)
 }

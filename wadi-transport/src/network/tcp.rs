@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wadi_core::message::Message;
 use wadi_core::transport::{Connections, Discovery, Network, NetworkSettings, NotOpened, Opening};
 
-use super::messages::Messages;
+use super::messages::{Addressees, Messages};
 use super::names::Names;
 use super::open::Open;
 use super::questions::Questions;
@@ -109,7 +109,9 @@ impl Tcp {
     async fn start(&self, settings: NetworkSettings) -> Result<Connections, StartError> {
         let config = self.config(settings);
         let (medium, observer) = (self.medium.clone(), self.observer.clone());
-        let (endpoint, incoming) = Endpoint::<Message>::start_on(medium, config, observer).await?;
+        let addressees = Arc::new(Addressees::default());
+        let taker = addressees.clone();
+        let endpoint = Endpoint::<Message>::start_for(taker, medium, config, observer).await?;
         let us = endpoint.us();
         let by = match (&self.certificates, endpoint.shared.guard.keeps_out()) {
             (Some(_), _) => "by certificates",
@@ -121,7 +123,7 @@ impl Tcp {
         let open = Arc::new(Open::new(endpoint));
         Ok(Connections {
             address: us.advertised.clone(),
-            transport: Arc::new(Messages::new(open.clone(), incoming)),
+            transport: Arc::new(Messages::new(open.clone(), addressees)),
             carrier: Arc::new(Questions::new(open.clone())),
             streams: Arc::new(MemberStreams::new(open)),
         })

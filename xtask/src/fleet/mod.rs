@@ -14,4 +14,4 @@ mod status;
 pub(crate) use ask::{Answer, Client, Trouble};
 pub(crate) use balancer::{Balancer, POLL};
 pub(crate) use cluster::{Fleet, Plan, runtime};
-pub(crate) use status::Status;
+pub(crate) use status::{Member, Status};

@@ -1,4 +1,4 @@
-//! Measures what a session costs, beside what others cost, in one run, and holds it to budgets.
+//! What a session costs one node, beside what others cost, in one run, held to budgets.
 //!
 //! Instructions are counted by cachegrind: unlike time they hardly change from run to run or from machine to
 //! machine, so a budget on them can fail a build. Each case runs twice with different numbers of
@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
-
-use clap::Args;
 
 use crate::build::Build;
 use crate::child::{Child, is_installed};
@@ -58,33 +56,6 @@ const MEMORY_BUDGETS: [MemoryBudget; 2] = [
     },
 ];
 
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Few requests and few sessions: enough to notice a budget that is blown.
-    #[arg(long)]
-    smoke: bool,
-}
-
-impl Options {
-    pub(crate) fn smoke() -> Self {
-        Self { smoke: true }
-    }
-
-    /// The two numbers of requests whose difference is measured.
-    fn requests(&self) -> (u64, u64) {
-        if self.smoke {
-            (200, 1_200)
-        } else {
-            (1_000, 21_000)
-        }
-    }
-
-    /// An eighth of a million fills hash tables to the same part as a million does.
-    fn sessions(&self) -> u64 {
-        if self.smoke { 125_000 } else { 1_000_000 }
-    }
-}
-
 /// What one request of a case costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cost {
@@ -93,39 +64,55 @@ struct Cost {
     allocations: f64,
 }
 
-pub(crate) fn run(options: &Options) -> Outcome {
+/// The two numbers of requests whose difference is measured.
+const fn requests(smoke: bool) -> (u64, u64) {
+    if smoke { (200, 1_200) } else { (1_000, 21_000) }
+}
+
+/// An eighth of a million fills hash tables to the same part as a million does.
+const fn sessions(smoke: bool) -> u64 {
+    if smoke { 125_000 } else { 1_000_000 }
+}
+
+/// What a session costs a request, over bare axum.
+pub(super) fn fastpath(smoke: bool) -> Outcome {
     let fastpath = bench("wadi-axum", "fastpath")?;
-    let memory = bench("wadi-core", "memory")?;
     let counted = is_installed("valgrind");
-    let costs = measure_all(&fastpath, options.requests(), counted)?;
-    let (table, mut faults) = fastpath_table(&costs)?;
+    let costs = measure_all(&fastpath, requests(smoke), counted)?;
+    let (table, faults) = fastpath_table(&costs)?;
     println!("\nPer request, over bare axum:\n\n{table}");
-
-    let sessions = options.sessions();
-    let figures = weigh_all(&memory, sessions)?;
-    let (table, over) = memory_table(&figures)?;
-    println!("Live heap, with {sessions} sessions:\n\n{table}");
-    faults.extend(over);
-
     if !faults.is_empty() {
         return Err(Failure::Failed(faults.join("; ")));
     }
     if !counted {
         return Err(Failure::not_run(
-            "allocations and memory are within their budgets, but valgrind is not installed, so no instructions were counted",
+            "allocations are within their budgets, but valgrind is not installed, so no instructions were counted",
         ));
     }
     let kept = BUDGETS.iter().filter_map(|budget| {
         let over = costs.get(budget.case)?.over(costs.get(BARE)?);
         Some(format!("{} {}", budget.case, over.short()))
     });
-    Ok(format!(
-        "within budget: {}",
-        kept.collect::<Vec<_>>().join(", ")
-    ))
+    Ok(format!("within: {}", kept.collect::<Vec<_>>().join(", ")))
 }
 
-fn bench(package: &str, name: &str) -> Result<std::path::PathBuf, Failure> {
+/// What a session costs in memory.
+pub(super) fn memory(smoke: bool) -> Outcome {
+    let memory = bench("wadi-core", "memory")?;
+    let sessions = sessions(smoke);
+    let figures = weigh_all(&memory, sessions)?;
+    let (table, over) = memory_table(&figures)?;
+    println!("\nLive heap, with {sessions} sessions:\n\n{table}");
+    if !over.is_empty() {
+        return Err(Failure::Failed(over.join("; ")));
+    }
+    let kept = figures
+        .iter()
+        .map(|(case, bytes)| format!("{case} {bytes:.0}"));
+    Ok(format!("bytes: {}", kept.collect::<Vec<_>>().join(", ")))
+}
+
+pub(super) fn bench(package: &str, name: &str) -> Result<std::path::PathBuf, Failure> {
     Build::new(["--release", "--package", package, "--bench", name]).executable(name)
 }
 
