@@ -265,7 +265,7 @@ fn seeds(faults: Faults) {
     let first: u64 =
         std::env::var("WADI_FIRST_SEED").map_or(0, |seed| seed.parse().expect("a number"));
     let count: u64 =
-        std::env::var("WADI_SEEDS").map_or(2, |seeds| seeds.parse().expect("a number"));
+        std::env::var("WADI_SEEDS").map_or(8, |seeds| seeds.parse().expect("a number"));
     for seed in first..first + count {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -3,8 +3,8 @@
 //!
 //! The nodes are the product's own [`Participant`](wadi_core::protocol::Participant)s. The network
 //! keeps every message and delivers it at any time, any number of times, or never. Time stands still:
-//! what is unanswered is asked again at any time, a lease runs out at any time, and what is kept or
-//! remembered for a time is kept for ever.
+//! what is unanswered is asked again at any time, a lease runs out at any time, and so does the wait for
+//! who may come back; what is kept or remembered for a time is kept for ever.
 
 mod authority;
 mod controls;
@@ -135,7 +135,7 @@ impl Sessions {
             actions.push(Action::Watch(at, layout.version));
         }
         for timer in participant.running_timers() {
-            if !matches!(timer, Timer::Missing(_) | Timer::Forget) {
+            if !matches!(timer, Timer::Forget) {
                 actions.push(Action::AskAgain(at, timer));
             }
         }

@@ -104,7 +104,7 @@ fn ask_again(state: &mut State) {
             continue;
         };
         for timer in participant.running_timers().collect::<Vec<_>>() {
-            if !matches!(timer, Timer::Missing(_) | Timer::Forget) {
+            if !matches!(timer, Timer::Forget) {
                 state.give(at, Input::Timer(timer));
             }
         }
