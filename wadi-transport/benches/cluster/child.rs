@@ -24,7 +24,10 @@ pub(crate) async fn serve(name: &str, founder: &str, by: By) {
         let words: Vec<String> = order.split(' ').map(str::to_owned).collect();
         let answer = match words[0].as_str() {
             "echo" => echo::serve(by).await,
-            "create" => member.create(words[1].parse().expect("a number")).join(" "),
+            "create" => {
+                let count = words[1].parse().expect("a number");
+                member.create(count).await.join(" ")
+            }
             "fetch" => {
                 for id in parse(&words[1..]) {
                     member.migrate(&id).await;

@@ -38,9 +38,9 @@ pub(crate) async fn run(sessions: usize) {
     let leaving = Arc::new(Member::start("leaving", None, by).await);
     let staying = Remote::start("staying", &leaving.connections.address, by).await;
     leaving.balanced(2).await;
-    let mut ids = leaving.create(sessions / 2);
+    let mut ids = leaving.create(sessions / 2).await;
     leaving.freeze().await;
-    ids.extend(leaving.create(sessions - sessions / 2));
+    ids.extend(leaving.create(sessions - sessions / 2).await);
     let step = ids.len().div_ceil(ASKED_FOR);
     let asked_for: Vec<String> = ids.into_iter().step_by(step).collect();
     let mut scene = Scene::open(leaving, staying, &asked_for).await;

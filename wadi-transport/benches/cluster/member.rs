@@ -22,6 +22,9 @@ pub(crate) const STATE: usize = 1024;
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 const SECRET: [u8; 32] = [7; 32];
+/// So many sessions are made in one go.
+const PART: usize = 256;
+
 const FREEZE_AFTER: Duration = Duration::from_millis(1);
 
 /// How nodes authenticate each other.
@@ -163,7 +166,7 @@ impl Member {
     }
 
     /// Makes so many sessions as handlers do, at home here; the cookies' ids.
-    pub(crate) fn create(&self, count: usize) -> Vec<String> {
+    pub(crate) async fn create(&self, count: usize) -> Vec<String> {
         let create = |_| {
             let visit = Visit::without(self.sessions().clone(), Origin::New);
             let profile = "x".repeat(STATE);
@@ -172,13 +175,22 @@ impl Member {
             visit.commit().expect("it manages buckets");
             self.sessions().text(&id).expose().to_owned()
         };
-        (0..count).map(create).collect()
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            let part = (count - ids.len()).min(PART);
+            ids.extend((0..part).map(create));
+            // The node's own tasks renew its lease.
+            tokio::task::yield_now().await;
+        }
+        ids
     }
 
     /// Freezes what nobody used just now.
     pub(crate) async fn freeze(&self) {
         sleep(FREEZE_AFTER * 5).await;
-        while !self.sessions().sweep(BootClock.now(), 10_000).round_done {}
+        while !self.sessions().sweep(BootClock.now(), 10_000).round_done {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A request as far as its session: found here and used, or found elsewhere.
