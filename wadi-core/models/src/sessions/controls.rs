@@ -122,13 +122,6 @@ const CRASH: Budget = Budget {
     ..NOTHING
 };
 
-/// An older copy serves between them, after everybody was asked once more.
-const TWO_CRASHES_AND_A_WAIT: Budget = Budget {
-    crashes: 2,
-    tenures: 4,
-    ..CRASH
-};
-
 /// A holder that is not the manager loses the session.
 const FORGET: Budget = Budget {
     forgets: 1,
@@ -169,7 +162,6 @@ impl Control {
     pub const ALL: &[Self] = &[
         Self::of(Rule::Incarnation, displaced(EXPIRY)),
         Self::of(Rule::OlderTenure, rest(displaced(MOVE))),
-        Self::of(Rule::Epoch, displaced(TWO_CRASHES_AND_A_WAIT)),
         Self::of(Rule::Floor, displaced(TWO_MOVES)),
         Self::of(Rule::LateSeal, rest(displaced(CRASH))),
         Self::of(Rule::RebuildWaits, displaced(CRASH)),
