@@ -29,6 +29,7 @@ const fn at_home(budget: Budget) -> Sessions {
     Sessions {
         without: None,
         displaced: false,
+        waits: true,
         budget,
         settles: false,
     }
@@ -44,6 +45,15 @@ const fn displaced(budget: Budget) -> Sessions {
 const fn rest(model: Sessions) -> Sessions {
     Sessions {
         settles: true,
+        ..model
+    }
+}
+
+/// An older copy serves at once; else everybody is asked once more before, and refuses old messages by
+/// another rule as well.
+const fn impatient(model: Sessions) -> Sessions {
+    Sessions {
+        waits: false,
         ..model
     }
 }
@@ -122,10 +132,8 @@ const CRASH: Budget = Budget {
     ..NOTHING
 };
 
-/// An older copy serves between them, after everybody was asked once more.
-const TWO_CRASHES_AND_A_WAIT: Budget = Budget {
+const TWO_CRASHES: Budget = Budget {
     crashes: 2,
-    tenures: 4,
     ..CRASH
 };
 
@@ -169,7 +177,7 @@ impl Control {
     pub const ALL: &[Self] = &[
         Self::of(Rule::Incarnation, displaced(EXPIRY)),
         Self::of(Rule::OlderTenure, rest(displaced(MOVE))),
-        Self::of(Rule::Epoch, displaced(TWO_CRASHES_AND_A_WAIT)),
+        Self::of(Rule::Epoch, impatient(displaced(TWO_CRASHES))),
         Self::of(Rule::Floor, displaced(TWO_MOVES)),
         Self::of(Rule::LateSeal, rest(displaced(CRASH))),
         Self::of(Rule::RebuildWaits, displaced(CRASH)),
