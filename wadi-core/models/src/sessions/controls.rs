@@ -29,6 +29,7 @@ const fn at_home(budget: Budget) -> Sessions {
     Sessions {
         without: None,
         displaced: false,
+        waits: true,
         budget,
         settles: false,
     }
@@ -44,6 +45,15 @@ const fn displaced(budget: Budget) -> Sessions {
 const fn rest(model: Sessions) -> Sessions {
     Sessions {
         settles: true,
+        ..model
+    }
+}
+
+/// An older copy serves at once; else everybody is asked once more before, and refuses old messages by
+/// another rule as well.
+const fn impatient(model: Sessions) -> Sessions {
+    Sessions {
+        waits: false,
         ..model
     }
 }
@@ -122,6 +132,11 @@ const CRASH: Budget = Budget {
     ..NOTHING
 };
 
+const TWO_CRASHES: Budget = Budget {
+    crashes: 2,
+    ..CRASH
+};
+
 /// A holder that is not the manager loses the session.
 const FORGET: Budget = Budget {
     forgets: 1,
@@ -162,6 +177,7 @@ impl Control {
     pub const ALL: &[Self] = &[
         Self::of(Rule::Incarnation, displaced(EXPIRY)),
         Self::of(Rule::OlderTenure, rest(displaced(MOVE))),
+        Self::of(Rule::Epoch, impatient(displaced(TWO_CRASHES))),
         Self::of(Rule::Floor, displaced(TWO_MOVES)),
         Self::of(Rule::LateSeal, rest(displaced(CRASH))),
         Self::of(Rule::RebuildWaits, displaced(CRASH)),

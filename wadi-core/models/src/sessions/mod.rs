@@ -35,6 +35,8 @@ pub struct Sessions {
     pub without: Option<Rule>,
     /// Whether the session begins away from its bucket's manager.
     pub displaced: bool,
+    /// Whether who may come back with a newer copy is waited for.
+    pub waits: bool,
     /// How often what happens.
     pub budget: Budget,
     /// Whether every state must be able to come to rest.
@@ -291,7 +293,7 @@ impl Model for Sessions {
 
     fn init_states(&self) -> Vec<State> {
         self.choose();
-        vec![State::new(self.displaced)]
+        vec![State::new(self.displaced, self.waits)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {

@@ -27,6 +27,18 @@ static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
     })
 });
 
+/// The same, but nobody who may come back is waited for.
+static IMPATIENT: LazyLock<Arc<Settings>> = LazyLock::new(|| {
+    Arc::new(Settings {
+        absent_after: Duration::ZERO,
+        ..Settings::clone(&SETTINGS)
+    })
+});
+
+fn settings(waits: bool) -> Arc<Settings> {
+    Arc::clone(if waits { &SETTINGS } else { &IMPATIENT })
+}
+
 const LEASE: Duration = Duration::from_secs(1);
 const BEGAN: Moment = Moment::from_nanos(3_600_000_000_000);
 
@@ -66,6 +78,8 @@ impl Resident {
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Node {
+    /// Whether who may come back is waited for.
+    waits: bool,
     /// `None`: no process runs.
     pub(super) participant: Option<Participant>,
     pub(super) resident: Option<Resident>,
@@ -79,13 +93,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(me: Incarnation) -> Self {
-        let participant = Participant::new(me, Arc::clone(&SETTINGS));
-        Self::of(participant, None, BEGAN)
+    pub(super) fn new(me: Incarnation, waits: bool) -> Self {
+        let participant = Participant::new(me, settings(waits));
+        Self::of(participant, waits, None, BEGAN)
     }
 
-    fn of(participant: Participant, resident: Option<Resident>, now: Moment) -> Self {
+    fn of(participant: Participant, waits: bool, resident: Option<Resident>, now: Moment) -> Self {
         Self {
+            waits,
             participant: Some(participant),
             resident,
             sealing: false,
@@ -138,9 +153,9 @@ impl Node {
         let returned = self.resident.take().map(|copy| copy.returned());
         let participant = match self.participant.take() {
             Some(former) => former.come_back(me, returned.into_iter().collect()),
-            None => Participant::new(me, Arc::clone(&SETTINGS)),
+            None => Participant::new(me, settings(self.waits)),
         };
-        *self = Self::of(participant, None, self.now);
+        *self = Self::of(participant, self.waits, None, self.now);
     }
 }
 

@@ -60,11 +60,11 @@ pub struct State {
 
 impl State {
     /// Three members; the session is at its bucket's manager, or displaced.
-    pub(super) fn new(displaced: bool) -> Self {
+    pub(super) fn new(displaced: bool, waits: bool) -> Self {
         let (mut authority, first) = Authority::found();
         let others = [authority.join(1), authority.join(2)];
         let holder = if displaced { others[0] } else { first };
-        let node = |me| Arc::new(Node::new(me));
+        let node = |me| Arc::new(Node::new(me, waits));
         let mut state = Self {
             authority,
             nodes: [node(first), node(others[0]), node(others[1])],
