@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tower_service::Service;
 use wadi_core::session::{SessionError, Visit};
 
@@ -103,9 +104,11 @@ pin_project! {
             unready: Option<Box<(S, Option<Request<ReqBody>>)>>,
             shared: Arc<Shared>,
         },
-        // The session was found, and the service is made ready.
+        // The session was found, and the service is made ready, for a bounded time: the session is
+        // shared meanwhile.
         Readying {
             unready: Option<Box<(S, Request<ReqBody>)>>,
+            within: Option<Pin<Box<Sleep>>>,
             visit: InFlight,
             way: Option<Box<Way>>,
             shared: Arc<Shared>,
@@ -284,18 +287,34 @@ where
                 },
                 StepNow::Readying {
                     unready,
+                    within,
                     visit,
                     way,
                     shared,
                 } => {
                     let (service, _) = &mut **unready.as_mut().expect(POLLED_AGAIN);
-                    ready!(service.poll_ready(context))?;
+                    let is_ready = match service.poll_ready(context) {
+                        Poll::Ready(ready) => {
+                            ready?;
+                            true
+                        }
+                        Poll::Pending => {
+                            let most = shared.sessions.limits().lock_wait;
+                            let within =
+                                within.get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
+                            ready!(within.as_mut().poll(context));
+                            false
+                        }
+                    };
                     match (visit.0.take(), unready.take()) {
-                        (Some(visit), Some(ready)) => serve(*ready, visit, way.take(), shared),
-                        _ => Step::Refused {
-                            why: None,
-                            shared: Arc::clone(shared),
-                        },
+                        (Some(visit), Some(ready)) if is_ready => {
+                            serve(*ready, visit, way.take(), shared)
+                        }
+                        (visit, _) => {
+                            // Whatever it holds goes as with a client that hangs up.
+                            drop(InFlight(visit));
+                            refused(Why::NotReady, shared)
+                        }
                     }
                 }
                 StepNow::Seeking {
@@ -312,6 +331,7 @@ where
                     match (outcome, request) {
                         (Outcome::Serve(visit, way), Some(request)) => Step::Readying {
                             unready: Some(Box::new((service, request))),
+                            within: None,
                             visit: InFlight(Some(visit)),
                             way: Some(way),
                             shared: Arc::clone(shared),

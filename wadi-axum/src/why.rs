@@ -19,6 +19,8 @@ pub(crate) enum Why {
     NoAnswer,
     /// There is nobody to create a session.
     NoCreator,
+    /// The application was not ready in time, while the request already had its session.
+    NotReady,
 }
 
 impl Why {
@@ -32,6 +34,7 @@ impl Why {
             Self::Moving => "moving",
             Self::NoAnswer => "no-answer",
             Self::NoCreator => "no-creator",
+            Self::NotReady => "not-ready",
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 macro_rules! counts {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         #[derive(Debug, Default)]
-        #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "nothing is proxied"))]
         pub(crate) struct Counts { $($(#[doc = $doc])* pub(crate) $name: Count,)* }
 
         /// How many requests were served in which way since the node's start.

@@ -40,7 +40,8 @@ use crate::mode::Wanted;
 use super::counted::Counted;
 use super::request_body::{Answer, Answering, impatient};
 
-/// How long the application may take to be ready for a guest: whoever sent it can ask somebody else.
+/// How long the application may take to be ready for a guest, and a guest's node to take the greeting:
+/// whoever sent it can ask somebody else.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long those who dial a closed node are turned away; then its network may go.
@@ -119,7 +120,11 @@ where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // From the greeting on it is waited for.
-        if self.lifecycle.phase() >= Phase::Closing || stream.write_u8(GREETING).await.is_err() {
+        if self.lifecycle.phase() >= Phase::Closing {
+            return;
+        }
+        let greeted = tokio::time::timeout(READY_WITHIN, stream.write_u8(GREETING)).await;
+        if !matches!(greeted, Ok(Ok(()))) {
             return;
         }
         let mut builder = Builder::new(TokioExecutor::new());

@@ -230,3 +230,55 @@ async fn no_client_takes_headers_off_that_others_have_put_there() {
     );
     assert!(!seen.contains("\"connection\""), "{seen}");
 }
+
+/// A service whose clones are never ready.
+struct OnceReady {
+    is_clone: bool,
+}
+
+impl Clone for OnceReady {
+    fn clone(&self) -> Self {
+        Self { is_clone: true }
+    }
+}
+
+impl Service<Request> for OnceReady {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.is_clone {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn call(&mut self, _: Request) -> Self::Future {
+        ready(Ok(Response::new(Body::from("served"))))
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_gets_not_ready_in_time_keeps_no_session() {
+    let cluster = two()
+        .configure(|builder| builder.lock_wait(Duration::from_millis(300)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    nodes[0].take_no_guests();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    let mut service = nodes[1].layer().layer(OnceReady { is_clone: false });
+    std::future::poll_fn(|context| service.poll_ready(context))
+        .await
+        .unwrap();
+    let request = client.request(Method::GET, "/").body(Body::empty());
+    let served = tokio::time::timeout(Duration::from_secs(5), service.call(request.unwrap()));
+    let served = served.await.expect("it is bounded").unwrap();
+    assert_eq!(served.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    let how = served.headers()["x-wadi"].to_str().unwrap();
+    assert!(how.ends_with("why=not-ready"), "{how}");
+    assert_eq!(client.get(&nodes[1], "/count").await.ok(), "1");
+}

@@ -320,3 +320,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_is_not_ready_is_given_no_buckets() {
+    let mut register = founded();
+    let second = join(&mut register, "n2", at(0));
+    register.propose(register.layout().version, None).unwrap();
+    assert_eq!(register.layout().managed_by(second), 0);
+    register.ready(second).unwrap();
+    register.propose(register.layout().version, None).unwrap();
+    assert_eq!(register.layout().managed_by(second), 3);
+    register.leave(second).unwrap();
+    register.propose(register.layout().version, None).unwrap();
+    assert_eq!(register.layout().managed_by(second), 0);
+}

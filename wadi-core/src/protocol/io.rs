@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::returned::ReturnedCopy;
 use super::timer::Timer;
-use crate::bucket::{BucketId, Layout, LayoutVersion};
+use crate::bucket::{BucketCount, BucketId, Layout, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Message, Want};
@@ -76,6 +76,26 @@ pub enum Input {
     },
     /// This member is leaving: move everything it holds to the buckets' managers.
     Evacuate,
+}
+
+impl Input {
+    /// The one bucket that it concerns; `None` where it may concern all of them.
+    pub(super) fn bucket(&self, buckets: BucketCount) -> Option<BucketId> {
+        match self {
+            Self::Message { message, .. } => Some(message.body.bucket(buckets)),
+            Self::Timer(timer) => timer.bucket(buckets),
+            Self::Find { id, .. }
+            | Self::Register(id)
+            | Self::Sealed { id, .. }
+            | Self::Returned(ReturnedCopy { id, .. })
+            | Self::Waits(id)
+            | Self::Busy(id)
+            | Self::Unencodable(id)
+            | Self::Gone(id)
+            | Self::End { id, .. } => Some(id.bucket(buckets)),
+            Self::Layout(_) | Self::Lease(_) | Self::Congested | Self::Evacuate => None,
+        }
+    }
 }
 
 /// Something that the driver must do, in this order, before it gives the next input.

@@ -16,7 +16,7 @@ use super::returned::ReturnedCopy;
 use super::settings::Settings;
 use super::timer::{Timer, Timers};
 use super::turn::Turn;
-use crate::bucket::Layout;
+use crate::bucket::{BucketId, Layout};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
@@ -54,10 +54,6 @@ struct Unleased {
     layout: Option<Arc<Layout>>,
     ends: Vec<(SessionId, Tenure)>,
 }
-
-/// With more buckets than this, a debug build checks the directory with each layout only, and not with
-/// each input.
-const CHECKED_EACH_TIME: usize = 256;
 
 impl Participant {
     /// A new incarnation, which owns nothing.
@@ -189,10 +185,8 @@ impl Participant {
         holdings: &dyn Holdings,
         out: &mut Vec<Output>,
     ) {
-        let few = |layout: &Arc<Layout>| layout.placements.len() <= CHECKED_EACH_TIME;
-        // It looks at everything, so in a cluster of the usual size only now and then.
-        let checks = cfg!(debug_assertions)
-            && (matches!(input, Input::Layout(_)) || self.layout.as_ref().is_none_or(few));
+        let buckets = self.layout.as_ref().map(|layout| layout.buckets());
+        let concerned = buckets.and_then(|buckets| input.bucket(buckets));
         match input {
             Input::Lease(until) => {
                 self.lease_until = self.lease_until.max(until);
@@ -203,8 +197,18 @@ impl Participant {
             Input::Timer(timer) => self.timer(now, timer, holdings, out),
             other => self.local(now, other, holdings, out),
         }
-        if checks {
-            assert_eq!(self.check(), Ok(()), "after an input at {now:?}");
+        debug_assert_eq!(
+            self.check_after(concerned),
+            Ok(()),
+            "after an input at {now:?}"
+        );
+    }
+
+    /// As [`Participant::check`], after an input that concerned one bucket only, or perhaps all.
+    fn check_after(&self, concerned: Option<BucketId>) -> Result<(), DirectoryFault> {
+        match (&self.layout, concerned) {
+            (Some(layout), Some(bucket)) => self.directory.check_bucket(bucket, self.me, layout),
+            _ => self.check(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::bucket::BucketId;
+use crate::bucket::{BucketCount, BucketId};
 use crate::clock::Moment;
 use crate::message::Scope;
 use crate::session::SessionId;
@@ -39,6 +39,28 @@ pub enum Timer {
     Evacuate,
     /// Forget what need not be remembered any longer.
     Forget,
+}
+
+impl Timer {
+    /// The one bucket that it concerns; `None` where it may concern all of them.
+    pub(super) fn bucket(self, buckets: BucketCount) -> Option<BucketId> {
+        match self {
+            Self::Ask(id)
+            | Self::Register(id)
+            | Self::Release(id)
+            | Self::Arrived(id)
+            | Self::Drop(id)
+            | Self::End(id)
+            | Self::Mark(id)
+            | Self::Offer(id)
+            | Self::Inquire(Scope::Session(id, _))
+            | Self::Missing(id) => Some(id.bucket(buckets)),
+            Self::Pull(bucket) | Self::HandOver(bucket) | Self::Inquire(Scope::Bucket(bucket)) => {
+                Some(bucket)
+            }
+            Self::Evacuate | Self::Forget => None,
+        }
+    }
 }
 
 /// The running timers; each at most once.

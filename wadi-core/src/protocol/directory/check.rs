@@ -1,6 +1,6 @@
 //! The directory's own invariants; checked in debug builds and by the simulator.
 
-use super::{Directory, Phase, Whereabouts};
+use super::{Directory, Managed, Phase, Whereabouts};
 use crate::bucket::{BucketId, Layout};
 use crate::member::Incarnation;
 
@@ -27,34 +27,19 @@ impl Directory {
         me: Incarnation,
         layout: &Layout,
     ) -> Result<(), DirectoryFault> {
-        for (&bucket, managed) in &self.managed {
-            let placement = layout.placement(bucket);
-            if placement.manager != me || placement.since != managed.epoch {
-                return Err(DirectoryFault::NotOurs(bucket));
-            }
-            for entry in managed.entries.values() {
-                let (tenure, parties) = match entry.place {
-                    Whereabouts::At { holder, tenure } => (tenure, [holder, holder]),
-                    Whereabouts::Moving {
-                        from, to, tenure, ..
-                    } => (tenure, [from, to]),
-                    Whereabouts::Unsettled { .. } | Whereabouts::Missing { .. } => continue,
-                };
-                if tenure.epoch() > managed.epoch
-                    || (tenure.epoch() == managed.epoch && tenure.count() > managed.allotted)
-                {
-                    return Err(DirectoryFault::NeverAllotted(bucket));
-                }
-                if parties.iter().any(|who| !layout.is_member(*who)) {
-                    return Err(DirectoryFault::ReliesOnDead(bucket));
-                }
-                let at_home = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me);
-                if at_home && entry.older.is_empty() && managed.phase == Phase::Open {
-                    return Err(DirectoryFault::NeedlessEntry(bucket));
-                }
-            }
-        }
-        Ok(())
+        let mut all = self.managed.iter();
+        all.try_for_each(|(bucket, managed)| managed.check(*bucket, me, layout))
+    }
+
+    /// The same of one bucket, whatever the others are.
+    pub(in crate::protocol) fn check_bucket(
+        &self,
+        bucket: BucketId,
+        me: Incarnation,
+        layout: &Layout,
+    ) -> Result<(), DirectoryFault> {
+        let managed = self.managed.get(&bucket);
+        managed.map_or(Ok(()), |managed| managed.check(bucket, me, layout))
     }
 
     /// Whether nothing is on its way and nobody is being asked.
@@ -68,5 +53,41 @@ impl Directory {
                         entry.older.is_empty() && !matches!(entry.place, Whereabouts::Moving { .. })
                     })
             })
+    }
+}
+
+impl Managed {
+    fn check(
+        &self,
+        bucket: BucketId,
+        me: Incarnation,
+        layout: &Layout,
+    ) -> Result<(), DirectoryFault> {
+        let placement = layout.placement(bucket);
+        if placement.manager != me || placement.since != self.epoch {
+            return Err(DirectoryFault::NotOurs(bucket));
+        }
+        for entry in self.entries.values() {
+            let (tenure, parties) = match entry.place {
+                Whereabouts::At { holder, tenure } => (tenure, [holder, holder]),
+                Whereabouts::Moving {
+                    from, to, tenure, ..
+                } => (tenure, [from, to]),
+                Whereabouts::Unsettled { .. } | Whereabouts::Missing { .. } => continue,
+            };
+            if tenure.epoch() > self.epoch
+                || (tenure.epoch() == self.epoch && tenure.count() > self.allotted)
+            {
+                return Err(DirectoryFault::NeverAllotted(bucket));
+            }
+            if parties.iter().any(|who| !layout.is_member(*who)) {
+                return Err(DirectoryFault::ReliesOnDead(bucket));
+            }
+            let at_home = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me);
+            if at_home && entry.older.is_empty() && self.phase == Phase::Open {
+                return Err(DirectoryFault::NeedlessEntry(bucket));
+            }
+        }
+        Ok(())
     }
 }
