@@ -233,6 +233,65 @@ async fn a_founding_and_another_majority_do_not_both_come_about() {
     }
 }
 
+/// As above; but the one that was cut off hears of the cluster for a while, joins it perhaps, and is cut
+/// off again before it was told anything.
+#[tokio::test(start_paused = true)]
+async fn who_was_counted_on_in_a_founding_and_has_heard_of_it_founds_with_nobody_else() {
+    let (left, others) = (["n1", "n3"], ["n4", "n5"]);
+    for after in 59..64 {
+        for heard_for in [207, 287, 367].map(Duration::from_millis) {
+            let mut world = World::new();
+            for name in THREE {
+                world.start(name, &FIVE);
+            }
+            pass(Duration::from_millis(after)).await;
+            world.net.cut(&left, &["n2", "n4", "n5"]);
+            for name in others {
+                world.start(name, &FIVE);
+            }
+            pass(LEASE * 5).await;
+            world.net.heal();
+            world.net.cut(&left, &others);
+            pass(heard_for).await;
+            world.net.cut(&left, &["n2"]);
+            for _ in 0..12 {
+                pass(LEASE / 2).await;
+                let what = format!("cut off after {after}, heard for {heard_for:?}");
+                assert!(foundings(&world) <= 1, "{what}");
+            }
+            world.net.heal();
+            world.all_ready(&FIVE).await;
+        }
+    }
+}
+
+/// Three of five were declared dead one after the other, and come back where nobody can ask them: they
+/// join, and are told nothing. Then they are cut off from the two who go on.
+#[tokio::test(start_paused = true)]
+async fn who_was_a_member_and_is_told_nothing_founds_with_nobody() {
+    let world = World::of(&FIVE).await;
+    for gone in [4, 3, 2] {
+        world.net.cut(&FIVE[gone..=gone], &FIVE[..gone]);
+        world.all_ready(&FIVE[..gone]).await;
+    }
+    let (go_on, back) = FIVE.split_at(2);
+    world.net.heal();
+    world.net.silence(go_on, back);
+    let before: Vec<_> = back.iter().map(|name| world.node(name).me()).collect();
+    until("they are somebody else", || {
+        let mut now = back.iter().map(|name| world.node(name).me());
+        before.iter().all(|before| now.next() > Some(*before))
+    })
+    .await;
+    world.net.cut(go_on, back);
+    for _ in 0..20 {
+        pass(LEASE / 2).await;
+        assert!(foundings(&world) <= 1);
+    }
+    world.net.heal();
+    world.all_ready(&FIVE).await;
+}
+
 /// Nodes are killed, started and cut off at random while they found. No two clusters stand side by
 /// side, but where restarts have made a majority forget: so at most one node restarts.
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,11 @@ impl Founders {
         Self::default()
     }
 
+    /// Somebody else founds: a node with this list joins, or waits.
+    pub(super) fn nobody() -> Self {
+        Self::default().with_expected(1)
+    }
+
     /// These addresses, each once, whatever their order.
     #[must_use]
     pub fn of(addresses: impl IntoIterator<Item = String>) -> Self {

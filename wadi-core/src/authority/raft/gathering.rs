@@ -84,7 +84,7 @@ struct Past {
 
 /// With whom a node may found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MayFound {
+pub(crate) enum MayFound {
     /// As its list says.
     AsListed,
     /// It was its cluster's only member and only voter: nobody else can go on with that.
@@ -166,7 +166,7 @@ impl Gathering {
                 Founders::of(list).with_expected(expected)
             }
             // Not on this list: it joins, or waits.
-            (MayFound::Never, ..) | (_, None, _) => Founders::of([]).with_expected(1),
+            (MayFound::Never, ..) | (_, None, _) => Founders::nobody(),
         };
         (founders, around)
     }
@@ -174,6 +174,10 @@ impl Gathering {
     async fn join(&self, seeds: Vec<String>) -> Option<Arc<RaftAuthority>> {
         // Whoever joins is not invited meanwhile.
         self.leave_waiting(Here::Apart).then_some(())?;
+        self.join_through(seeds).await
+    }
+
+    async fn join_through(&self, seeds: Vec<String>) -> Option<Arc<RaftAuthority>> {
         let settings = self.settings.raft.clone();
         let joined = RaftAuthority::join(settings, seeds, self.settings.raft.lease).await;
         joined.ok().map(|(part, _)| part)

@@ -44,23 +44,22 @@ impl Keeper {
             let part = self.gathering.take_part().await;
             self.seat.send_replace(Seat::Taken(Arc::clone(&part)));
             let me = part.incarnation();
-            let is_lost = tokio::select! {
-                () = pass_on(&part, &self.layouts) => false,
-                () = self.gathering.lost(&part) => true,
-                () = part.failed() => false,
-                () = part.left_behind() => false,
+            let lost = tokio::select! {
+                () = pass_on(&part, &self.layouts) => None,
+                may_found = self.gathering.lost(&part) => Some(may_found),
+                () = part.failed() => None,
+                () = part.left_behind() => None,
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;
                     }
-                    false
+                    None
                 }
             };
             self.seat.send_replace(Seat::Empty { former: Some(me) });
-            if is_lost {
-                self.gathering.renounce(&part).await;
-            } else {
-                self.gathering.retire(&part).await;
+            match lost {
+                Some(may_found) => self.gathering.renounce(&part, may_found).await,
+                None => self.gathering.retire(&part).await,
             }
         }
     }

@@ -56,10 +56,6 @@ impl Around {
         self.0.retain(|_, present| may_join(present));
     }
 
-    pub(super) fn is_any_member(&self) -> bool {
-        self.0.values().any(|present| present.member_of().is_some())
-    }
-
     /// Whether the node there said itself that this part does not run there any more, also where a
     /// later one of the same cluster does.
     pub(super) fn is_gone(&self, address: &str, part: Part) -> bool {

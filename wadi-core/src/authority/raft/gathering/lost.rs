@@ -12,31 +12,40 @@ use crate::authority::raft::node::RaftAuthority;
 use crate::member::Incarnation;
 
 impl Gathering {
-    /// Until it is certain that nothing can be agreed any more once this node is out of it, too; as a
-    /// rule that is never. Then call [`Gathering::renounce`].
-    pub(crate) async fn lost(&self, part: &RaftAuthority) {
+    /// Until it is certain that nothing can be agreed any more once this node is out of it, too, or that
+    /// nobody tells this node anything; as a rule that is never. Then call [`Gathering::renounce`] with
+    /// what it says.
+    pub(crate) async fn lost(&self, part: &RaftAuthority) -> MayFound {
         let lease = part.lease();
         let mut agreed = part.agreed();
         loop {
             // Long enough for two elections, and for the last renewal to be over.
             time::sleep(2 * lease).await;
             let before = std::mem::replace(&mut agreed, part.agreed());
-            // Whom nobody tells anything, though it has joined, joins again.
-            let is_untold = !part.was_told();
-            if before != agreed || !is_untold && !self.voters_are_gone(part).await {
+            if before != agreed {
                 continue;
             }
-            return;
+            // Whom nobody tells anything, though it has joined, joins again. That is no reason to found
+            // beside the cluster.
+            if !part.was_told() {
+                return match self.past.lock().may_found {
+                    MayFound::Never => MayFound::Never,
+                    MayFound::AsListed | MayFound::Alone => MayFound::AsListed,
+                };
+            }
+            if self.voters_are_gone(part).await {
+                return MayFound::AsListed;
+            }
         }
     }
 
     /// Is out of a lost cluster, and waits until no lease that it granted is left. Then this node may
-    /// found the next generation, as its list says.
-    pub(crate) async fn renounce(&self, part: &RaftAuthority) {
+    /// found the next generation with others, where [`Gathering::lost`] said so.
+    pub(crate) async fn renounce(&self, part: &RaftAuthority, may_found: MayFound) {
         part.close().await;
         // Only from now on it is certain that nothing more is granted.
         time::sleep(part.lease()).await;
-        self.end(part, MayFound::AsListed).await;
+        self.end(part, may_found).await;
     }
 
     /// Whether a majority of the voters are out of this cluster, this node counted as such.

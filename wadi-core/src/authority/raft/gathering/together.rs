@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::around::Around;
-use super::{Gathering, Here};
+use super::{Gathering, Here, MayFound};
+use crate::authority::raft::founding::{Decision, Founders};
 use crate::authority::raft::message::{Body, Invitation, Part, Present, Reply};
 use crate::authority::raft::node::RaftAuthority;
 use crate::authority::raft::types::{Found, Founder, draw_founding};
@@ -108,7 +109,7 @@ impl Gathering {
         self.become_now(Here::Apart);
         // Only now, when it is told nothing more, is it certain.
         if part.was_told() {
-            self.renounced(&own).await;
+            return self.renounced(&own).await;
         }
         None
     }
@@ -175,16 +176,22 @@ impl Gathering {
     }
 
     /// Waits until nobody can go on with the founding that this node has left: most of its first
-    /// members are out of it; or until there is a cluster to join.
-    async fn renounced(&self, own: &Invitation) {
+    /// members are out of it; or until this node has joined a cluster. That it heard of one is not
+    /// enough: that may be what came of the founding, and is perhaps never heard again.
+    async fn renounced(&self, own: &Invitation) -> Option<Arc<RaftAuthority>> {
         loop {
             let around = self.ask_around(addresses(own)).await;
-            if around.is_any_member() || is_over(own, &around) {
-                return;
+            if is_over(own, &around) {
+                return None;
             }
             let (_, around) = self.look_around().await;
-            if around.is_any_member() {
-                return;
+            let decision =
+                Founders::nobody().decide(&self.settings.raft.address, &around.presences());
+            if let Decision::Join(address) = decision
+                && let Some(part) = self.join_through(around.members(&address)).await
+            {
+                self.past.lock().may_found = MayFound::Never;
+                return Some(part);
             }
             time::sleep(self.timing.longest_pause()).await;
         }
