@@ -278,3 +278,22 @@ async fn voters_that_restart_one_after_the_other_within_a_lease_are_gone_all_the
     world.all_ready(&all).await;
     world.voters_count(5).await;
 }
+
+/// Its own former vote is gone, too: nobody else can say so where it is a member again.
+#[tokio::test(start_paused = true)]
+async fn who_has_restarted_knows_that_its_former_vote_is_gone() {
+    let all = ["n1", "n2", "n3"];
+    let mut world = World::of(&all).await;
+    world.voters_count(3).await;
+    world.kill("n2").await;
+    world.start("n2", &all);
+    until("it is told that it has joined", || {
+        world.node("n2").layout().is_some()
+    })
+    .await;
+    // This one never comes back.
+    world.kill("n1").await;
+    world.kill("n3").await;
+    world.start("n3", &all);
+    world.all_ready(&["n2", "n3"]).await;
+}

@@ -235,7 +235,10 @@ impl Gathering {
 
     /// Takes part in nothing any more, and answers nobody. What has to be closed.
     pub(crate) fn close(&self) -> Option<Arc<RaftAuthority>> {
-        match std::mem::replace(&mut *self.here.lock(), Here::Closed) {
+        let was = std::mem::replace(&mut *self.here.lock(), Here::Closed);
+        // Or who was asked to stand by would wait for good.
+        self.changed.notify_waiters();
+        match was {
             Here::Member(part) | Here::Founding(_, Some(part)) => Some(part),
             _ => None,
         }

@@ -53,12 +53,14 @@ impl Gathering {
         let configs = part.voters_and_addresses();
         let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
         let around = self.ask_around(addresses).await;
+        let own = &self.settings.raft.address;
         let is_gone = |voter: &(Incarnation, String)| {
             let theirs = Part {
                 incarnation: voter.0,
                 ..part.part()
             };
-            voter.0 == part.incarnation() || around.is_gone(&voter.1, theirs)
+            // Here: this one, or a former one, whose vote nobody else could say is gone.
+            voter.1 == *own || around.is_gone(&voter.1, theirs)
         };
         let is_lost = |voters: &Vec<_>| {
             let gone = voters.iter().filter(|voter| is_gone(voter)).count();
