@@ -31,6 +31,10 @@ pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Arc<Visit>, SessionErr
 pub(crate) struct InFlight(Option<Arc<Visit>>);
 
 impl InFlight {
+    pub(crate) const fn of(visit: Arc<Visit>) -> Self {
+        Self(Some(visit))
+    }
+
     const fn visit(&self) -> Option<&Arc<Visit>> {
         self.0.as_ref()
     }
@@ -126,11 +130,10 @@ where
 {
     pub(crate) const fn serving(
         inner: S::Future,
-        visit: Arc<Visit>,
+        visit: InFlight,
         way: Option<Box<Way>>,
         shared: Arc<Shared>,
     ) -> Self {
-        let visit = InFlight(Some(visit));
         let step = Step::Serving {
             inner,
             visit,
@@ -196,7 +199,7 @@ where
     let session = Session::new(Arc::clone(&visit));
     request.extensions_mut().insert(session);
     // Before the service is called: it may panic.
-    let visit = InFlight(Some(visit));
+    let visit = InFlight::of(visit);
     Step::Serving {
         inner: service.call(request),
         visit,
@@ -332,7 +335,7 @@ where
                         (Outcome::Serve(visit, way), Some(request)) => Step::Readying {
                             unready: Some(Box::new((service, request))),
                             within: None,
-                            visit: InFlight(Some(visit)),
+                            visit: InFlight::of(visit),
                             way: Some(way),
                             shared: Arc::clone(shared),
                         },

@@ -13,7 +13,7 @@ use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Arrived, Load, Verdict, Wants};
 use crate::elsewhere::{self, Quest};
-use crate::future::{WadiFuture, Wait};
+use crate::future::{InFlight, WadiFuture, Wait};
 use crate::layer_id::LayerId;
 use crate::lifecycle::Phase;
 use crate::mode::Wanted;
@@ -271,6 +271,8 @@ where
                 }
                 let session = Session::new(Arc::clone(&visit));
                 request.extensions_mut().insert(session);
+                // Before the service is called: it may panic.
+                let visit = InFlight::of(visit);
                 let inner = self.inner.call(request);
                 WadiFuture::serving(inner, visit, way, Arc::clone(&self.shared))
             }

@@ -38,6 +38,21 @@ async fn a_plain_service_has_sessions() {
     assert_eq!(text(service.oneshot(again).await.unwrap()).await, "2");
 }
 
+/// It has no future yet that could be dropped.
+#[tokio::test]
+async fn what_a_service_creates_that_panics_as_it_is_called_is_discarded() {
+    let wadi = WadiLayer::in_memory();
+    let service = wadi.layer(service_fn(|request: Request<()>| {
+        let session = request.extensions().get::<Session>().unwrap();
+        session.insert("n", 1_u8).unwrap();
+        assert!(request.uri().path() != "/", "on purpose");
+        count(request)
+    }));
+    let panicked = tokio::spawn(service.oneshot(Request::new(()))).await;
+    assert!(panicked.is_err());
+    assert!(wadi.sessions().map().is_empty());
+}
+
 #[tokio::test]
 async fn a_layer_that_was_not_started_answers_503_but_where_it_is_bypassed() {
     let sessions = Sessions::builder(Keyring::new(ClusterKey::random())).build();
