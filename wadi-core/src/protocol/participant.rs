@@ -43,6 +43,8 @@ pub struct Participant {
     /// It leaves with buckets that nobody can be given, and has closed them.
     creates_nothing_more: bool,
     returned: Vec<ReturnedCopy>,
+    /// When this node last held the first of what it came back with.
+    away_since: Option<Moment>,
     /// What waits for a valid lease, because without one nothing is installed, confirmed or ended.
     unleased: Unleased,
 }
@@ -75,6 +77,7 @@ impl Participant {
             takes_nothing_more: false,
             creates_nothing_more: false,
             returned: Vec::new(),
+            away_since: None,
             unleased: Unleased::default(),
         }
     }
@@ -83,6 +86,8 @@ impl Participant {
     /// offers what it held (`in_map`: its session map, encoded) and what it had sealed.
     #[must_use]
     pub fn come_back(self, me: Incarnation, in_map: Vec<ReturnedCopy>) -> Self {
+        let has_earlier = self.copies.offers_held() || self.returned.iter().any(|copy| copy.held);
+        let earlier = self.away_since.filter(|_| has_earlier);
         let mut returned = in_map;
         returned.extend(self.copies.into_returned());
         returned.extend(self.returned);
@@ -90,6 +95,7 @@ impl Participant {
         Self {
             markers: self.markers,
             returned,
+            away_since: Some(earlier.unwrap_or(self.lease_until)),
             ..Self::new(me, self.settings)
         }
     }
@@ -166,6 +172,18 @@ impl Participant {
         match &self.layout {
             Some(layout) => self.directory.check(self.me, layout),
             None => Ok(()),
+        }
+    }
+
+    /// A copy with which this node came back, as it is offered. What was held here is the newest only
+    /// where nobody can have been given an older one instead, which takes `absent_after` from this node's
+    /// death: half of it by this node's clock, for it may have been dead before its lease was over.
+    fn as_offered(&self, now: Moment, copy: ReturnedCopy) -> ReturnedCopy {
+        let away = self.away_since.map(|since| now.since(since));
+        let is_back_in_time = away.is_none_or(|away| away <= self.settings.absent_after / 2);
+        ReturnedCopy {
+            held: copy.held && is_back_in_time,
+            ..copy
         }
     }
 
@@ -262,7 +280,7 @@ impl Participant {
                 this.copies.tell_markers(turn, &this.markers);
             }
             for copy in returned {
-                this.copies.take_back(turn, copy);
+                this.copies.take_back(turn, this.as_offered(now, copy));
             }
             this.asks.ask_everybody(turn);
             for id in this.copies.arrivals() {
@@ -599,7 +617,9 @@ impl Participant {
                     });
                 }
             }
-            Input::Returned(copy) => this.copies.take_back(turn, copy),
+            Input::Returned(copy) => {
+                this.copies.take_back(turn, this.as_offered(now, copy));
+            }
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {
                     evacuation.waits(turn.settings, id);

@@ -16,8 +16,9 @@ pub struct ReturnedCopy {
     /// The copy's revision.
     pub revision: Revision,
     /// Whether it was held, and confirmed, when its node lost its right to act: then it is the newest
-    /// but for those that served because the node stayed away. One that was sealed or unconfirmed may
-    /// be older than another that comes back.
+    /// but for those that served because the node stayed away; where it did so for long, it is offered
+    /// as if it had not been held. One that was sealed or unconfirmed may be older than another that
+    /// comes back.
     pub held: bool,
     /// The encoded session.
     pub state: Bytes,

@@ -301,3 +301,37 @@ fn a_node_that_starts_empty_offers_nothing() {
     world.pass(secs(60));
     assert_eq!((world.copies(), world.events()), (vec![], vec![]));
 }
+
+/// n3 was away for so long that an older copy serves; what was written to that is with n2 when the
+/// manager dies, too.
+#[test]
+fn what_was_held_by_who_was_away_for_long_waits_for_what_was_written_since() {
+    let mut world = World::of(&[N1, N2, N4]);
+    world.start_unleased(Node::new(N3));
+    world.lease(N3, secs(4));
+    world.agree(N1, &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    let older = world.stop(N3);
+    world.agree(N1, &[N4]);
+    world.pass(secs(32));
+    assert_eq!(world.served(N2), Some(&b"v0"[..]));
+    world.commit(N2, b"v2");
+    world.lose(|from, _, body| from == N5 && matches!(body, Body::Offer { .. }));
+    world.start(older.come_back(N5));
+    world.agree(N1, &[N4]);
+    world.heal();
+    world.stop(N1);
+    let newer = world.stop(N2);
+    world.agree(N4, &[N5]);
+    world.pass(secs(5));
+    assert_eq!(
+        (world.serving(), world.events()),
+        (vec![], vec![Event::Stale(S)])
+    );
+    let n6 = Incarnation::new(6);
+    world.start(newer.come_back(n6));
+    world.agree(N4, &[N5]);
+    world.pass(secs(20));
+    assert_eq!(world.served(n6), Some(&b"v2"[..]));
+}

@@ -94,6 +94,11 @@ impl Copies {
         self.sealed.len()
     }
 
+    /// Whether something is offered as what this node held last.
+    pub(super) fn offers_held(&self) -> bool {
+        self.sealed.iter().any(|(_, _, sealed)| sealed.held)
+    }
+
     /// Everything that the next incarnation of this node can offer, besides its session map.
     pub(super) fn into_returned(self) -> impl Iterator<Item = ReturnedCopy> {
         self.sealed.into_iter().map(|(id, sealed)| ReturnedCopy {
