@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admission::{self, Admission};
 use crate::connection::{self, Agreement};
-use crate::greeting;
+use crate::greeting::{self, Fruitless};
 use crate::handshake::{Hello, Purpose, Refusal, Reply};
 use crate::inbox::Inbox;
 use crate::medium::{Socket, Sockets};
@@ -82,17 +82,20 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
             biased;
             () = shared.closing.cancelled() => return,
             greeted = greeted => {
-                greeted.unwrap_or_else(|_| Err("its handshake took too long".to_owned()))
+                greeted.unwrap_or_else(|_| Err(Fruitless::of("its handshake took too long")))
             }
             () = unfinished.place.taken_away() => {
-                Err("its handshake was not done when newcomers needed the place".to_owned())
+                Err(Fruitless::of("its handshake was not done when newcomers needed the place"))
             }
         }
     };
     drop(unfinished);
     match agreed {
         Ok(None) => {}
-        Err(why) => shared.tell(&Notice::Unfinished { from, why }),
+        Err(Fruitless { why, was_given_up }) if was_given_up => {
+            shared.tell(&Notice::GivenUp { from, why });
+        }
+        Err(Fruitless { why, .. }) => shared.tell(&Notice::Unfinished { from, why }),
         Ok(Some(agreed)) => {
             let peer = agreed.agreement.peer.clone();
             shared.tell(&Notice::Accepted { peer: peer.clone() });
@@ -132,7 +135,7 @@ async fn greet(
     shared: &Shared,
     socket: Socket,
     from: SocketAddr,
-) -> Result<Option<Agreed>, String> {
+) -> Result<Option<Agreed>, Fruitless> {
     let mut socket = shared.guard.accept(socket).await?;
     let hello = match greeting::receive(&mut socket).await {
         Ok(hello) => hello,
@@ -141,10 +144,10 @@ async fn greet(
                 // Its outcome is of no consequence: the other side then merely knows less.
                 let _ = greeting::answer_tls(&mut socket).await;
             }
-            return Err(cause.to_string());
+            return Err(Fruitless::from(&cause));
         }
     };
-    let hello = Hello::decode(&hello).map_err(|cause| cause.to_string())?;
+    let hello = Hello::decode(&hello).map_err(|cause| Fruitless::of(&cause.to_string()))?;
     let us = shared.us.borrow().clone();
     match admit(shared, &us, &hello) {
         Ok((version, slot, place)) => {
@@ -211,8 +214,9 @@ fn admit(
     Ok((version, slot, place))
 }
 
-async fn answer(socket: &mut Socket, reply: &Reply) -> Result<(), String> {
-    let reply = reply.encode().map_err(|cause| cause.to_string())?;
+async fn answer(socket: &mut Socket, reply: &Reply) -> Result<(), Fruitless> {
+    let reply = reply.encode();
+    let reply = reply.map_err(|cause| Fruitless::of(&cause.to_string()))?;
     let sent = greeting::send(socket, &reply).await;
-    sent.map_err(|cause| cause.to_string())
+    sent.map_err(|cause| Fruitless::because(&cause, cause.to_string()))
 }
