@@ -98,7 +98,7 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
         Err(Fruitless { why, .. }) => shared.tell(&Notice::Unfinished { from, why }),
         Ok(Some(agreed)) => {
             let peer = agreed.agreement.peer.clone();
-            shared.tell(&Notice::Accepted { peer: peer.clone() });
+            shared.accepted(&peer);
             match agreed.place {
                 Place::Waiting(place) => {
                     place.send(agreed.stream);
