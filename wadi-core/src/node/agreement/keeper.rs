@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::authority::raft::{Gathering, RaftAuthority};
 use crate::bucket::Layout;
 use crate::member::Incarnation;
+use crate::node::listen::{Listener, PartEnd, Told};
 
 /// This node's place in the authority.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Keeper {
     pub(super) seat: watch::Sender<Seat>,
     pub(super) layouts: watch::Sender<Option<Arc<Layout>>>,
     pub(super) wants: watch::Receiver<Wanted>,
+    pub(super) listener: Arc<dyn Listener>,
 }
 
 impl Keeper {
@@ -44,20 +46,23 @@ impl Keeper {
             let part = self.gathering.take_part().await;
             self.seat.send_replace(Seat::Taken(Arc::clone(&part)));
             let me = part.incarnation();
-            let is_lost = tokio::select! {
-                () = pass_on(&part, &self.layouts) => false,
-                () = self.gathering.lost(&part) => true,
-                () = part.failed() => false,
-                () = part.left_behind() => false,
+            let ended = tokio::select! {
+                () = pass_on(&part, &self.layouts) => Some(PartEnd::Failed),
+                () = self.gathering.lost(&part) => Some(PartEnd::Abandoned),
+                () = part.failed() => Some(PartEnd::Failed),
+                () = part.left_behind() => Some(PartEnd::Behind),
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;
                     }
-                    false
+                    None
                 }
             };
+            if let Some(why) = ended {
+                self.listener.told(Told::PartEnded(why));
+            }
             self.seat.send_replace(Seat::Empty { former: Some(me) });
-            if is_lost {
+            if ended == Some(PartEnd::Abandoned) {
                 self.gathering.renounce(&part).await;
             } else {
                 self.gathering.retire(&part).await;
