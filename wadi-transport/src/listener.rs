@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::admission::{self, Admission};
@@ -74,10 +74,12 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
     unfinished: Unfinished,
     inbox: Inbox<M>,
 ) {
-    // Before the handshake tells the peer who we are, so that no change is missed.
     let mut us = shared.us.subscribe();
     let agreed = {
-        let greeted = timeout(shared.limits.handshake, greet(&shared, socket, from));
+        let greeted = timeout(
+            shared.limits.handshake,
+            greet(&shared, socket, from, &mut us),
+        );
         tokio::select! {
             biased;
             () = shared.closing.cancelled() => return,
@@ -135,6 +137,7 @@ async fn greet(
     shared: &Shared,
     socket: Socket,
     from: SocketAddr,
+    us: &mut watch::Receiver<Peer>,
 ) -> Result<Option<Agreed>, Fruitless> {
     let mut socket = shared.guard.accept(socket).await?;
     let hello = match greeting::receive(&mut socket).await {
@@ -148,7 +151,8 @@ async fn greet(
         }
     };
     let hello = Hello::decode(&hello).map_err(|cause| Fruitless::of(&cause.to_string()))?;
-    let us = shared.us.borrow().clone();
+    // As this node is now: of a later change the peer has to learn, and of an earlier one it does.
+    let us = us.borrow_and_update().clone();
     match admit(shared, &us, &hello) {
         Ok((version, slot, place)) => {
             let welcome = Reply::Welcome { version, peer: us };
