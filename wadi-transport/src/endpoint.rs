@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -29,7 +29,7 @@ use crate::members::Members;
 use crate::notice::Observe;
 use crate::peer::{Membership, Peer};
 use crate::security::{Guard, SecurityError};
-use crate::shared::{Shared, Taker};
+use crate::shared::{ARRIVALS, Shared, Taker};
 use crate::stream::{Audience, Stream, Streams};
 
 /// A node's end of all its connections. `M` is what its messages are; dropped, everything ends.
@@ -175,6 +175,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             medium,
             us: watch::Sender::new(us),
             members: RwLock::default(),
+            came: broadcast::Sender::new(ARRIVALS),
             observer,
             journal: Journal::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),

@@ -20,6 +20,45 @@ pub(crate) enum GreetingError {
     Malformed(#[from] Malformed),
 }
 
+/// Why nothing came of a connection that somebody opened.
+pub(crate) struct Fruitless {
+    pub(crate) why: String,
+    /// Who opened it closed it, and may have had reasons that are none of this side's.
+    pub(crate) was_given_up: bool,
+}
+
+impl Fruitless {
+    pub(crate) fn of(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            was_given_up: false,
+        }
+    }
+
+    pub(crate) fn because(cause: &io::Error, why: String) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let ends = [
+            BrokenPipe,
+            ConnectionAborted,
+            ConnectionReset,
+            UnexpectedEof,
+        ];
+        Self {
+            why,
+            was_given_up: ends.contains(&cause.kind()),
+        }
+    }
+}
+
+impl From<&GreetingError> for Fruitless {
+    fn from(cause: &GreetingError) -> Self {
+        match cause {
+            GreetingError::Io(io) => Self::because(io, cause.to_string()),
+            GreetingError::Malformed(_) => Self::of(&cause.to_string()),
+        }
+    }
+}
+
 /// A record of TLS begins with its type, of which a greeting uses none, and the major version 3.
 const TLS: [u16; 2] = [0x1603, 0x1503];
 

@@ -34,17 +34,19 @@ impl Journal {
                 why: Ended::Malformed(_),
                 ..
             } => &self.broken,
-            // A node that dials itself is refused, and no worse off: another name of it is on its list.
+            Notice::Refused {
+                why: Refusal::Full, ..
+            } => &self.refused,
+            Notice::Refused { why, .. } if why.needs_a_hand() => &self.refused,
+            // Who comes and goes is sought for a while where it was, and was given up there, and a node that
+            // dials itself is no worse off: others are told of it in time, and nobody has to mend anything.
             Notice::Accepted { .. }
             | Notice::Ended { .. }
-            | Notice::Refused {
-                why: Refusal::Itself,
-                ..
-            } => {
+            | Notice::GivenUp { .. }
+            | Notice::Refused { .. } => {
                 tracing::debug!("{notice}");
                 return;
             }
-            Notice::Refused { .. } => &self.refused,
         };
         match sort.admit(BootClock.now()) {
             Some(0) => tracing::warn!("{notice}"),

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wadi_core::member::Incarnation;
@@ -148,6 +149,8 @@ async fn keep(
     while !closing.is_cancelled() {
         line.state.send_replace(LinkState::Dialling);
         let mut us = shared.us.subscribe();
+        // Before it is dialled, so that nobody comes unnoticed in between.
+        let came = shared.came.subscribe();
         let dialled = dial(&shared, &address, sought, Purpose::Messages);
         let Some(dialled) = closing.run_until_cancelled(dialled).await else {
             break;
@@ -177,13 +180,39 @@ async fn keep(
                 LinkState::Ended(ended)
             }
         };
+        // Who ended a connection that it had is not dialled sooner because it dials, or two that will not
+        // have each other would never rest.
+        let was_unreachable = matches!(after, LinkState::Unreachable(_));
         line.state.send_replace(after);
         if !at_once {
             let wait = backoff(&shared, failures);
-            closing.run_until_cancelled(sleep(wait)).await;
+            let is_sought = sought.filter(|_| was_unreachable);
+            let waited = async {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = comes(came, is_sought) => {}
+                }
+            };
+            closing.run_until_cancelled(waited).await;
         }
     }
     line.state.send_replace(LinkState::Ended(Ended::Closing));
+}
+
+/// Until whoever is sought has come by a connection of its own. A newcomer is sought as soon as others
+/// hear of it, which may be before it knows itself who it is: then it is in vain for a while, and from the
+/// moment when it comes it must not be.
+async fn comes(mut came: broadcast::Receiver<Incarnation>, sought: Option<Incarnation>) {
+    loop {
+        match came.recv().await {
+            Ok(who) if Some(who) == sought => return,
+            Ok(_) => {}
+            // It may be among those that were missed.
+            Err(RecvError::Lagged(_)) if sought.is_some() => return,
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 /// Doubled after each failure, and shortened by up to half at random, so that many links that were

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::admission::{self, Admission};
 use crate::connection::{self, Agreement};
-use crate::greeting;
+use crate::greeting::{self, Fruitless};
 use crate::handshake::{Hello, Purpose, Refusal, Reply};
 use crate::inbox::Inbox;
 use crate::medium::{Socket, Sockets};
@@ -74,28 +74,33 @@ async fn serve<M: DeserializeOwned + Send + 'static>(
     unfinished: Unfinished,
     inbox: Inbox<M>,
 ) {
-    // Before the handshake tells the peer who we are, so that no change is missed.
     let mut us = shared.us.subscribe();
     let agreed = {
-        let greeted = timeout(shared.limits.handshake, greet(&shared, socket, from));
+        let greeted = timeout(
+            shared.limits.handshake,
+            greet(&shared, socket, from, &mut us),
+        );
         tokio::select! {
             biased;
             () = shared.closing.cancelled() => return,
             greeted = greeted => {
-                greeted.unwrap_or_else(|_| Err("its handshake took too long".to_owned()))
+                greeted.unwrap_or_else(|_| Err(Fruitless::of("its handshake took too long")))
             }
             () = unfinished.place.taken_away() => {
-                Err("its handshake was not done when newcomers needed the place".to_owned())
+                Err(Fruitless::of("its handshake was not done when newcomers needed the place"))
             }
         }
     };
     drop(unfinished);
     match agreed {
         Ok(None) => {}
-        Err(why) => shared.tell(&Notice::Unfinished { from, why }),
+        Err(Fruitless { why, was_given_up }) if was_given_up => {
+            shared.tell(&Notice::GivenUp { from, why });
+        }
+        Err(Fruitless { why, .. }) => shared.tell(&Notice::Unfinished { from, why }),
         Ok(Some(agreed)) => {
             let peer = agreed.agreement.peer.clone();
-            shared.tell(&Notice::Accepted { peer: peer.clone() });
+            shared.accepted(&peer);
             match agreed.place {
                 Place::Waiting(place) => {
                     place.send(agreed.stream);
@@ -132,7 +137,8 @@ async fn greet(
     shared: &Shared,
     socket: Socket,
     from: SocketAddr,
-) -> Result<Option<Agreed>, String> {
+    us: &mut watch::Receiver<Peer>,
+) -> Result<Option<Agreed>, Fruitless> {
     let mut socket = shared.guard.accept(socket).await?;
     let hello = match greeting::receive(&mut socket).await {
         Ok(hello) => hello,
@@ -141,11 +147,12 @@ async fn greet(
                 // Its outcome is of no consequence: the other side then merely knows less.
                 let _ = greeting::answer_tls(&mut socket).await;
             }
-            return Err(cause.to_string());
+            return Err(Fruitless::from(&cause));
         }
     };
-    let hello = Hello::decode(&hello).map_err(|cause| cause.to_string())?;
-    let us = shared.us.borrow().clone();
+    let hello = Hello::decode(&hello).map_err(|cause| Fruitless::of(&cause.to_string()))?;
+    // As this node is now: of a later change the peer has to learn, and of an earlier one it does.
+    let us = us.borrow_and_update().clone();
     match admit(shared, &us, &hello) {
         Ok((version, slot, place)) => {
             let welcome = Reply::Welcome { version, peer: us };
@@ -211,8 +218,9 @@ fn admit(
     Ok((version, slot, place))
 }
 
-async fn answer(socket: &mut Socket, reply: &Reply) -> Result<(), String> {
-    let reply = reply.encode().map_err(|cause| cause.to_string())?;
+async fn answer(socket: &mut Socket, reply: &Reply) -> Result<(), Fruitless> {
+    let reply = reply.encode();
+    let reply = reply.map_err(|cause| Fruitless::of(&cause.to_string()))?;
     let sent = greeting::send(socket, &reply).await;
-    sent.map_err(|cause| cause.to_string())
+    sent.map_err(|cause| Fruitless::because(&cause, cause.to_string()))
 }

@@ -21,6 +21,14 @@ pub enum Notice {
         /// What was wrong.
         why: String,
     },
+    /// Whoever opened a connection closed it before its handshake was done: it gave its attempt up, or was
+    /// stopped. Nothing is wrong here.
+    GivenUp {
+        /// Whence it came.
+        from: SocketAddr,
+        /// How it ended.
+        why: String,
+    },
     /// A node that has the key was refused, and told why.
     Refused {
         /// Whence it came.
@@ -101,6 +109,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unfinished { from, why } => write!(f, "{from} came to nothing: {why}"),
+            Self::GivenUp { from, why } => write!(f, "{from} gave its connection up: {why}"),
             Self::Refused { from, peer, why } => write!(f, "{peer} from {from} was refused: {why}"),
             Self::Accepted { peer } => write!(f, "{peer} was accepted"),
             Self::Ended { peer, why } => write!(f, "the connection of {peer} ended: {why}"),

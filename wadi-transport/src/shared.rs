@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wadi_core::member::Incarnation;
 
 use crate::config::Limits;
 use crate::handshake::Versions;
@@ -20,6 +21,9 @@ use crate::peer::{Cluster, Membership, Peer};
 use crate::security::Guard;
 use crate::stream::{Audience, Stream};
 
+/// So many arrivals are kept for links that have not looked yet; one that misses some dials.
+pub(crate) const ARRIVALS: usize = 64;
+
 pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) versions: Versions,
@@ -29,6 +33,8 @@ pub(crate) struct Shared {
     /// How this node introduces itself; connections for messages watch it.
     pub(crate) us: watch::Sender<Peer>,
     pub(crate) members: RwLock<Members>,
+    /// Who has just come here by a connection of its own, and so can be dialled now.
+    pub(crate) came: broadcast::Sender<Incarnation>,
     pub(crate) observer: Arc<dyn Observe>,
     pub(crate) journal: Journal,
     /// One permit per accepted connection, held while it lives.
@@ -64,6 +70,16 @@ impl Shared {
         self.tasks.spawn(async move {
             ended.run_until_cancelled(task).await;
         });
+    }
+
+    /// A connection of this peer was accepted.
+    pub(crate) fn accepted(&self, peer: &Arc<Peer>) {
+        self.tell(&Notice::Accepted { peer: peer.clone() });
+        let is_with_us = self.us.borrow().membership.is_with(&peer.membership);
+        if let Some(incarnation) = peer.membership.incarnation.filter(|_| is_with_us) {
+            // No link may be waiting.
+            let _ = self.came.send(incarnation);
+        }
     }
 
     pub(crate) fn join(&self, membership: Membership) {

@@ -7,11 +7,14 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use wadi_examples::node::{Node, Options, RunError};
 
+/// What is logged by default. Whatever comes of elections, votes and who is not to be reached WADI says
+/// itself; openraft calls each step of it an error, also while nodes come and go in good order.
+const LOGGED: &str = "info,openraft=off";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stdout().is_terminal())

@@ -68,6 +68,7 @@ impl Cluster {
             carrier: Arc::clone(&connections.carrier),
             clock: Arc::clone(&self.clock),
             charter: config.charter(),
+            listener: Arc::new(Log),
             generation: 0,
             found_with: config.found_with(),
             discovery: match config.found_with() {

@@ -1,6 +1,6 @@
 //! What a node tells, as log lines. None of them names a session.
 
-use wadi_core::node::{Event, Listener, Told};
+use wadi_core::node::{Event, Listener, PartEnd, Told};
 
 /// Writes what happens into the log.
 #[derive(Debug)]
@@ -13,7 +13,18 @@ impl Listener for Log {
             Told::Fenced { former, offers } => tracing::warn!(
                 ?former,
                 offers,
-                "declared dead by the cluster; coming back as somebody new, with these sessions to offer"
+                "no member of the cluster any more; coming back as somebody new, with these sessions to offer"
+            ),
+            Told::PartEnded(PartEnd::Abandoned) => tracing::warn!(
+                "most of the voters are gone for good; the cluster is founded again by those who are left"
+            ),
+            Told::PartEnded(PartEnd::Behind) => tracing::warn!(
+                "what the cluster agrees upon has not reached this node for too long, though it reaches the \
+                 cluster: look for a connection that is cut one way; coming back as somebody new"
+            ),
+            Told::PartEnded(_) => tracing::error!(
+                "this node's part in the cluster's agreement failed; coming back as somebody new: please \
+                 report this"
             ),
             Told::Session(Event::Lost(_)) => {
                 tracing::warn!("a session is lost: it died with its node");

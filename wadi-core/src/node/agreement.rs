@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
+use super::listen::Listener;
 use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember};
 use crate::bucket::{Layout, LayoutVersion};
@@ -38,6 +39,8 @@ pub struct AgreementSettings {
     pub clock: Arc<dyn Clock>,
     /// What a cluster is founded with; the same on every node.
     pub charter: Charter,
+    /// Who is told when this node's part ends by itself.
+    pub listener: Arc<dyn Listener>,
     /// A cluster that this node founds is of this generation at least.
     ///
     /// Incarnations of one generation are numbered alike, and nobody joins a cluster that is not of a
@@ -104,6 +107,7 @@ impl Agreement {
             seat: seat.clone(),
             layouts: layouts.clone(),
             wants,
+            listener: settings.listener,
         };
         let keeper = tokio::spawn(keeper.keep()).abort_handle();
         // Weak, or carrier and agreement would keep each other.

@@ -19,6 +19,9 @@ pub enum Told {
         /// What it offers.
         offers: usize,
     },
+    /// This node's part in what nodes agree upon is over, though nobody declared it dead; the node joins
+    /// again, as somebody new.
+    PartEnded(PartEnd),
     /// The protocol's own words.
     Session(Event),
     /// A session that came from that member could not be read, and was refused. It stays there.
@@ -43,6 +46,19 @@ pub enum Told {
         /// Sessions that are lost with it.
         left_behind: usize,
     },
+}
+
+/// Why a node's part in what nodes agree upon is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartEnd {
+    /// It failed, which is a fault in it.
+    Failed,
+    /// What is agreed has not reached it for longer than a lease, though it reaches those who agree: a
+    /// connection may be cut one way.
+    Behind,
+    /// Most of those who agreed are gone for good, and nothing can be agreed with the rest of them.
+    Abandoned,
 }
 
 /// Is told what happens. Called from the node's driver: it returns at once and calls nothing back.

@@ -28,7 +28,7 @@ pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
-pub use listen::{Listener, NobodyListens, Told};
+pub use listen::{Listener, NobodyListens, PartEnd, Told};
 pub use locate::Located;
 pub use settings::NodeSettings;
 pub use status::{Evacuation, Left, Migrations, Status};

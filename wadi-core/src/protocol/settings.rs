@@ -14,7 +14,8 @@ pub struct Settings {
     /// Default 1 s; at least `retry`.
     pub retry_most: Duration,
     /// How long a request's question is pursued before it is answered "unavailable". Default 2 s;
-    /// several times `retry`, and below the time after which clients give up.
+    /// several times `retry`, and below the time after which clients give up. It is asked again every
+    /// fifth of it at least, so that little of it is slept away when somebody can answer again.
     pub ask_for: Duration,
     /// How long a session may be on its way before everybody is asked for it: a cut link between its
     /// two holders may be why. Default 2 s; longer than a mover waits for a session's lock.
@@ -40,6 +41,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The longest wait before a request's question is asked again.
+    pub(super) fn ask_most(&self) -> Duration {
+        (self.ask_for / 5).clamp(self.retry, self.retry_most.max(self.retry))
+    }
+
     /// How long the marker of a session that ended under `tenure` is kept. One that was never here,
     /// only asked for, can have no copies, so its marker need only outlive messages.
     pub(super) fn mark_for(&self, tenure: Tenure) -> Duration {

@@ -65,8 +65,11 @@ impl Turn<'_> {
 
     /// After `timer` went off and the step was asked again: waits longer.
     pub(super) fn await_longer(&mut self, timer: Timer, last: std::time::Duration) {
-        self.timers
-            .again(timer, self.now, last, self.settings.retry_most);
+        let most = match timer {
+            Timer::Ask(_) | Timer::Register(_) => self.settings.ask_most(),
+            _ => self.settings.retry_most,
+        };
+        self.timers.again(timer, self.now, last, most);
     }
 
     pub(super) fn answered(&mut self, timer: Timer) {

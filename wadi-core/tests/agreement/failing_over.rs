@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wadi_core::node::PartEnd;
+
 use crate::world::{LEASE, World, pass, until};
 
 const THREE: [&str; 3] = ["n1", "n2", "n3"];
@@ -66,6 +68,8 @@ async fn who_renews_and_is_told_nothing_any_more_comes_back() {
     world.net.heal();
     world.all_ready(&["n1", "n2", "n3", "n4", "n5", "n6"]).await;
     assert!(world.node(deaf).me() > Some(before), "nobody else led");
+    let heard = world.node(deaf).heard.all();
+    assert_eq!(heard.first(), Some(&PartEnd::Behind));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wadi_core::authority::{Answer, Command};
 use wadi_core::member::NodeName;
-use wadi_core::node::{Agreement, Authority, Unreachable};
+use wadi_core::node::{Agreement, Authority, PartEnd, Unreachable};
 
 use crate::world::{LEASE, World, list, pass, until};
 
@@ -222,6 +222,7 @@ async fn where_most_voters_have_restarted_the_next_generation_is_founded() {
         world.all_ready(names).await;
         let layout = world.node(stays).layout().unwrap();
         assert_eq!(layout.version.generation(), version.generation() + 1);
+        assert_eq!(world.node(stays).heard.all(), [PartEnd::Abandoned]);
     }
 }
 

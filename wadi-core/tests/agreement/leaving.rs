@@ -58,6 +58,9 @@ async fn each_is_restarted_in_good_order() {
         world.all_ready(&THREE).await;
         nobody_lapsed(&world);
     }
+    for node in world.nodes.values() {
+        assert!(node.heard.all().is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,9 @@ use wadi_core::authority::{Answer, Charter, Command, Lease, LeftRefused};
 use wadi_core::bucket::{BucketCount, Layout};
 use wadi_core::clock::{Clock, Moment};
 use wadi_core::member::{Incarnation, NodeName, Standing};
-use wadi_core::node::{Agreement, AgreementSettings, Authority};
+use wadi_core::node::{
+    Agreement, AgreementSettings, Authority, Listener, NobodyListens, PartEnd, Told,
+};
 use wadi_core::transport::{AddressList, Discovery};
 
 use crate::net::Net;
@@ -51,7 +53,26 @@ pub(crate) struct Life {
     pub(crate) lapsed: bool,
 }
 
+/// How a node's parts ended by themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<Vec<PartEnd>>);
+
+impl Listener for Heard {
+    fn told(&self, what: Told) {
+        if let Told::PartEnded(why) = what {
+            self.0.lock().push(why);
+        }
+    }
+}
+
+impl Heard {
+    pub(crate) fn all(&self) -> Vec<PartEnd> {
+        self.0.lock().clone()
+    }
+}
+
 pub(crate) struct Node {
+    pub(crate) heard: Arc<Heard>,
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) life: Arc<Mutex<Life>>,
     driving: Vec<JoinHandle<()>>,
@@ -182,6 +203,7 @@ impl World {
                 deputies: 1,
                 lease: LEASE,
             },
+            listener: Arc::new(NobodyListens),
             generation: 0,
             discovery,
             found_with: None,
@@ -194,8 +216,10 @@ impl World {
         discovery: Arc<dyn Discovery>,
         found_with: Option<usize>,
     ) {
+        let heard = Arc::<Heard>::default();
         let settings = AgreementSettings {
             found_with,
+            listener: heard.clone(),
             ..self.settings(name, discovery)
         };
         let agreement = Agreement::new(settings);
@@ -209,6 +233,7 @@ impl World {
         let watching = tokio::spawn(watch(Arc::clone(&agreement), Arc::clone(&life)));
         let driving = vec![tokio::spawn(driver.drive()), watching];
         let node = Node {
+            heard,
             agreement,
             life,
             driving,

@@ -33,3 +33,15 @@ async fn buckets_are_handed_over_to_a_newcomer_while_sessions_are_made_and_used(
         assert_eq!(world.events(name), [], "{name}");
     }
 }
+
+/// Where nobody leads just then, a newcomer is not answered, and asks anew as soon as it has given that up.
+#[tokio::test(start_paused = true)]
+async fn a_join_that_was_waited_for_in_vain_is_asked_for_again_at_once() {
+    let world = World::of(&["n1", "n2"]).await;
+    world.begin("n3", true);
+    tokio::time::sleep(millis(900)).await;
+    world.cut_off("n3", false);
+    // It has waited for a second, and waits for no other.
+    let ready = world.node("n3").ready(millis(500)).await;
+    assert!(ready.is_ok());
+}

@@ -226,6 +226,13 @@ impl World {
 
     /// Starts a node, and waits until it is ready.
     pub(crate) async fn start(&self, name: &'static str) {
+        self.begin(name, false);
+        let ready = self.node(name).ready(secs(10)).await;
+        ready.expect("it gets ready");
+    }
+
+    /// Starts a node; `cut_off`: the authority does not answer it.
+    pub(crate) fn begin(&self, name: &'static str, cut_off: bool) {
         let mut settings = NodeSettings {
             pace: Pace {
                 between_steps: millis(200),
@@ -235,7 +242,7 @@ impl World {
             ..NodeSettings::new(NodeName::new(name), self.charter)
         };
         settings.queue = self.queue.unwrap_or(settings.queue);
-        let to_authority = Arc::new(AtomicBool::new(false));
+        let to_authority = Arc::new(AtomicBool::new(cut_off));
         let farewell_unheard = Arc::new(AtomicBool::new(false));
         let slow = Arc::new(AtomicU64::new(0));
         let notes = Arc::new(Notebook::default());
@@ -256,7 +263,6 @@ impl World {
         let sessions = Sessions::builder(Keyring::new(key)).bits(bits);
         let node = Node::new(settings, Arc::clone(&self.clock), sessions);
         node.start(name, surroundings);
-        node.ready(secs(10)).await.expect("it gets ready");
         let stage = Stage {
             node,
             notes,

@@ -1,6 +1,8 @@
 //! Every question has an outcome in time, whatever is missing: a layout, a lease, an answer. What
 //! was given up leaves nothing behind.
 
+use std::time::Duration;
+
 use wadi_core::message::{Body, Want};
 use wadi_core::protocol::{Found, Input, Output};
 
@@ -59,6 +61,28 @@ fn a_lost_question_is_asked_again() {
     world.pass(secs(1));
     assert_eq!(world.found(N2), [Found::Here]);
     assert_eq!(world.serving(), [N2]);
+}
+
+#[test]
+fn who_can_answer_before_the_time_is_up_does() {
+    for asks in [
+        |world: &mut World| world.give(N2, Input::Register(stranger(1))),
+        |world: &mut World| world.ask(N2),
+    ] {
+        let mut world = World::founded(&[N1, N2], &[]);
+        world.create(N1);
+        world.lose(|_, _, _| true);
+        asks(&mut world);
+        world.pass(Duration::from_millis(1600));
+        assert_eq!(world.found(N2), []);
+        world.heal();
+        world.pass(secs(1));
+        let found = world.found(N2);
+        assert!(
+            !found.is_empty() && !found.contains(&Found::Unavailable),
+            "{found:?}"
+        );
+    }
 }
 
 #[test]

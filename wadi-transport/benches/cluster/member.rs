@@ -107,6 +107,7 @@ impl Member {
             carrier: connections.carrier.clone(),
             clock: clock.clone(),
             charter,
+            listener: Arc::new(NobodyListens),
             generation: 0,
             discovery: Arc::new(AddressList::new(addresses)),
             found_with: None,

@@ -19,6 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::key::Accepted;
 use super::objection::Objection;
 use super::{Security, SecurityError};
+use crate::greeting::Fruitless;
 use crate::medium::Socket;
 
 /// Says on both sides that this is ours, so that no other server's traffic is led here.
@@ -99,7 +100,7 @@ impl Guard {
     }
 
     /// The error is told as what it means for an operator.
-    pub(crate) async fn accept(&self, socket: Socket) -> Result<Socket, String> {
+    pub(crate) async fn accept(&self, socket: Socket) -> Result<Socket, Fruitless> {
         match self {
             Self::Open => Ok(socket),
             Self::Tls { acceptor, .. } => match acceptor.accept(socket).into_fallible().await {
@@ -107,7 +108,8 @@ impl Guard {
                 Err((cause, socket)) => {
                     // Its outcome is of no consequence: the reason was sent as well as it could be.
                     let _ = timeout(PARTING, part(socket)).await;
-                    Err(Objection::told_by_acceptor(&cause))
+                    let told = Objection::told_by_acceptor(&cause);
+                    Err(Fruitless::because(&cause, told))
                 }
             },
         }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wadi_core::bucket::BucketCount;
-use wadi_core::member::NodeName;
+use wadi_core::member::{Incarnation, NodeName};
 use wadi_transport::handshake::{Hello, Reply};
 use wadi_transport::{Config, Membership, Peer, Purpose, Refusal, Versions};
 
@@ -64,6 +64,36 @@ async fn check_serves(node: &mut Node, config: Config) {
     link.connected(LONG).await.unwrap();
     send(&link, &letter(77, 10)).await;
     assert_eq!(node.next().await.1.number, 77);
+}
+
+/// A node joins while somebody is about to greet it: who hears of it as it is now is not sent away for what
+/// changed before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_greets_a_node_that_has_just_joined_is_not_sent_away() {
+    let node = Node::start(open("n1")).await;
+    let mut socket = connect(&node).await;
+    // It is accepted, and has said nothing yet.
+    sleep(Duration::from_millis(100)).await;
+    node.endpoint.join(Membership {
+        incarnation: Some(Incarnation::new(1)),
+        ..Membership::default()
+    });
+    let hello = framed(&hello().encode().unwrap());
+    socket.write_all(&hello).await.unwrap();
+    let length = socket.read_u32().await.unwrap();
+    let mut reply = vec![0; usize::try_from(length).unwrap()];
+    socket.read_exact(&mut reply).await.unwrap();
+    let reply = Reply::decode(&reply).unwrap();
+    let Reply::Welcome { peer, .. } = reply else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(peer.membership.incarnation, Some(Incarnation::new(1)));
+    // Signs of life, and no farewell.
+    assert_eq!(socket.read_u32().await.unwrap(), 0);
+    socket.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.iter().all(|byte| *byte == 0), "{rest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,10 +13,11 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use wadi_core::bucket::BucketCount;
+use wadi_core::member::Incarnation;
 use wadi_core::transport::{NotCarried, Secret};
 use wadi_transport::Versions;
 
-use crate::scene::{KEY, LONG, NO_KEY, Node, agree, limits, settings, tcp};
+use crate::scene::{KEY, LONG, NO_KEY, Node, agree, layout, limits, settings, tcp};
 
 /// The warnings and errors of this thread, on which everything runs.
 #[derive(Clone, Default)]
@@ -141,6 +142,35 @@ async fn who_is_refused_stands_in_both_logs() {
         log.has(&["127.0.0.1", accepting]).await;
         assert_eq!(log.0.lock().len(), 2, "{:#?}", log.0.lock());
     }
+}
+
+/// Nodes come and go in good order, and nobody has to mend anything.
+#[tokio::test]
+async fn who_is_sought_in_vain_and_who_gives_up_stand_in_no_log() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone());
+    let n1 = Node::open(1, &tcp(), settings("n1", KEY)).await;
+    n1.listen();
+    let n2 = Node::open(2, &tcp(), settings("n2", KEY)).await;
+    drop(TcpStream::connect(n1.address()).await.unwrap());
+    let sought = layout(1, &[&n1, &n2]);
+    n1.open.transport.members(&sought);
+    // It has joined nothing; then it is somebody else.
+    let dialled = |who: &Node| {
+        let (streams, me, address) = (n1.open.streams.clone(), who.me, who.address().to_owned());
+        async move { streams.dial(me, &address, "any", LONG).await.map(drop) }
+    };
+    let refused = dialled(&n2).await.unwrap_err().to_string();
+    assert!(refused.contains("it is None"), "{refused}");
+    n2.listen();
+    n2.open.transport.members(&sought);
+    let former = Node {
+        me: Incarnation::new(7),
+        ..n2
+    };
+    let refused = dialled(&former).await.unwrap_err().to_string();
+    assert!(refused.contains("it is Some(i2)"), "{refused}");
+    assert!(log.0.lock().is_empty(), "{:#?}", log.0.lock());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use wadi_core::member::{Founding, Incarnation};
 
 use crate::scene::{
-    KEY, LONG, Letters, NO_KEY, Node, agree, knock, layout, number, settings, state, tcp,
+    KEY, LONG, Letters, NO_KEY, Node, agree, knock, layout, limits, number, settings, state, tcp,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +62,25 @@ async fn whoever_comes_back_at_the_same_address_is_somebody_new() {
     n1.open.transport.send(former, knock(7));
     sleep(Duration::from_millis(50)).await;
     assert_eq!((n3.inbox.len(), old.len()), (0, 0));
+}
+
+/// A newcomer is sought before it knows itself who it is, and how long that has been in vain must not
+/// count once it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_sought_too_early_is_found_when_it_comes() {
+    let mut never_again = limits();
+    never_again.retry_first = LONG * 10;
+    never_again.retry_longest = LONG * 10;
+    let n1 = Node::open(1, &tcp().limits(never_again), settings("n1", KEY)).await;
+    n1.listen();
+    let n2 = Node::open(2, &tcp(), settings("n2", KEY)).await;
+    let layout = layout(1, &[&n1, &n2]);
+    n1.open.transport.members(&layout);
+    // It is dialled, and refuses, having joined nothing.
+    sleep(Duration::from_millis(200)).await;
+    n2.listen();
+    n2.open.transport.members(&layout);
+    n1.reach(&n2).await;
 }
 
 /// A cluster that is founded anew gives the same numbers again, and its nodes are others all the same.

@@ -105,7 +105,16 @@ impl Door {
                 event.at = node.and_then(|node| self.nodes.get(&node).copied());
                 let took = event.span.ended - began;
                 let mut seen = self.ledger.seen();
-                seen.tally.answered(answer.header("x-wadi"), took);
+                let x_wadi = answer.header("x-wadi");
+                seen.tally.answered(x_wadi, took);
+                seen.tally.was_slow(took, || {
+                    let (asked, session) = (&request.asked, &request.session);
+                    let (at, x_wadi) = (began.as_secs_f64(), x_wadi.unwrap_or("unsaid"));
+                    format!(
+                        "at {at:.3} s, asked of n{}: {asked:?} of session {session} ({x_wadi})",
+                        to + 1
+                    )
+                });
             }
             Err(cause) => {
                 event.told = Told::Unknown;

@@ -52,7 +52,14 @@ pub(super) struct Tally {
     pub(super) created: u64,
     /// The longest time in which a session's requests failed, and whose it was.
     pub(super) gap: Option<(Duration, String)>,
+    /// The answers that took longest, the longest first: a bound that is nearly reached shows here before
+    /// anything fails.
+    pub(super) slowest: Vec<(Duration, String)>,
 }
+
+/// So many of the slowest answers are kept, and only such as nobody would call quick.
+const SLOWEST: usize = 5;
+const SLOW: Duration = Duration::from_millis(300);
 
 impl Tally {
     pub(super) fn requests(&self) -> usize {
@@ -67,6 +74,18 @@ impl Tally {
             .served
             .entry((how.to_owned(), hops.to_owned()))
             .or_default() += 1;
+    }
+
+    /// Keeps an answer that was among the slowest; `what` says what it was.
+    pub(super) fn was_slow(&mut self, took: Duration, what: impl FnOnce() -> String) {
+        if took < SLOW {
+            return;
+        }
+        let place = self.slowest.partition_point(|(longer, _)| *longer >= took);
+        if place < SLOWEST {
+            self.slowest.insert(place, (took, what()));
+            self.slowest.truncate(SLOWEST);
+        }
     }
 
     pub(super) fn gap(&mut self, length: Duration, session: &str) {
@@ -107,6 +126,16 @@ mod tests {
     fn what_a_node_says_of_its_answer_is_read() {
         assert_eq!(read_x_wadi("migrated; node=n2; hops=1"), ("migrated", "1"));
         assert_eq!(read_x_wadi(""), ("unsaid", "?"));
+    }
+
+    #[test]
+    fn the_slowest_answers_are_kept_in_order() {
+        let mut tally = Tally::default();
+        for millis in [1, 400, 900, 500, 800, 600, 700] {
+            tally.was_slow(Duration::from_millis(millis), || millis.to_string());
+        }
+        let kept: Vec<_> = tally.slowest.iter().map(|(_, what)| what).collect();
+        assert_eq!(kept, ["900", "800", "700", "600", "500"]);
     }
 
     #[test]

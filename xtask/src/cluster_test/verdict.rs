@@ -78,6 +78,9 @@ impl Verdict {
             "times",
             format!("p50 {half}, p99 {most}, longest {longest}"),
         );
+        for (took, what) in &tally.slowest {
+            self.figure("slow", format!("{} {what}", millis(*took)));
+        }
         let text = format!(
             "{} created, {} seen to move, {} in use at the end",
             tally.created, tally.moves, seen.alive

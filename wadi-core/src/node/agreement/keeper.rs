@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::authority::raft::{Gathering, RaftAuthority};
 use crate::bucket::Layout;
 use crate::member::Incarnation;
+use crate::node::listen::{Listener, PartEnd, Told};
 
 /// This node's place in the authority.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Keeper {
     pub(super) seat: watch::Sender<Seat>,
     pub(super) layouts: watch::Sender<Option<Arc<Layout>>>,
     pub(super) wants: watch::Receiver<Wanted>,
+    pub(super) listener: Arc<dyn Listener>,
 }
 
 impl Keeper {
@@ -44,11 +46,15 @@ impl Keeper {
             let part = self.gathering.take_part().await;
             self.seat.send_replace(Seat::Taken(Arc::clone(&part)));
             let me = part.incarnation();
-            let lost = tokio::select! {
-                () = pass_on(&part, &self.layouts) => None,
-                may_found = self.gathering.lost(&part) => Some(may_found),
-                () = part.failed() => None,
-                () = part.left_behind() => None,
+            let mut lost = None;
+            let ended = tokio::select! {
+                () = pass_on(&part, &self.layouts) => Some(PartEnd::Failed),
+                may_found = self.gathering.lost(&part) => {
+                    lost = Some(may_found);
+                    Some(PartEnd::Abandoned)
+                }
+                () = part.failed() => Some(PartEnd::Failed),
+                () = part.left_behind() => Some(PartEnd::Behind),
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;
@@ -56,6 +62,9 @@ impl Keeper {
                     None
                 }
             };
+            if let Some(why) = ended {
+                self.listener.told(Told::PartEnded(why));
+            }
             self.seat.send_replace(Seat::Empty { former: Some(me) });
             match lost {
                 Some(may_found) => self.gathering.renounce(&part, may_found).await,

@@ -134,4 +134,4 @@ impl Driver {
 }
 
 /// An authority that refuses at once is not asked again at once.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authority::SHORTEST_PAUSE;
 use super::lease::Keeper;
 use super::{Driver, Life, Membership, ROUND};
 use crate::authority::{Answer, Command, Joined, Lease};
@@ -37,7 +38,9 @@ impl Driver {
         };
         match answer {
             Ok(Answer::Joined(joined)) => self.joined(sent_at, joined),
-            _ => *again_at = Some(now + wait),
+            // Who was waited for in vain has been given its time; who refused at once is left alone for so
+            // long. So a join is never two waits late because nobody led when it was first asked for.
+            _ => *again_at = Some((sent_at + wait).max(now + SHORTEST_PAUSE)),
         }
     }
 
