@@ -6,6 +6,7 @@ use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use wadi_core::session::{CookieChange, Origin, SessionError, Visit};
 
+use crate::before_head::Unsettled;
 use crate::cluster::Cluster;
 use crate::rejection::unavailable;
 use crate::served::How;
@@ -22,10 +23,6 @@ enum Told {
     Refused,
 }
 
-/// The session has to be registered before its cookie can go out; the visit goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unregistered;
-
 /// Ends the visit with this response head; a head that may not go out becomes a 503. `more_hops` were
 /// taken since the handler was done.
 pub(crate) fn commit<B: Default>(
@@ -34,7 +31,7 @@ pub(crate) fn commit<B: Default>(
     way: Option<&Way>,
     more_hops: u8,
     shared: &Shared,
-) -> Result<(), Unregistered> {
+) -> Result<(), Unsettled> {
     let headers = response.headers_mut();
     let (mut how, hops) = way.map_or((How::Local, 0), |way| (way.how, way.hops));
     let hops = hops.saturating_add(more_hops);
@@ -51,7 +48,8 @@ pub(crate) fn commit<B: Default>(
             (Told::Set, Some(shared.cookie.set(&text, max_age)))
         }
         Ok(CookieChange::Clear) => (Told::Cleared, Some(shared.cookie.clear())),
-        Err(SessionError::Unregistered) => return Err(Unregistered),
+        Err(SessionError::Unregistered) => return Err(Unsettled::Unregistered),
+        Err(SessionError::Unconfirmed) => return Err(Unsettled::Unconfirmed),
         Err(_) => {
             *response = unavailable();
             (Told::Refused, None)

@@ -12,10 +12,10 @@ use tokio::time::Sleep;
 use tower_service::Service;
 use wadi_core::session::{SessionError, Visit};
 
+use crate::before_head::{Settling, Unsettled};
 use crate::cluster::proxy::Load;
-use crate::commit::{Unregistered, commit};
+use crate::commit::commit;
 use crate::elsewhere::Outcome;
-use crate::registering::{Registering, register};
 use crate::rejection::{misdirected, unavailable};
 use crate::session::Session;
 use crate::shared::Shared;
@@ -77,10 +77,11 @@ pin_project! {
             way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
-        // The handler is done, and the session that it created is not registered yet. The wait stands
+        // The handler is done, and its session is not registered, or not confirmed, yet. The wait stands
         // first, so that it is dropped before the visit ends.
-        Registering {
-            registering: Registering,
+        Settling {
+            settling: Settling,
+            unsettled: Unsettled,
             visit: InFlight,
             // Boxed, like everything that few requests carry.
             response: Option<Box<R>>,
@@ -242,8 +243,9 @@ where
                             visit.leave();
                             return Poll::Ready(Ok(response));
                         }
-                        Err(Unregistered) => Step::Registering {
-                            registering: register(Arc::clone(here), Arc::clone(shared)),
+                        Err(unsettled) => Step::Settling {
+                            settling: unsettled.settle(Arc::clone(here), Arc::clone(shared)),
+                            unsettled,
                             visit: InFlight(visit.leave()),
                             response: Some(Box::new(response)),
                             way: way.take(),
@@ -251,16 +253,17 @@ where
                         },
                     }
                 }
-                StepNow::Registering {
-                    registering,
+                StepNow::Settling {
+                    settling,
+                    unsettled,
                     visit,
                     response,
                     way,
                     shared,
                 } => {
-                    let registered = ready!(registering.as_mut().poll(context));
+                    let settled = ready!(settling.as_mut().poll(context));
                     let mut response = *response.take().expect(POLLED_AGAIN);
-                    match (registered, visit.visit()) {
+                    match (settled, visit.visit()) {
                         (Ok(hops), Some(here))
                             if commit(here, &mut response, way.as_deref(), hops, shared)
                                 .is_ok() =>
@@ -269,7 +272,7 @@ where
                             return Poll::Ready(Ok(response));
                         }
                         // The visit is given up with this step.
-                        (Ok(_), _) => refused(Why::NoCreator, shared),
+                        (Ok(_), _) => refused(unsettled.why(), shared),
                         (Err(why), _) => refused(why, shared),
                     }
                 }

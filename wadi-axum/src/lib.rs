@@ -28,6 +28,7 @@
 
 #[doc = include_str!("../docs/coming_from_tower_sessions.md")]
 pub mod coming_from_tower_sessions {}
+mod before_head;
 mod cluster;
 mod commit;
 pub mod config;
@@ -47,7 +48,6 @@ mod lifecycle;
 pub mod mode;
 mod node;
 mod proxied;
-mod registering;
 mod rejection;
 mod route;
 #[cfg(feature = "axum")]

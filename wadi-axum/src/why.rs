@@ -19,6 +19,9 @@ pub(crate) enum Why {
     NoAnswer,
     /// There is nobody to create a session.
     NoCreator,
+    /// Nobody has confirmed in time that the session is here: the request was executed, and whether what
+    /// it wrote stands is unknown.
+    Unconfirmed,
     /// The application was not ready in time, while the request already had its session.
     NotReady,
 }
@@ -34,6 +37,7 @@ impl Why {
             Self::Moving => "moving",
             Self::NoAnswer => "no-answer",
             Self::NoCreator => "no-creator",
+            Self::Unconfirmed => "unconfirmed",
             Self::NotReady => "not-ready",
         }
     }

@@ -97,8 +97,10 @@ rules! {
     Seal = "seal",
     /// Migration: the sealed copy is kept until a newer one is current.
     KeepSealed = "keep-sealed",
-    /// Migration: no answer leaves before the manager confirmed the arrival.
+    /// Migration: an arrival is confirmed by its manager, and not by who took it in.
     AwaitConfirm = "await-confirm",
+    /// Migration: what ran on an unconfirmed arrival answers only when the arrival is confirmed.
+    HeadWaits = "head-waits",
     /// A new leader of the authority waits one whole lease before it declares death without proof.
     Grace = "grace",
 }

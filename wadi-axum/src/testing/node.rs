@@ -113,7 +113,7 @@ impl Node {
     pub fn holds(&self, id: &SessionId) -> bool {
         let sessions = self.0.wadi.sessions();
         let held = sessions.map().get(id);
-        held.is_some_and(|held| held.is_serving()) && sessions.may_act()
+        held.is_some_and(|held| held.is_confirmed()) && sessions.may_act()
     }
 
     /// Leaves in good order, as after a signal: every session goes to the other nodes.

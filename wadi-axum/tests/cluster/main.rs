@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod app;
+mod arriving;
 mod client;
 mod counting;
 mod creating;

@@ -212,9 +212,9 @@ impl World {
             resident.revision = resident.revision.next();
         }
         let seen = resident.tokens.clone();
-        let confirmed = resident.confirmed;
+        let may_answer = resident.confirmed || sabotage::is_off(Rule::HeadWaits);
         let free = resident.readers == 0 && resident.seal_until.is_some();
-        if may_act && !confirmed {
+        if may_act && !may_answer {
             resident.held_back.push(number);
         }
         if let Some(request) = self.requests.get_mut(&number) {
@@ -222,7 +222,7 @@ impl World {
         }
         if !may_act {
             self.unavailable(number);
-        } else if confirmed {
+        } else if may_answer {
             self.answer_with_effect(number);
         }
         if free {

@@ -47,13 +47,14 @@ impl DetachedSession {
 
     /// Shares the session for as long as the attachment lives, which should be a moment. This
     /// counts as a request for the session's idle time. A session that has gone to another node of a
-    /// cluster comes back for it, unless this node is leaving.
+    /// cluster comes back for it, unless this node is leaving; one that has just come is waited for until
+    /// its manager has confirmed that.
     ///
     /// # Errors
     ///
     /// [`SessionError::Absent`] when there was no session, [`SessionError::Ended`] when there is
-    /// none any more, [`SessionError::Busy`], [`SessionError::Moved`] or [`SessionError::Lapsed`]
-    /// when it cannot be used now.
+    /// none any more, [`SessionError::Busy`], [`SessionError::Moved`], [`SessionError::Unconfirmed`] or
+    /// [`SessionError::Lapsed`] when it cannot be used now.
     ///
     /// # Cancellation
     ///
@@ -73,6 +74,11 @@ impl DetachedSession {
                 Look::NotHere(_) => Err(SessionError::Ended),
             };
             match entered {
+                // What is done here is for others to see, and no response head waits for it.
+                Ok(guard) if guard.session().is_unconfirmed() => {
+                    drop(guard);
+                    sessions.confirmed(&held).await?;
+                }
                 Err(SessionError::Moved) if looks < LOOKS => {
                     looks += 1;
                     let moved = self.recalled(&id, &held).await?;

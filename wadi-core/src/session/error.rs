@@ -48,6 +48,12 @@ pub enum SessionError {
          answer the client with 503"
     )]
     Unsettled,
+    /// The session has come from another node, and its manager has not confirmed that it is here.
+    #[error(
+        "the session has just come to this node, and its manager has not confirmed that in time; try \
+         the request again"
+    )]
+    Unconfirmed,
     /// The session would grow over its budget.
     #[error(
         "the session would take {wanted} bytes, over its budget of {limit}; store less, or raise \
@@ -121,6 +127,7 @@ impl SessionError {
                 | Self::Busy
                 | Self::Lapsed
                 | Self::Unsettled
+                | Self::Unconfirmed
                 | Self::TooManySessions { .. }
                 | Self::NoBucket
                 | Self::Unregistered

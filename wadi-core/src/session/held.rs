@@ -28,11 +28,16 @@ use crate::tenure::{Revision, Tenure};
 /// All permits of the session lock: taking them all is taking it alone.
 const ALONE: u32 = 1 << 20;
 
+/// Set in a deadline while no manager has confirmed that the session is here. Once it is clear it stays
+/// so: a look without a lock may find a confirmed session unconfirmed, and never the other way.
+const UNCONFIRMED: u64 = 1;
+
 /// A session in this node's memory.
 pub struct Held {
     lock: Semaphore,
     /// Nanoseconds of the moment at which the session ends unless somebody asks for it; zero when
-    /// nobody is served any more. Written only under the body lock.
+    /// nobody is served any more. The lowest bit, [`UNCONFIRMED`], stands for itself. Written only
+    /// under the body lock.
     deadline: AtomicU64,
     body: Mutex<Body>,
     named: Named,
@@ -139,8 +144,8 @@ pub(super) struct Remains {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// It came from another node, and no manager has confirmed that it is here: whoever wants it
-    /// waits.
+    /// It came from another node, and no manager has confirmed that it is here: requests use it, and
+    /// what they answer waits. It does not end before that.
     Arriving,
     /// Its present state is, or will be, another copy's.
     Sealed,
@@ -236,11 +241,25 @@ impl Held {
         })
     }
 
-    /// Whether requests are served with it: it is neither sealed nor ended.
+    /// Whether requests may use it: it is neither sealed nor ended.
     #[inline]
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.deadline.load(Relaxed) != 0
+    }
+
+    /// Whether it came from another node, and no manager has confirmed that it is here. Who uses it
+    /// then waits for that before anybody hears of it.
+    #[inline]
+    #[must_use]
+    pub fn is_unconfirmed(&self) -> bool {
+        self.deadline.load(Relaxed) & UNCONFIRMED != 0
+    }
+
+    /// Whether it is held here: requests may use it, and answer.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.is_serving() && !self.is_unconfirmed()
     }
 
     /// Whether its time ran out. Who finds it so ends it, alone.
@@ -317,18 +336,21 @@ impl Held {
     }
 
     pub(super) fn set_deadline(&self, body: &Body, limits: &Limits) {
+        let ends = || {
+            let idle = body.touched + body.lifetime.idle(limits, body.returned);
+            // Zero has a meaning of its own, and a nanosecond has none.
+            idle.min(body.lifetime.ends).as_nanos().max(2) & !UNCONFIRMED
+        };
         let deadline = match body.phase {
-            Phase::Serving => {
-                let idle = body.touched + body.lifetime.idle(limits, body.returned);
-                idle.min(body.lifetime.ends).as_nanos().max(1)
-            }
-            Phase::Arriving | Phase::Sealed | Phase::Ended => 0,
+            Phase::Serving => ends(),
+            Phase::Arriving => ends() | UNCONFIRMED,
+            Phase::Sealed | Phase::Ended => 0,
         };
         self.deadline.store(deadline, Relaxed);
     }
 
     /// Ends it at once: whoever still shares it gets [`SessionError::Ended`]. `None` when it had
-    /// ended before.
+    /// ended before, or is not confirmed.
     pub(super) fn end(&self) -> Option<Remains> {
         self.end_body(self.body())
     }
@@ -339,11 +361,16 @@ impl Held {
         if body.phase != Phase::Ended && !known.is(&body.id) {
             return Err(SessionError::Ended);
         }
-        Ok(self.end_body(body))
+        // Only what is held may end: another copy may count.
+        match body.phase {
+            Phase::Arriving => Err(SessionError::Unconfirmed),
+            Phase::Sealed => Err(SessionError::Moved),
+            Phase::Serving | Phase::Ended => Ok(self.end_body(body)),
+        }
     }
 
     fn end_body(&self, mut body: MutexGuard<'_, Body>) -> Option<Remains> {
-        if body.phase == Phase::Ended {
+        if matches!(body.phase, Phase::Ended | Phase::Arriving) {
             return None;
         }
         body.phase = Phase::Ended;
@@ -363,9 +390,9 @@ impl Held {
         let _mark = nested::enter()?;
         let body = self.body();
         match body.phase {
-            Phase::Serving if known.is(&body.id) => Ok(Serving { body, _mark }),
-            Phase::Serving | Phase::Ended => Err(SessionError::Ended),
-            Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
+            Phase::Serving | Phase::Arriving if known.is(&body.id) => Ok(Serving { body, _mark }),
+            Phase::Serving | Phase::Arriving | Phase::Ended => Err(SessionError::Ended),
+            Phase::Sealed => Err(SessionError::Moved),
         }
     }
 

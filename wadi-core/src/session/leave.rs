@@ -11,6 +11,7 @@ use super::keyring::IdText;
 use super::limits::nanos;
 use super::visit::{Hold, State, Visit};
 use crate::clock::Moment;
+use crate::sabotage::{self, Rule};
 use crate::tenure::Revision;
 
 /// What the response says about the session's cookie.
@@ -44,7 +45,8 @@ impl Visit {
     /// [`SessionError::Lapsed`] when this node's lease has run out meanwhile, and
     /// [`SessionError::Moved`] when the session was taken from under the request: the response must
     /// not go out, since another node may own the session. [`SessionError::Unregistered`] when
-    /// [`Visit::register`] has to be awaited first; the visit goes on until then.
+    /// [`Visit::register`] has to be awaited first, and [`SessionError::Unconfirmed`] when
+    /// [`Visit::confirmed`] has to be; the visit goes on until then.
     pub fn commit(&self) -> Result<CookieChange, SessionError> {
         self.commit_where(|| true)
     }
@@ -63,10 +65,17 @@ impl Visit {
         if state.unregistered && state.is_written() {
             return Err(SessionError::Unregistered);
         }
+        if state.unconfirmed().is_some()
+            && self.sessions().may_act()
+            && !sabotage::is_off(Rule::HeadWaits)
+        {
+            return Err(SessionError::Unconfirmed);
+        }
         let kept = match &state.hold {
             Hold::Holding(guard) => Some(Arc::clone(guard.session())),
             Hold::Changing(held) => Some(Arc::clone(held)),
-            Hold::Bypassed => return Ok(CookieChange::Keep),
+            Hold::Bypassed(None) => return Ok(CookieChange::Keep),
+            Hold::Bypassed(Some(held)) => return self.let_go_before(held),
             Hold::Nothing | Hold::Gone(_) => None,
         };
         let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept));
@@ -89,6 +98,39 @@ impl Visit {
         })
     }
 
+    /// Waits, at most [`Limits::lock_wait`](super::Limits::lock_wait), for the manager's word that the
+    /// session is here, where it came from another node and nobody has said so yet. Does nothing where
+    /// there is no such session. It is awaited once, when the handler is done; then the visit commits,
+    /// which says what became of it, or is abandoned.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unconfirmed`] when nobody said so in time. Whether what the request wrote stands
+    /// is unknown then.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing has changed.
+    pub async fn confirmed(&self) -> Result<(), SessionError> {
+        let held = self.state.lock().unconfirmed().cloned();
+        match held {
+            Some(held) => self.sessions().confirmed(&held).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The route let go of a session that was not confirmed then: whatever was read of it counts only if
+    /// no other copy is current.
+    fn let_go_before(&self, held: &Held) -> Result<CookieChange, SessionError> {
+        if !self.sessions().may_act() {
+            return Err(SessionError::Lapsed);
+        }
+        match held.body().phase {
+            phase if may_answer(phase) => Ok(CookieChange::Keep),
+            phase => taken(phase),
+        }
+    }
+
     /// Renews the session's time, and says whether its cookie is due.
     fn leave(
         &self,
@@ -99,7 +141,7 @@ impl Visit {
         let now = self.sessions().now();
         let limits = self.sessions().limits();
         let mut body = held.body();
-        if body.phase != Phase::Serving {
+        if !may_answer(body.phase) {
             return taken(body.phase);
         }
         if fresh && body.revision == Revision::ZERO {
@@ -126,7 +168,7 @@ impl Visit {
                 return Ok(CookieChange::Keep);
             }
             body = held.body();
-            if body.phase != Phase::Serving {
+            if !may_answer(body.phase) {
                 return taken(body.phase);
             }
             if !self.known().is(&body.id) {
@@ -178,7 +220,7 @@ impl Visit {
         let kept = match &state.hold {
             Hold::Holding(guard) if !fresh => Some(Arc::clone(guard.session())),
             Hold::Changing(held) | Hold::Gone(Some(held)) if !fresh => Some(Arc::clone(held)),
-            Hold::Bypassed => return,
+            Hold::Bypassed(_) => return,
             _ => None,
         };
         let hold = std::mem::replace(&mut state.hold, Hold::Gone(kept.clone()));
@@ -206,7 +248,7 @@ impl State {
         match &self.hold {
             Hold::Holding(guard) => Some(guard.session()),
             Hold::Changing(held) => Some(held),
-            Hold::Nothing | Hold::Bypassed | Hold::Gone(_) => None,
+            Hold::Nothing | Hold::Bypassed(_) | Hold::Gone(_) => None,
         }
     }
 
@@ -216,6 +258,15 @@ impl State {
             let body = held.body();
             body.phase == Phase::Serving && body.revision != Revision::ZERO
         })
+    }
+}
+
+/// Whether a head may go out that says something of a session in this phase.
+fn may_answer(phase: Phase) -> bool {
+    match phase {
+        Phase::Serving => true,
+        Phase::Arriving => sabotage::is_off(Rule::HeadWaits),
+        Phase::Sealed | Phase::Ended => false,
     }
 }
 

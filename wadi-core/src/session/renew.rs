@@ -25,6 +25,8 @@ impl Sessions {
         held: &Arc<Held>,
         known: &Known,
     ) -> Result<Option<Parting>, SessionError> {
+        // Under its old id it ends, and only what is held may end.
+        self.confirmed(held).await?;
         match self.renew_at_home(held, known) {
             Err(SessionError::NoBucket) => self.renew_elsewhere(held, known).await,
             renewed => renewed,

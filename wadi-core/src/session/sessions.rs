@@ -246,6 +246,10 @@ impl Sessions {
             if !held.is_serving() {
                 return self.not_serving(held, id);
             }
+            if held.is_unconfirmed() {
+                // It ends when it is confirmed.
+                return Look::Busy(Arc::clone(held));
+            }
             // Somebody who uses it keeps it from being idle, though not from its absolute end.
             if let Some(alone) = held.try_alone() {
                 if held.is_overdue(now) && held.is_serving() {
@@ -269,10 +273,10 @@ impl Sessions {
     }
 
     fn not_serving(&self, held: &Arc<Held>, id: &SessionId) -> Look {
-        if matches!(held.body().phase, Phase::Sealed | Phase::Arriving) {
-            return Look::Busy(Arc::clone(held));
+        match held.body().phase {
+            Phase::Sealed | Phase::Arriving => Look::Busy(Arc::clone(held)),
+            Phase::Serving | Phase::Ended => Look::NotHere(self.ended(id)),
         }
-        Look::NotHere(self.ended(id))
     }
 
     /// Others say how this session ended, which has never been here or is here no more: whoever
@@ -303,6 +307,20 @@ impl Sessions {
         }
     }
 
+    /// Waits, at most [`Limits::lock_wait`], until a session that came here is confirmed, or another copy
+    /// is current.
+    pub(super) async fn confirmed(&self, held: &Held) -> Result<(), SessionError> {
+        self.arrivals.confirmed(held, self.limits.lock_wait).await
+    }
+
+    /// Before `held` is waited for: one whose time is over ends, but not before it is confirmed.
+    async fn may_end(&self, held: &Held) -> Result<(), SessionError> {
+        if held.is_overdue(self.now()) {
+            self.confirmed(held).await?;
+        }
+        Ok(())
+    }
+
     /// Waits for a session that was busy, at most [`Limits::lock_wait`].
     ///
     /// # Errors
@@ -310,7 +328,7 @@ impl Sessions {
     /// [`SessionError::Busy`] after that time, [`SessionError::Ended`] or [`SessionError::Moved`]
     /// when it is not served any more. Cancelling it gives the place up.
     pub async fn share(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
-        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
+        self.may_end(held).await?;
         let guard = held.share(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -321,7 +339,7 @@ impl Sessions {
     ///
     /// As of [`Sessions::share`].
     pub async fn alone(&self, held: &Arc<Held>) -> Result<Guard, SessionError> {
-        self.arrivals.confirmed(held, self.limits.lock_wait).await?;
+        self.may_end(held).await?;
         let guard = held.alone(self.limits.lock_wait).await;
         self.served(guard)
     }
@@ -330,8 +348,8 @@ impl Sessions {
         let guard = guard.ok_or(SessionError::Busy)?;
         let phase = guard.session().body().phase;
         match phase {
-            Phase::Serving => Ok(guard),
-            Phase::Arriving | Phase::Sealed => Err(SessionError::Moved),
+            Phase::Serving | Phase::Arriving => Ok(guard),
+            Phase::Sealed => Err(SessionError::Moved),
             Phase::Ended => Err(SessionError::Ended),
         }
     }

@@ -76,7 +76,7 @@ impl Sessions {
 
     fn state_of(&self, held: &Held, now: Moment) -> State {
         if held.is_overdue(now) {
-            return if held.is_serving() {
+            return if held.is_confirmed() {
                 State::Due
             } else {
                 State::Live
@@ -97,13 +97,13 @@ impl Sessions {
     fn sweep_one(&self, held: Arc<Held>, now: Moment, swept: &mut Swept) {
         let Some(_alone) = held.try_alone() else {
             // Its absolute end comes also to a session in use.
-            if held.is_serving() && held.body().lifetime.ends <= now {
+            if held.is_confirmed() && held.body().lifetime.ends <= now {
                 swept.expired += 1;
                 self.end(&held, Ending::Expired);
             }
             return;
         };
-        if !held.is_serving() {
+        if !held.is_confirmed() {
             return;
         }
         if held.is_overdue(now) {

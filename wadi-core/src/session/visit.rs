@@ -51,8 +51,9 @@ pub(super) enum Hold {
     Holding(Guard),
     /// Between giving up the shared lock and getting it alone.
     Changing(Arc<Held>),
-    /// The route wants no session.
-    Bypassed,
+    /// The route wants no session. One that it let go of while it was unconfirmed may have been used
+    /// before that, and is waited for.
+    Bypassed(Option<Arc<Held>>),
     /// The response head has gone out, or the request was given up.
     Gone(Option<Arc<Held>>),
 }
@@ -339,12 +340,17 @@ impl Visit {
     ///
     /// # Cancellation
     ///
-    /// On one node it is done at its first poll.
+    /// On one node it is done at its first poll. In a cluster, a session that has just come here and is
+    /// not confirmed is waited for before.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let held = self.held_to_write()?;
         let parting = match &held {
-            // With no lock held: the values' own code runs, and may use this very session.
-            Some(held) => self.sessions.destroy(held, &self.known)?,
+            Some(held) => {
+                // Only what is held may end.
+                self.sessions.confirmed(held).await?;
+                // With no lock held: the values' own code runs, and may use this very session.
+                self.sessions.destroy(held, &self.known)?
+            }
             None => None,
         };
         drop(self.let_go_of(held.as_ref()));
@@ -397,9 +403,10 @@ impl Visit {
     pub fn bypass(&self) {
         let hold = {
             let mut state = self.state.lock();
+            let unconfirmed = state.unconfirmed().cloned();
             match state.hold {
                 Hold::Nothing | Hold::Holding(_) if !state.fresh => {
-                    std::mem::replace(&mut state.hold, Hold::Bypassed)
+                    std::mem::replace(&mut state.hold, Hold::Bypassed(unconfirmed))
                 }
                 _ => return,
             }
@@ -414,7 +421,7 @@ impl Visit {
         match &state.hold {
             Hold::Holding(guard) => Ok(Arc::clone(guard.session())),
             Hold::Gone(Some(held)) => Ok(Arc::clone(held)),
-            Hold::Bypassed => Err(SessionError::Bypassed),
+            Hold::Bypassed(_) => Err(SessionError::Bypassed),
             Hold::Changing(_) => Err(SessionError::Busy),
             Hold::Nothing | Hold::Gone(None) => Err(SessionError::Absent),
         }
@@ -450,9 +457,20 @@ impl State {
             Hold::Holding(guard) => Ok(Some(Arc::clone(guard.session()))),
             Hold::Nothing => Ok(None),
             Hold::Changing(_) => Err(SessionError::Busy),
-            Hold::Bypassed => Err(SessionError::Bypassed),
+            Hold::Bypassed(_) => Err(SessionError::Bypassed),
             Hold::Gone(_) => Err(SessionError::Detached),
         }
+    }
+
+    /// The session that was used and of which no manager has said yet that it is here.
+    #[inline]
+    pub(super) fn unconfirmed(&self) -> Option<&Arc<Held>> {
+        let held = match &self.hold {
+            Hold::Holding(guard) => guard.session(),
+            Hold::Changing(held) | Hold::Bypassed(Some(held)) => held,
+            Hold::Nothing | Hold::Bypassed(None) | Hold::Gone(_) => return None,
+        };
+        held.is_unconfirmed().then_some(held)
     }
 
     const fn writable(&self) -> Result<(), SessionError> {

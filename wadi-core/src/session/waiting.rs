@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::SessionId;
 use super::error::SessionError;
 use super::held::{Guard, Held};
 use super::keyring::PresentedId;
@@ -66,14 +67,27 @@ impl Sessions {
     ) -> Result<Visit, SessionError> {
         let id = *presented.unverified();
         match guard {
-            Ok(guard) if guard.session().id() == id => Ok(Visit::holding(self, guard, id)),
-            Ok(_) | Err(SessionError::Ended) => match self.look(presented, self.now()) {
-                Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
-                Look::Busy(_) => Err(SessionError::Busy),
-                Look::NotHere(origin) => Ok(Visit::without(self, origin)),
-            },
-            Err(error) => Err(error),
+            Ok(guard) if self.is_as_presented(&guard, &id) => {
+                return Ok(Visit::holding(self, guard, id));
+            }
+            // Its own lock would be in the way of its end.
+            Ok(guard) => drop(guard),
+            Err(SessionError::Ended) => {}
+            Err(error) => return Err(error),
         }
+        match self.look(presented, self.now()) {
+            Look::Here(guard) => Ok(Visit::holding(self, guard, id)),
+            Look::Busy(_) => Err(SessionError::Busy),
+            Look::NotHere(origin) => Ok(Visit::without(self, origin)),
+        }
+    }
+}
+
+impl Sessions {
+    /// Whether it has not been renewed while it was waited for, and its time is not over.
+    fn is_as_presented(&self, guard: &Guard, id: &SessionId) -> bool {
+        let held = guard.session();
+        held.id() == *id && !held.is_overdue(self.now())
     }
 }
 

@@ -70,7 +70,7 @@ impl Whole {
     fn serving(&self, id: &SessionId) -> usize {
         let serves = |node: &Node| {
             let held = node.sessions().map().get(id);
-            held.is_some_and(|held| held.is_serving()) && node.sessions().may_act()
+            held.is_some_and(|held| held.is_confirmed()) && node.sessions().may_act()
         };
         self.nodes.values().filter(|(node, _)| serves(node)).count()
     }

@@ -1,6 +1,7 @@
 //! Whole nodes in one process, as scripts: a few nodes on a network in memory, one authority, and a
 //! clock that runs only while everybody waits.
 
+mod arriving;
 mod chaos;
 mod creating;
 mod dying;

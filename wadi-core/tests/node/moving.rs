@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wadi_core::message::Want;
 use wadi_core::node::Located;
-use wadi_core::session::Expiry;
+use wadi_core::session::{Expiry, Visit};
 use wadi_core::transport::memory::Condition;
 
 use crate::world::{World, millis, secs};
@@ -69,9 +69,10 @@ async fn a_session_that_is_used_for_long_stays_and_is_asked_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_served_before_the_manager_confirms_the_arrival() {
+async fn a_handler_runs_at_once_and_answers_when_the_manager_confirms_the_arrival() {
     let world = World::of(&["n1", "n2", "n3"]).await;
     let id = world.create("n1").await;
+    let ran = AtomicBool::new(false);
     world.condition(
         "n1",
         "n2",
@@ -80,7 +81,18 @@ async fn nobody_is_served_before_the_manager_confirms_the_arrival() {
             ..Condition::default()
         },
     );
-    let (asked, ()) = tokio::join!(world.owner("n2", &id), async {
+    let answered = AtomicBool::new(false);
+    let request = async {
+        let written = async |visit: &Visit| {
+            visit.insert("n", 1_u8)?;
+            ran.store(true, Ordering::Relaxed);
+            visit.get::<String>("owner")
+        };
+        let owner = world.request("n2", &id, written).await;
+        answered.store(true, Ordering::Relaxed);
+        owner
+    };
+    let (asked, ()) = tokio::join!(request, async {
         // The question is under way, and the word of the arrival will not be.
         tokio::time::sleep(millis(50)).await;
         let cut = Condition {
@@ -89,11 +101,14 @@ async fn nobody_is_served_before_the_manager_confirms_the_arrival() {
         };
         world.condition("n2", "n1", cut);
         tokio::time::sleep(millis(500)).await;
-        assert!(world.node("n2").sessions().map().get(&id).is_some());
+        assert!(ran.load(Ordering::Relaxed));
+        assert!(!answered.load(Ordering::Relaxed));
         assert_eq!(world.serving(&id), [""; 0]);
         world.network.heal();
     });
-    assert_eq!(asked, Ok("n1".to_owned()));
+    assert_eq!(asked, Ok(Some("n1".to_owned())));
+    let read = world.request("n2", &id, async |visit| visit.get("n")).await;
+    assert_eq!(read, Ok(Some(1_u8)));
     assert_eq!(world.serving(&id), ["n2"]);
 }
 

@@ -148,15 +148,15 @@ impl Bits for Seeded {
 
 /// The handler is done: ends the visit as the layer does.
 pub(crate) async fn respond(visit: &Visit) -> Result<CookieChange, SessionError> {
-    let mut committed = visit.commit();
-    if committed == Err(SessionError::Unregistered) {
-        committed = match visit.register().await {
-            Ok(()) => visit.commit(),
-            Err(error) => Err(error),
-        };
-        if committed.is_err() {
-            visit.abandon();
-        }
+    let committed = visit.commit();
+    let settled = match committed {
+        Err(SessionError::Unregistered) => visit.register().await,
+        Err(SessionError::Unconfirmed) => visit.confirmed().await,
+        committed => return committed,
+    };
+    let committed = settled.and_then(|()| visit.commit());
+    if committed.is_err() {
+        visit.abandon();
     }
     committed
 }
@@ -374,7 +374,7 @@ impl World {
     pub(crate) fn serving(&self, id: &SessionId) -> Vec<&'static str> {
         let serves = |node: &Node| {
             let held = node.sessions().map().get(id);
-            held.is_some_and(|held| held.is_serving()) && node.sessions().may_act()
+            held.is_some_and(|held| held.is_confirmed()) && node.sessions().may_act()
         };
         let nodes = self.nodes.lock();
         nodes

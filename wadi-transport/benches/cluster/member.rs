@@ -203,7 +203,7 @@ impl Member {
                 Err(error) => return Used::refused(&error),
             };
             if let Some(guard) = looked {
-                match self.use_it(guard, id) {
+                match self.use_it(&self.visit(guard, id)).await {
                     Ok(()) => return Used::Here,
                     Err(SessionError::Moved) => continue,
                     Err(error) => return Used::refused(&error),
@@ -218,19 +218,19 @@ impl Member {
         }
     }
 
-    /// Has a session come here, and uses it. How long it took until it was here, and until a handler
-    /// could use it: between the two its manager confirms it.
+    /// Has a session come here, and uses it as a request does. How long it took until a handler could
+    /// run, and until its head could go out: between the two its manager confirms that it is here.
     pub(crate) async fn migrate(&self, id: &PresentedId) -> (Duration, Duration) {
         let clock = BootClock;
         let began = clock.now();
         let located = self.node.locate(*id.unverified(), Want::Move).await;
         assert!(matches!(located, Located::Came(_)), "{located:?}");
-        let came = clock.now().since(began);
         let guard = self.look(id).await.expect("it stays");
-        let usable = clock.now().since(began);
-        let guard = guard.expect("it came");
-        self.use_it(guard, id).expect("it can be used");
-        (came, usable)
+        let runs = clock.now().since(began);
+        let visit = self.visit(guard.expect("it came"), id);
+        self.use_it(&visit).await.expect("it is confirmed");
+        let answers = clock.now().since(began);
+        (runs, answers)
     }
 
     /// A session of this node, once it may be used; `None` where it is not here.
@@ -242,9 +242,17 @@ impl Member {
         }
     }
 
-    fn use_it(&self, guard: Guard, id: &PresentedId) -> Result<(), SessionError> {
-        let visit = Visit::holding(self.sessions().clone(), guard, *id.unverified());
+    fn visit(&self, guard: Guard, id: &PresentedId) -> Visit {
+        Visit::holding(self.sessions().clone(), guard, *id.unverified())
+    }
+
+    async fn use_it(&self, visit: &Visit) -> Result<(), SessionError> {
         visit.update("count", |count: &mut u64| *count += 1)?;
+        let committed = visit.commit();
+        if !matches!(committed, Err(SessionError::Unconfirmed)) {
+            return committed.map(drop);
+        }
+        visit.confirmed().await?;
         visit.commit().map(drop)
     }
 }

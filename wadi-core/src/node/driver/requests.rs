@@ -15,14 +15,9 @@ impl Driver {
         }
         let is_full = self.waiting.finders() >= self.settings.waiting;
         let may_ask = matches!(self.life, Life::Member(_)) && !is_full;
-        let is_arriving = match &self.life {
-            Life::Member(member) => member.participant.is_arriving(&id),
-            Life::Joining { .. } | Life::Over => false,
-        };
         let is_here = || {
-            // Who looks there waits for the confirmation.
             let in_map = self.sessions.map().get(&id);
-            in_map.is_some_and(|held| held.is_serving() || is_arriving)
+            in_map.is_some_and(|held| held.is_serving())
         };
         // Who is full leaves it where it is.
         let want = if self.sessions.is_full() {
