@@ -85,10 +85,12 @@ fn join(n1: &Connections, n2: &Connections) -> Arc<Counting> {
     let member = |name: &str, open: &Connections| Member {
         node: NodeName::new(name),
         address: open.address.clone(),
+        place: None,
         standing: Standing::Ready,
     };
     let layout = Arc::new(Layout {
         version: LayoutVersion::from_u64(1),
+        unproven: LayoutVersion::ZERO,
         members: BTreeMap::from([(N1, member("n1", n1)), (N2, member("n2", n2))]),
         placements: vec![Placement {
             manager: N1,

@@ -65,6 +65,7 @@ impl Cluster {
         let agreement = Agreement::new(AgreementSettings {
             node: NodeName::new(config.name()),
             address: connections.address.clone(),
+            place: connections.place,
             carrier: Arc::clone(&connections.carrier),
             clock: Arc::clone(&self.clock),
             charter: config.charter(),

@@ -3,10 +3,12 @@
 //! Whether a number was ever given and is no member's any more follows from the register itself;
 //! a tombstone only adds how it ended, and is kept for a bounded number of the latest.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::LayoutVersion;
-use crate::member::Member;
+use crate::member::{Incarnation, Member};
 
 /// Why a process is known to have ended, whatever its lease says. Never a timeout, never a
 /// refusal by a name or virtual address: a proxy can refuse for a living process.
@@ -23,6 +25,30 @@ pub enum Proof {
     ClosedAndRefused,
     /// An operator said so.
     Operator,
+}
+
+impl Proof {
+    /// Whether this member can have this proof of that one's death. A name is never an address, and what
+    /// is proven by this host's kernel is proven of who listens in the same place only.
+    #[must_use]
+    pub fn fits(
+        self,
+        (by, prover): (Incarnation, &Member),
+        (dead, member): (Incarnation, &Member),
+    ) -> bool {
+        let is_literal = member.address.parse::<SocketAddr>().is_ok();
+        let is_here = member.place.is_some() && member.place == prover.place;
+        match self {
+            Self::Operator => true,
+            // Whoever has taken the place of another is a later one.
+            Self::DataDirectory => by > dead,
+            Self::BoundAddress => {
+                by > dead && is_literal && is_here && member.address == prover.address
+            }
+            Self::RefusedHere => by != dead && is_literal && is_here,
+            Self::ClosedAndRefused => by != dead && is_literal,
+        }
+    }
 }
 
 /// How a member ended.
@@ -55,6 +81,8 @@ pub struct Tombstone {
     pub member: Member,
     /// How it ended.
     pub death: Death,
+    /// Who had the proof, where a member had one.
+    pub proven_by: Option<Incarnation>,
     /// The first layout version without it.
     pub version: LayoutVersion,
 }

@@ -54,7 +54,7 @@ impl InProcess {
         let now = self.clock.now();
         let mut founded = self.register.lock();
         let answer = match (&mut *founded, command) {
-            (None, Command::Join { node, address }) => {
+            (None, Command::Join { node, address, .. }) => {
                 let of = Founding::IN_PROCESS;
                 let (register, joined) =
                     Register::found(self.charter, of, self.generation, node, address, now);

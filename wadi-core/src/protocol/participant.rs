@@ -16,7 +16,7 @@ use super::returned::ReturnedCopy;
 use super::settings::Settings;
 use super::timer::{Timer, Timers};
 use super::turn::Turn;
-use crate::bucket::{BucketId, Layout};
+use crate::bucket::{BucketId, Layout, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
@@ -30,6 +30,9 @@ pub struct Participant {
     me: Incarnation,
     settings: Arc<Settings>,
     layout: Option<Arc<Layout>>,
+    /// When this incarnation learned of the latest death that is not proven: by its own clock, so never
+    /// before it was agreed. Also where that was before it joined.
+    unproven_since: Option<Moment>,
     lease_until: Moment,
     timers: Timers,
     markers: Markers,
@@ -65,6 +68,7 @@ impl Participant {
             me,
             settings,
             layout: None,
+            unproven_since: None,
             lease_until: Moment::ZERO,
             timers,
             markers: Markers::default(),
@@ -247,6 +251,18 @@ impl Participant {
                 *waiting = layout;
             }
             return;
+        }
+        let known_death = known
+            .as_ref()
+            .map_or(LayoutVersion::ZERO, |known| known.unproven);
+        if layout.unproven > known_death {
+            self.unproven_since = Some(now);
+        } else if sabotage::is_off(Rule::DoubtLasts)
+            && known
+                .as_ref()
+                .is_some_and(|known| known.members.len() > layout.members.len())
+        {
+            self.unproven_since = None;
         }
         self.layout = Some(layout);
         let mut returned = std::mem::take(&mut self.returned);
@@ -708,6 +724,7 @@ impl Participant {
             now,
             settings: &settings,
             layout: &layout,
+            unproven_since: self.unproven_since,
             holdings,
             timers: &mut timers,
             out,

@@ -136,6 +136,7 @@ pub(crate) fn layout(version: u64, members: &[&Node]) -> Arc<Layout> {
         let member = Member {
             node: node.name.clone(),
             address: node.open.address.clone(),
+            place: None,
             standing: Standing::Ready,
         };
         (node.me, member)
@@ -144,6 +145,7 @@ pub(crate) fn layout(version: u64, members: &[&Node]) -> Arc<Layout> {
     let manager = *members.keys().next().expect("somebody is a member");
     Arc::new(Layout {
         version: LayoutVersion::from_u64(version),
+        unproven: LayoutVersion::ZERO,
         placements: vec![Placement {
             manager,
             deputies: Vec::new(),

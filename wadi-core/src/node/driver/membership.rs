@@ -22,6 +22,8 @@ impl Driver {
             let command = Command::Join {
                 node: self.settings.name.clone(),
                 address: self.address.clone(),
+                // An agreement among several nodes says it by itself; within one process nobody can be refused.
+                place: None,
             };
             let sent_at = self.now();
             self.ask(Asked::Join { sent_at }, command);
