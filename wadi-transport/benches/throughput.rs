@@ -20,6 +20,7 @@ use wadi_core::bucket::{BucketCount, Layout, LayoutVersion, Placement};
 use wadi_core::clock::{BootClock, Clock, Moment};
 use wadi_core::member::{Founding, Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message};
+use wadi_core::proof::Proof;
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 use wadi_core::transport::{Connections, Inbox, Network, NetworkSettings, Secret};
@@ -51,6 +52,8 @@ impl Inbox for Counting {
         }
         true
     }
+
+    fn died(&self, _: Incarnation, _: Proof) {}
 }
 
 fn message() -> Message {

@@ -40,6 +40,7 @@ impl Cluster {
         };
         let surroundings = wadi_core::node::Surroundings {
             authority,
+            place: connections.place,
             transport: Arc::clone(&connections.transport),
             listener: Arc::new(Log),
         };

@@ -15,6 +15,11 @@ impl Listener for Log {
                 offers,
                 "declared dead by the cluster; coming back as somebody new, with these sessions to offer"
             ),
+            Told::Proven { who, proof } => tracing::warn!(
+                ?who,
+                ?proof,
+                "a member's process has ended; the others go on without it at once"
+            ),
             Told::Session(Event::Lost(_)) => {
                 tracing::warn!("a session is lost: it died with its node");
             }

@@ -3,8 +3,8 @@
 //! Whether that proves a death is the product's own judgement. So a process that is paused, or cut off, is
 //! dialled again too, and must not be taken for a dead one.
 
-use wadi_core::authority::{Evidence, Proof};
 use wadi_core::member::{Incarnation, Place};
+use wadi_core::proof::{Evidence, Proof};
 
 use crate::authority::Call;
 use crate::host::Process;

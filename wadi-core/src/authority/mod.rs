@@ -3,7 +3,6 @@
 //! Nothing here ever learns of a session. All of it is pure, commands and `now` in, answers out; but
 //! for [`raft`], which has several nodes agree on the commands.
 
-mod evidence;
 mod lease;
 #[cfg(feature = "raft")]
 pub mod raft;
@@ -11,11 +10,12 @@ mod register;
 mod solo;
 mod tombstone;
 
-pub use evidence::Evidence;
 pub use lease::{Lease, RenewalNumber};
 pub use register::{
     Answer, Charter, Command, Joined, LeftRefused, NotAMember, NotDeclared, ProposeRefused,
     Register, RegisterFault,
 };
 pub use solo::Solo;
-pub use tombstone::{Death, Proof, Tombstone};
+pub use tombstone::{Death, Tombstone};
+
+pub use crate::proof::Proof;

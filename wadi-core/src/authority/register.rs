@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tombstone::{Death, Proof, Tombstone};
+use super::tombstone::{Death, Tombstone};
 use crate::bucket::{AssignmentTerms, BucketCount, Layout, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::{Founding, Incarnation, Member, NodeName, Place, Standing};
+use crate::proof::Proof;
 use crate::sabotage::{self, Rule};
 
 /// What a cluster is founded with and never changes while it lives.
@@ -563,8 +564,7 @@ impl Register {
     }
 
     /// A founder says in which place it listens at its address, before anybody knows of it.
-    #[cfg(feature = "raft")]
-    pub(super) fn locate(&mut self, founder: Incarnation, place: Option<Place>) {
+    pub(crate) fn locate(&mut self, founder: Incarnation, place: Option<Place>) {
         if let Some(member) = self.layout.members.get_mut(&founder) {
             member.place = place;
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::member::Incarnation;
+use crate::proof::Proof;
 use crate::protocol::Event;
 
 /// Something that happened.
@@ -18,6 +19,13 @@ pub enum Told {
         former: Incarnation,
         /// What it offers.
         offers: usize,
+    },
+    /// It is proven that the process of this member has ended; the cluster is asked to go on without it.
+    Proven {
+        /// Who has ended.
+        who: Incarnation,
+        /// How that is known.
+        proof: Proof,
     },
     /// The protocol's own words.
     Session(Event),

@@ -126,6 +126,7 @@ impl Member {
             connections.address.clone(),
             Surroundings {
                 authority: agreement.clone(),
+                place: connections.place,
                 transport: connections.transport.clone(),
                 listener: Arc::new(NobodyListens),
             },

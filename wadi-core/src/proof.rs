@@ -3,8 +3,53 @@
 //! Rule 1 is kept here: a living process must never be declared dead on such a proof. So silence proves
 //! nothing, however long, and a refusal only where nothing can stand between.
 
-use super::tombstone::Proof;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::member::{Incarnation, Member};
 use crate::sabotage::{self, Rule};
+
+/// Why a process is known to have ended, whatever its lease says. Never a timeout, never a
+/// refusal by a name or virtual address: a proxy can refuse for a living process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Proof {
+    /// A new incarnation holds the lock of the same data directory.
+    DataDirectory,
+    /// A new incarnation has bound the same address of its own host.
+    BoundAddress,
+    /// The kernel refused a connection to an address of the asker's own host.
+    RefusedHere,
+    /// Where configured: an authenticated connection to that very incarnation was closed, and
+    /// reconnecting to the same literal address was refused.
+    ClosedAndRefused,
+    /// An operator said so.
+    Operator,
+}
+
+impl Proof {
+    /// Whether this member can have this proof of that one's death. A name is never an address, and what
+    /// is proven by this host's kernel is proven of who listens in the same place only.
+    #[must_use]
+    pub fn fits(
+        self,
+        (by, prover): (Incarnation, &Member),
+        (dead, member): (Incarnation, &Member),
+    ) -> bool {
+        let is_literal = member.address.parse::<SocketAddr>().is_ok();
+        let is_here = member.place.is_some() && member.place == prover.place;
+        match self {
+            Self::Operator => true,
+            // Whoever has taken the place of another is a later one.
+            Self::DataDirectory => by > dead,
+            Self::BoundAddress => {
+                by > dead && is_literal && is_here && member.address == prover.address
+            }
+            Self::RefusedHere => by != dead && is_literal && is_here,
+            Self::ClosedAndRefused => by != dead && is_literal,
+        }
+    }
+}
 
 /// How an attempt to connect to a member ended, and what is known of the way there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
