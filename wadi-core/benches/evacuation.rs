@@ -63,6 +63,7 @@ async fn run(count: usize, bytes: usize) {
     let nodes = ["n1", "n2"].map(|name| {
         let node = node(name, charter);
         let surroundings = Surroundings {
+            place: None,
             authority: Arc::clone(&authority) as Arc<_>,
             transport: network.port(NodeName::new(name)),
             listener: Arc::new(NobodyListens),

@@ -10,6 +10,7 @@ pub mod lease;
 pub mod member;
 pub mod message;
 pub mod node;
+pub mod proof;
 pub mod protocol;
 pub mod relocate;
 pub mod sabotage;

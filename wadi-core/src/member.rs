@@ -83,6 +83,19 @@ impl Founding {
     }
 }
 
+/// A network of one running machine: what listens at an address there is reached by everybody in it
+/// without anything between. Two machines, two starts of one, and two network namespaces differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place(u64);
+
+impl Place {
+    /// The place with this number, which is drawn from what the machine says of itself.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// How far a member is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Standing {
@@ -101,6 +114,10 @@ pub struct Member {
     pub node: NodeName,
     /// Where other nodes reach it.
     pub address: String,
+    /// Where it itself listens at exactly that address, which is then a literal one; `None` where that is
+    /// not known.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// How far it is in its life.
     pub standing: Standing,
 }

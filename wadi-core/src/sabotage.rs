@@ -36,6 +36,8 @@ macro_rules! rules {
 rules! {
     /// Rule 1: death is declared only after the authority's own record of the lease ran out.
     Wait = "wait",
+    /// Rule 1: only a refusal proves that a process has ended, a timeout never.
+    Proof = "proof",
     /// Rule 2: a node counts its lease from when it sent the renewal.
     CountFromSend = "count-from-send",
     /// Rule 2: a node counts only nine tenths of its lease.
@@ -87,6 +89,8 @@ rules! {
     HandOverSeals = "hand-over-seals",
     /// Rebuild: after an unproven death nobody can say for a while what nobody holds.
     Doubt = "doubt",
+    /// Rebuild: a proven death ends no doubt that an earlier, unproven one left.
+    DoubtLasts = "doubt-lasts",
     /// Rebuild, offers: a copy that may not be the latest waits for one that may come back.
     OlderWaits = "older-waits",
     /// A message from somebody who is no member is void.

@@ -22,6 +22,7 @@ pub use streams::{Accepting, Bytestream, Dialling, NotDialled, Streams};
 use crate::bucket::Layout;
 use crate::member::{Founding, Incarnation};
 use crate::message::Message;
+use crate::proof::Proof;
 
 /// Carries one node's messages.
 ///
@@ -47,6 +48,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// carried now, because the way there has too many already or there is none, and is dropped. Who
     /// has much to send then waits a while. Taken does not mean that it arrives.
     fn send(&self, to: Incarnation, message: Message) -> bool;
+
+    /// Whether there is a connection to this member now, as far as is known: who is gone may still seem
+    /// to be there for a while.
+    fn is_connected(&self, to: Incarnation) -> bool;
 }
 
 /// Where the messages for one incarnation go.
@@ -54,4 +59,9 @@ pub trait Inbox: fmt::Debug + Send + Sync + 'static {
     /// Takes a message that arrived from `from`, whom the transport has proven to be that; `false`
     /// when there is no room for it, or nobody any more, and it is dropped. Returns at once.
     fn arrived(&self, from: Incarnation, message: Message) -> bool;
+
+    /// The transport has this proof that the process of this member has ended: see
+    /// [`Evidence`](crate::proof::Evidence). Told again for as long as it is among the members.
+    /// Returns at once; whoever has no use for it does nothing.
+    fn died(&self, who: Incarnation, proof: Proof);
 }

@@ -20,6 +20,7 @@ use wadi_core::bucket::{BucketCount, Layout, LayoutVersion, Placement};
 use wadi_core::clock::{BootClock, Clock, Moment};
 use wadi_core::member::{Founding, Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message};
+use wadi_core::proof::Proof;
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 use wadi_core::transport::{Connections, Inbox, Network, NetworkSettings, Secret};
@@ -51,6 +52,8 @@ impl Inbox for Counting {
         }
         true
     }
+
+    fn died(&self, _: Incarnation, _: Proof) {}
 }
 
 fn message() -> Message {
@@ -84,10 +87,12 @@ fn join(n1: &Connections, n2: &Connections) -> Arc<Counting> {
     let member = |name: &str, open: &Connections| Member {
         node: NodeName::new(name),
         address: open.address.clone(),
+        place: None,
         standing: Standing::Ready,
     };
     let layout = Arc::new(Layout {
         version: LayoutVersion::from_u64(1),
+        unproven: LayoutVersion::ZERO,
         members: BTreeMap::from([(N1, member("n1", n1)), (N2, member("n2", n2))]),
         placements: vec![Placement {
             manager: N1,

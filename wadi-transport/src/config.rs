@@ -29,6 +29,10 @@ pub struct Config {
     pub advertise: Option<String>,
     /// How connections are authenticated and encrypted.
     pub security: Security,
+    /// Whether a refused connection to another host proves that who listened there has ended, once an
+    /// authenticated connection to it had been open. Only where nothing between nodes refuses for a node
+    /// that lives: no proxy, no balancer, no firewall that resets.
+    pub trusts_refusals: bool,
     /// Times, sizes and numbers that are not exceeded.
     pub limits: Limits,
     /// The versions it speaks. Narrower than [`Versions::SUPPORTED`] only to hold a new build back
@@ -168,6 +172,7 @@ impl Config {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             security: Security::Loopback,
+            trusts_refusals: false,
             limits: Limits::default(),
             versions: Versions::SUPPORTED,
         }

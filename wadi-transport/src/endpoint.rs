@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use wadi_core::member::Incarnation;
+use wadi_core::member::{Incarnation, Place};
 
 use crate::config::{Config, ConfigError};
 use crate::dial::{DialError, Dialled, dial};
@@ -28,14 +28,17 @@ use crate::medium::{Medium, TcpMedium};
 use crate::members::Members;
 use crate::notice::Observe;
 use crate::peer::{Membership, Peer};
+use crate::place;
 use crate::security::{Guard, SecurityError};
 use crate::shared::{ARRIVALS, Shared, Taker};
 use crate::stream::{Audience, Stream, Streams};
+use crate::witness::Watched;
 
 /// A node's end of all its connections. `M` is what its messages are; dropped, everything ends.
 pub struct Endpoint<M> {
     pub(crate) shared: Arc<Shared>,
     local: SocketAddr,
+    place: Option<Place>,
     _alive: DropGuard,
     _messages: std::marker::PhantomData<fn(M)>,
 }
@@ -167,10 +170,12 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             advertised: advertised(config.advertise.as_deref(), local, &guard)?,
         };
         let limits = config.limits;
+        let place = place::of(&*medium, local, &us.advertised);
         let ended = CancellationToken::new();
         let shared = Arc::new(Shared {
             cluster: config.cluster,
             versions: config.versions,
+            trusts_refusals: config.trusts_refusals,
             guard,
             medium,
             us: watch::Sender::new(us),
@@ -187,10 +192,11 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             ended: ended.clone(),
             limits,
         });
-        shared.spawn(listener::accept(shared.clone(), sockets, inbox));
+        shared.spawn(listener::listen(shared.clone(), sockets, inbox));
         Ok(Self {
             shared,
             local,
+            place,
             _alive: ended.drop_guard(),
             _messages: std::marker::PhantomData,
         })
@@ -202,6 +208,12 @@ impl<M> Endpoint<M> {
     #[must_use]
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Where it listens at exactly the address that it advertises, if that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place
     }
 
     /// How it introduces itself, with the address that others reach it by.
@@ -234,7 +246,15 @@ impl<M> Endpoint<M> {
     ) -> Result<Link<M>, Taken> {
         let slot = self.shared.links.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Taken::Links)?;
-        Ok(link::open(&self.shared, address.into(), sought, slot))
+        let watched = sought.map(Watched::by_nobody);
+        Ok(link::open(&self.shared, address.into(), watched, slot))
+    }
+
+    /// The same to a member, whose end its witness is told of where there is a proof.
+    pub(crate) fn link_to(&self, address: String, watched: Watched) -> Result<Link<M>, Taken> {
+        let slot = self.shared.links.clone().try_acquire_owned();
+        let slot = slot.map_err(|_| Taken::Links)?;
+        Ok(link::open(&self.shared, address, Some(watched), slot))
     }
 
     /// A raw stream to whoever listens for this kind on the node at `address`. One attempt, within

@@ -28,9 +28,11 @@ mod network;
 pub mod notice;
 mod outgoing;
 pub mod peer;
+mod place;
 pub mod security;
 mod shared;
 pub mod stream;
+mod witness;
 
 pub use config::{Config, ConfigError, Limits};
 pub use dial::DialError;

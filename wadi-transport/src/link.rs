@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wadi_core::member::Incarnation;
+use wadi_core::clock::{BootClock, Clock};
 
 use crate::connection;
 use crate::dial::{DialError, Dialled, dial};
@@ -23,6 +23,7 @@ use crate::notice::Ended;
 use crate::outgoing::{Outgoing, SendError};
 use crate::peer::Peer;
 use crate::shared::Shared;
+use crate::witness::Watched;
 
 /// Sends messages to one peer; its connection is made again whenever it ends.
 ///
@@ -111,7 +112,7 @@ impl<M> fmt::Debug for Link<M> {
 pub(crate) fn open<M>(
     shared: &Arc<Shared>,
     address: String,
-    sought: Option<Incarnation>,
+    watched: Option<Watched>,
     slot: OwnedSemaphorePermit,
 ) -> Link<M> {
     let line = Arc::new(Line {
@@ -123,7 +124,7 @@ pub(crate) fn open<M>(
         shared.clone(),
         line.clone(),
         address,
-        sought,
+        watched,
         closing.clone(),
     );
     shared.spawn(async move {
@@ -142,9 +143,10 @@ async fn keep(
     shared: Arc<Shared>,
     line: Arc<Line>,
     address: String,
-    sought: Option<Incarnation>,
+    mut watched: Option<Watched>,
     closing: CancellationToken,
 ) {
+    let sought = watched.as_ref().map(Watched::who);
     let mut failures = 0;
     while !closing.is_cancelled() {
         line.state.send_replace(LinkState::Dialling);
@@ -159,6 +161,9 @@ async fn keep(
         let after = match dialled {
             Err(why) => {
                 failures += 1;
+                if let Some(watched) = &watched {
+                    watched.failed(&shared, &address, &why);
+                }
                 LinkState::Unreachable(why)
             }
             Ok(dialled) => {
@@ -167,6 +172,10 @@ async fn keep(
                     peer,
                     version,
                 } = dialled;
+                if let Some(watched) = &mut watched {
+                    watched.connected();
+                }
+                let began = BootClock.now();
                 let outgoing = Arc::new(Outgoing::new(shared.limits.room()));
                 *line.outgoing.lock() = Some(outgoing.clone());
                 line.state.send_replace(LinkState::Up(peer));
@@ -174,9 +183,11 @@ async fn keep(
                     connection::carry(&shared, socket, version, &outgoing, &closing, &mut us).await;
                 *line.outgoing.lock() = None;
                 outgoing.close();
-                // A peer that accepts and hangs up at once is not dialled ever faster.
+                // A peer that accepts and hangs up at once is not dialled ever faster. What has lasted is
+                // made again at once: should its process have ended, others wait to know.
+                let lasted = BootClock.now().since(began) > shared.limits.retry_longest;
                 failures = if heard { 1 } else { failures + 1 };
-                at_once = ended == Ended::Reintroduced;
+                at_once = ended == Ended::Reintroduced || (heard && lasted);
                 LinkState::Ended(ended)
             }
         };

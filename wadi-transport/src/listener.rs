@@ -4,9 +4,11 @@
 //! before the handshake is done.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::error::TrySendError;
@@ -27,10 +29,23 @@ use crate::stream::{Audience, Stream};
 /// How long to leave the system alone after it could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the endpoint closes.
-pub(crate) async fn accept<M: DeserializeOwned + Send + 'static>(
+/// Listens until the endpoint closes, whatever becomes of the accepting: to others, a node that does not
+/// listen any more has ended.
+pub(crate) async fn listen<M: DeserializeOwned + Send + 'static>(
     shared: Arc<Shared>,
     mut sockets: Box<dyn Sockets>,
+    inbox: Inbox<M>,
+) {
+    let accepting = AssertUnwindSafe(accept(shared.clone(), &mut *sockets, inbox));
+    if accepting.catch_unwind().await.is_err() {
+        shared.closing.cancelled().await;
+    }
+}
+
+/// Accepts until the endpoint closes.
+async fn accept<M: DeserializeOwned + Send + 'static>(
+    shared: Arc<Shared>,
+    sockets: &mut dyn Sockets,
     inbox: Inbox<M>,
 ) {
     let admission = Admission::new(shared.limits.handshakes);

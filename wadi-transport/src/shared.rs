@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
+    pub(crate) trusts_refusals: bool,
     pub(crate) guard: Guard,
     pub(crate) medium: Arc<dyn Medium>,
     /// How this node introduces itself; connections for messages watch it.

@@ -40,6 +40,7 @@ impl Cluster {
         };
         let surroundings = wadi_core::node::Surroundings {
             authority,
+            place: connections.place,
             transport: Arc::clone(&connections.transport),
             listener: Arc::new(Log),
         };
@@ -65,6 +66,7 @@ impl Cluster {
         let agreement = Agreement::new(AgreementSettings {
             node: NodeName::new(config.name()),
             address: connections.address.clone(),
+            place: connections.place,
             carrier: Arc::clone(&connections.carrier),
             clock: Arc::clone(&self.clock),
             charter: config.charter(),

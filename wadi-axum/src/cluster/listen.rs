@@ -26,6 +26,11 @@ impl Listener for Log {
                 "this node's part in the cluster's agreement failed; coming back as somebody new: please \
                  report this"
             ),
+            Told::Proven { who, proof } => tracing::warn!(
+                ?who,
+                ?proof,
+                "a member's process has ended; the others go on without it at once"
+            ),
             Told::Session(Event::Lost(_)) => {
                 tracing::warn!("a session is lost: it died with its node");
             }

@@ -26,6 +26,8 @@ const LEASE: Duration = Duration::from_nanos(2 * TICK);
 pub struct Rules {
     /// 1: death is declared only after the authority's own record of the lease ran out.
     pub wait: bool,
+    /// 1: or when it is proven, which a living process never is.
+    pub proof: bool,
     /// 2: a lease is counted from when the renewal was sent.
     pub count_from_send: bool,
     /// 2: nine tenths of it are counted.
@@ -53,6 +55,7 @@ impl Rules {
     /// All of them.
     pub const ALL: Self = Self {
         wait: true,
+        proof: true,
         count_from_send: true,
         nine_tenths: true,
         check_at_commit: true,
@@ -103,6 +106,9 @@ impl Control {
     pub const ALL: &[Self] = &[
         Self::of("  1 wait: dead after half a lease", Leases::SMALL, |r| {
             r.wait = false
+        }),
+        Self::of("  1 proof: silence is one", Leases::SMALL, |r| {
+            r.proof = false
         }),
         Self::large("  2 counted from the answer", Leases::SMALL, |r| {
             r.count_from_send = false
@@ -590,6 +596,10 @@ impl Model for Leases {
             if state.register.layout().is_member(*incarnation) {
                 actions.push(Action::Prove(*incarnation));
             }
+        }
+        if !self.rules.proof && state.register.layout().members.len() > 1 {
+            let silent = state.register.layout().members.keys();
+            actions.extend(silent.map(|silent| Action::Prove(*silent)));
         }
 
         if state.failovers < self.failovers {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wadi_core::authority::{NotAMember, ProposeRefused, RenewalNumber};
+use wadi_core::authority::{NotAMember, Proof, ProposeRefused, RenewalNumber};
 use wadi_core::bucket::{Layout, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::{Incarnation, NodeName, Standing};
@@ -15,6 +15,7 @@ use wadi_core::protocol::{Input, Participant, coordinator};
 use crate::coordinate::coordinator_of;
 use crate::faults::{AUTHORITY, LEAVE_WITHIN};
 use crate::host::{Process, SkewedClock};
+use crate::proofs;
 use crate::world::{Happening, MILLI, World};
 
 /// What a node asks of the authority.
@@ -29,6 +30,11 @@ pub(crate) enum Call {
         force: bool,
     },
     Propose(Incarnation, LayoutVersion, Option<u16>),
+    Dead {
+        by: Incarnation,
+        who: Incarnation,
+        proof: Proof,
+    },
     Layout,
 }
 
@@ -78,7 +84,10 @@ impl World {
         match call {
             Call::Join => {
                 let name = format!("h{host}");
-                let joined = self.register.join(NodeName::new(name.clone()), name, now);
+                let address = proofs::address(host);
+                let name = NodeName::new(name);
+                let place = Some(proofs::HERE);
+                let joined = self.register.join_in(place, name, address, now);
                 self.where_is.insert(joined.incarnation, host);
                 let layout = Arc::new(self.register.layout().clone());
                 self.reply(
@@ -117,6 +126,7 @@ impl World {
                 let answer = self.register.propose(against, most_moves);
                 self.reply(host, start, Reply::Proposed(proposer, answer));
             }
+            Call::Dead { by, who, proof } => self.hear_of_death(by, who, proof),
             Call::Layout => self.tell_layout(host, start),
         }
         self.layout_changed(before);
@@ -342,6 +352,7 @@ impl World {
         // Counted from the latest sending: an answer to an earlier one is older than it says, so
         // the lease must be counted from the earliest that it may answer.
         let sent_at = earliest(*sent_at, length);
+        let is_first = former.is_none();
         let participant = match former.take() {
             Some(former) => former.come_back(incarnation, std::mem::take(returned)),
             None => Participant::new(incarnation, settings),
@@ -358,6 +369,9 @@ impl World {
         self.hosts[host].coordinator_wakes_at = None;
         self.pass_lease_on(host);
         self.tell_of_layout(host, layout);
+        if is_first {
+            self.prove_former_dead(host, incarnation);
+        }
     }
 
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
@@ -417,7 +431,7 @@ impl World {
     }
 
     /// A marker that no member keeps any more protects nothing.
-    fn look_for_lost_markers(&mut self) {
+    pub(crate) fn look_for_lost_markers(&mut self) {
         let ended: Vec<_> = self.oracle.ended_for_good().collect();
         for id in ended {
             let kept = self

@@ -225,6 +225,7 @@ impl World {
                     [(other, host)]
                 };
                 self.cut_for_a_while(links);
+                self.hang_up(host);
             }
             Fault::Partition => {
                 let everyone: Vec<_> = (0..self.hosts.len()).chain([AUTHORITY]).collect();
@@ -243,11 +244,13 @@ impl World {
                     })
                     .collect();
                 self.cut_for_a_while(links);
+                self.hang_up(host);
             }
             Fault::Pause => {
                 let most = if self.rng.bool() { 700 } else { 3_500 };
                 let wait = self.rng.u64(50..most) * MILLI;
                 self.hosts[host].paused_until = Some(self.now + wait);
+                self.hang_up(host);
             }
             // Now and then a process loses a session and not its life.
             Fault::Crash if self.rng.u32(0..6) == 0 => self.forget_a_session(host),
@@ -256,6 +259,7 @@ impl World {
                     self.oracle.died(me, self.now);
                 }
                 self.hosts[host].paused_until = None;
+                self.hang_up(host);
                 self.stop(host);
                 let wait = self.rng.u64(50 * MILLI..2_500 * MILLI);
                 self.after(wait, Happening::Start { host, pause_of: 0 });

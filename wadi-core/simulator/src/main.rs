@@ -13,6 +13,7 @@ mod faults;
 mod host;
 mod invariants;
 mod oracle;
+mod proofs;
 mod stragglers;
 mod world;
 

@@ -22,6 +22,7 @@ use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
+use crate::proofs::Proofs;
 use crate::stragglers::Stragglers;
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -108,6 +109,12 @@ pub(crate) enum Happening {
     Straggle {
         number: u64,
     },
+    DialAgain {
+        host: usize,
+        start: u64,
+        to: usize,
+        who: Incarnation,
+    },
     LeaveInHaste {
         host: usize,
         start: u64,
@@ -169,6 +176,7 @@ pub(crate) struct World {
     pub(crate) temper: Temper,
     pub(crate) ambush: Option<Ambush>,
     pub(crate) stragglers: Option<Stragglers>,
+    pub(crate) proofs: Option<Proofs>,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -244,6 +252,7 @@ impl World {
             temper,
             ambush: Ambush::random(&mut rng),
             stragglers,
+            proofs: Proofs::random(seed),
             rng,
             register,
             authority_clock,
@@ -383,6 +392,7 @@ impl World {
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
             | Happening::LeaveInHaste { host, start, .. }
+            | Happening::DialAgain { host, start, .. }
             | Happening::HostTick { host, start } => {
                 if self.hosts[*host].start != *start {
                     return;
@@ -431,6 +441,7 @@ impl World {
             Happening::Befall { host, fault } => self.befall(host, fault),
             Happening::Mend { cut } => self.cuts.mend(cut),
             Happening::Straggle { number } => self.straggle(number),
+            Happening::DialAgain { host, to, who, .. } => self.dial_again(host, to, who),
             Happening::LeaveInHaste { host, who, .. } => self.leave_in_haste(host, who),
         }
     }

@@ -12,8 +12,10 @@ mod tombstone;
 
 pub use lease::{Lease, RenewalNumber};
 pub use register::{
-    Answer, Charter, Command, Joined, LeftRefused, NotAMember, ProposeRefused, Register,
-    RegisterFault,
+    Answer, Charter, Command, Joined, LeftRefused, NotAMember, NotDeclared, ProposeRefused,
+    Register, RegisterFault,
 };
 pub use solo::Solo;
-pub use tombstone::{Death, Proof, Tombstone};
+pub use tombstone::{Death, Tombstone};
+
+pub use crate::proof::Proof;

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tombstone::{Death, Proof, Tombstone};
+use super::tombstone::{Death, Tombstone};
 use crate::bucket::{AssignmentTerms, BucketCount, Layout, LayoutVersion};
 use crate::clock::Moment;
-use crate::member::{Founding, Incarnation, Member, NodeName, Standing};
+use crate::member::{Founding, Incarnation, Member, NodeName, Place, Standing};
+use crate::proof::Proof;
 use crate::sabotage::{self, Rule};
 
 /// What a cluster is founded with and never changes while it lives.
@@ -63,6 +64,9 @@ pub enum Command {
         node: NodeName,
         /// Where other nodes reach it.
         address: String,
+        /// Where it listens at exactly that address, if it knows.
+        #[serde(default)]
+        place: Option<Place>,
     },
     /// See [`Register::renew`].
     Renew(Incarnation),
@@ -77,8 +81,10 @@ pub enum Command {
         /// Also when it still manages buckets.
         force: bool,
     },
-    /// See [`Register::declare_dead`].
+    /// See [`Register::prove_dead`].
     DeclareDead {
+        /// Who has the proof.
+        by: Incarnation,
         /// Who is dead.
         incarnation: Incarnation,
         /// How that is known.
@@ -104,8 +110,10 @@ pub enum Answer {
     Joined(Joined),
     /// To [`Command::Renew`]: the length of the lease.
     Renewed(Result<Duration, NotAMember>),
-    /// To [`Command::Ready`], [`Command::Leave`] and [`Command::DeclareDead`].
+    /// To [`Command::Ready`] and [`Command::Leave`].
     Recorded(Result<(), NotAMember>),
+    /// To [`Command::DeclareDead`].
+    Declared(Result<(), NotDeclared>),
     /// To [`Command::Left`].
     Left(Result<(), LeftRefused>),
     /// To [`Command::Expire`]: who was declared dead.
@@ -138,6 +146,25 @@ pub enum NotAMember {
     /// This generation never gave this incarnation. Nothing changed.
     #[error("incarnation {0:?} was not given by this generation of the authority; join again")]
     Unknown(Incarnation),
+}
+
+/// Why nobody was declared dead. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum NotDeclared {
+    /// It is no member, or none any more: there is nothing to declare.
+    #[error(transparent)]
+    NotAMember(#[from] NotAMember),
+    /// Who says so is no member.
+    #[error("incarnation {0:?}, which says so, is no member")]
+    ByNobody(Incarnation),
+    /// This member cannot have this proof of that one's death.
+    #[error("incarnation {by:?} cannot have this proof ({proof:?}) of that death")]
+    NoProof {
+        /// Who says so.
+        by: Incarnation,
+        /// What it says.
+        proof: Proof,
+    },
 }
 
 /// Why a member that wants to be gone is still a member. Nothing changed.
@@ -184,6 +211,7 @@ impl Register {
         let member = Member {
             node,
             address,
+            place: None,
             standing: Standing::Ready,
         };
         let register = Self {
@@ -205,14 +233,20 @@ impl Register {
     /// Carries out one agreed command.
     pub fn apply(&mut self, command: Command, now: Moment) -> Answer {
         match command {
-            Command::Join { node, address } => Answer::Joined(self.join(node, address, now)),
+            Command::Join {
+                node,
+                address,
+                place,
+            } => Answer::Joined(self.join_in(place, node, address, now)),
             Command::Renew(incarnation) => Answer::Renewed(self.renew(incarnation, now)),
             Command::Ready(incarnation) => Answer::Recorded(self.ready(incarnation)),
             Command::Leave(incarnation) => Answer::Recorded(self.leave(incarnation)),
             Command::Left { incarnation, force } => Answer::Left(self.left(incarnation, force)),
-            Command::DeclareDead { incarnation, proof } => {
-                Answer::Recorded(self.declare_dead(incarnation, proof))
-            }
+            Command::DeclareDead {
+                by,
+                incarnation,
+                proof,
+            } => Answer::Declared(self.prove_dead(by, incarnation, proof)),
             Command::Expire => Answer::Expired(self.expire(now)),
             Command::Propose {
                 against,
@@ -230,6 +264,17 @@ impl Register {
     /// Each call gives another incarnation: one whose answer got lost dies when its lease runs
     /// out. A member of the same name or address stays as it is; that it is dead needs a proof.
     pub fn join(&mut self, node: NodeName, address: String, now: Moment) -> Joined {
+        self.join_in(None, node, address, now)
+    }
+
+    /// The same for a node that says in which place it listens at its address.
+    pub fn join_in(
+        &mut self,
+        place: Option<Place>,
+        node: NodeName,
+        address: String,
+        now: Moment,
+    ) -> Joined {
         let incarnation = if sabotage::is_off(Rule::Incarnation) {
             self.former(&node, &address).unwrap_or_else(|| self.issue())
         } else {
@@ -238,6 +283,7 @@ impl Register {
         let member = Member {
             node,
             address,
+            place,
             standing: Standing::Joining,
         };
         self.layout.members.entry(incarnation).or_insert(member);
@@ -321,12 +367,37 @@ impl Register {
             } else {
                 Death::LeftInHaste
             },
+            None,
         );
         self.bump();
         Ok(())
     }
 
-    /// Removes a member that is proven not to run, whatever its lease says.
+    /// The member `by` has this proof that the process of another one has ended: that one is removed,
+    /// whatever its lease says, if `by` can have the proof.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDeclared`]: nothing changed.
+    pub fn prove_dead(
+        &mut self,
+        by: Incarnation,
+        incarnation: Incarnation,
+        proof: Proof,
+    ) -> Result<(), NotDeclared> {
+        let dead = self.member(incarnation)?.clone();
+        let members = &self.layout.members;
+        let prover = members.get(&by).ok_or(NotDeclared::ByNobody(by))?;
+        if !proof.fits((by, prover), (incarnation, &dead)) {
+            return Err(NotDeclared::NoProof { by, proof });
+        }
+        self.bury(incarnation, Death::Proven(proof), Some(by));
+        self.bump();
+        Ok(())
+    }
+
+    /// Removes a member that is proven not to run, whatever its lease says. That it is, the caller knows
+    /// for certain; what a member says goes through [`Register::prove_dead`].
     ///
     /// # Errors
     ///
@@ -337,7 +408,7 @@ impl Register {
         proof: Proof,
     ) -> Result<(), NotAMember> {
         self.member(incarnation)?;
-        self.bury(incarnation, Death::Proven(proof));
+        self.bury(incarnation, Death::Proven(proof), None);
         self.bump();
         Ok(())
     }
@@ -346,7 +417,7 @@ impl Register {
     pub fn expire(&mut self, now: Moment) -> Vec<Incarnation> {
         let overdue = self.overdue(now);
         for incarnation in &overdue {
-            self.bury(*incarnation, Death::LeaseRanOut);
+            self.bury(*incarnation, Death::LeaseRanOut, None);
         }
         if !overdue.is_empty() {
             self.bump();
@@ -492,6 +563,13 @@ impl Register {
         self.layout.members.get_mut(&incarnation).ok_or(refused)
     }
 
+    /// A founder says in which place it listens at its address, before anybody knows of it.
+    pub(crate) fn locate(&mut self, founder: Incarnation, place: Option<Place>) {
+        if let Some(member) = self.layout.members.get_mut(&founder) {
+            member.place = place;
+        }
+    }
+
     fn issue(&mut self) -> Incarnation {
         self.last = Incarnation::new(self.last.get() + 1);
         self.last
@@ -512,15 +590,20 @@ impl Register {
             .max()
     }
 
-    fn bury(&mut self, incarnation: Incarnation, death: Death) {
+    /// The layout that tells of it comes with the next [`Register::bump`].
+    fn bury(&mut self, incarnation: Incarnation, death: Death, proven_by: Option<Incarnation>) {
         self.renewed.remove(&incarnation);
         if let Some(member) = self.layout.members.remove(&incarnation) {
             let version = self.layout.version.next();
+            if !death.is_certain() {
+                self.layout.unproven = version;
+            }
             self.tombstones.insert(
                 incarnation,
                 Tombstone {
                     member,
                     death,
+                    proven_by,
                     version,
                 },
             );

@@ -257,6 +257,7 @@ fn command() -> impl Strategy<Value = Command> {
     let join = Just(Command::Join {
         node: NodeName::new("n"),
         address: "a".into(),
+        place: None,
     });
     let proof = Proof::Operator;
     let propose = |ago: u64, most_moves| Command::Propose {
@@ -269,7 +270,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => who.clone().prop_map(Command::Ready),
         1 => who.clone().prop_map(Command::Leave),
         1 => (who.clone(), any::<bool>()).prop_map(|(incarnation, force)| Command::Left { incarnation, force }),
-        1 => who.prop_map(move |incarnation| Command::DeclareDead { incarnation, proof }),
+        1 => (who.clone(), who).prop_map(move |(by, incarnation)| Command::DeclareDead { by, incarnation, proof }),
         2 => Just(Command::Expire),
         4 => (0u64..3, prop::option::of(0u16..3)).prop_map(move |(ago, most)| propose(ago, most)),
         1 => Just(Command::TakeOver),
@@ -333,4 +334,111 @@ fn who_is_not_ready_is_given_no_buckets() {
     register.leave(second).unwrap();
     register.propose(register.layout().version, None).unwrap();
     assert_eq!(register.layout().managed_by(second), 0);
+}
+
+const HERE: Place = Place::new(1);
+
+/// n1 and n2 listen at addresses of one place, n3 at one of another, and n4 at a name.
+fn in_places() -> Register {
+    let mut register = founded();
+    let members = [
+        ("10.0.0.1:1", Some(HERE)),
+        ("10.0.0.1:2", Some(HERE)),
+        ("10.0.0.2:1", Some(Place::new(2))),
+        ("n4.example:1", Some(HERE)),
+    ];
+    for (address, place) in members {
+        register.join_in(place, NodeName::new("n"), address.into(), at(0));
+    }
+    register
+}
+
+#[test]
+fn a_death_is_proven_by_who_can_know_of_it() {
+    let register = in_places();
+    let [a, b, elsewhere, named] = [2, 3, 4, 5].map(i);
+    let may = |by, dead, proof| register.clone().prove_dead(by, dead, proof) == Ok(());
+    for by in [a, elsewhere, named] {
+        assert!(may(by, b, Proof::Operator));
+    }
+    assert!(may(a, b, Proof::RefusedHere));
+    assert!(!may(elsewhere, b, Proof::RefusedHere), "it cannot know");
+    assert!(!may(a, elsewhere, Proof::RefusedHere), "nor here");
+    assert!(may(a, elsewhere, Proof::ClosedAndRefused));
+    assert!(!may(a, i(1), Proof::RefusedHere), "it listens nowhere");
+    for proof in [Proof::RefusedHere, Proof::ClosedAndRefused] {
+        assert!(!may(a, named, proof), "a name may lead anywhere");
+        assert!(!may(a, a, proof), "who says so runs");
+    }
+}
+
+#[test]
+fn who_has_bound_the_address_of_a_former_one_proves_its_death() {
+    let mut register = in_places();
+    let again = |register: &mut Register, place| {
+        let address = "10.0.0.1:2".to_owned();
+        let joined = register.join_in(place, NodeName::new("n"), address, at(0));
+        joined.incarnation
+    };
+    let unplaced = again(&mut register, None);
+    let elsewhere = again(&mut register, Some(Place::new(2)));
+    let other = i(2);
+    let successor = again(&mut register, Some(HERE));
+    let proof = Proof::BoundAddress;
+    for by in [unplaced, elsewhere, other] {
+        let refused = NotDeclared::NoProof { by, proof };
+        assert_eq!(register.prove_dead(by, i(3), proof), Err(refused));
+    }
+    let younger = NotDeclared::NoProof { by: i(3), proof };
+    let backwards = register.prove_dead(i(3), successor, proof);
+    assert_eq!(backwards, Err(younger));
+    register.prove_dead(successor, i(3), proof).unwrap();
+    let tombstone = register.tombstone(i(3)).unwrap();
+    assert_eq!(tombstone.death, Death::Proven(proof));
+    assert_eq!(tombstone.proven_by, Some(successor));
+}
+
+#[test]
+fn nobody_is_believed_who_is_no_member_and_nobody_dies_who_is_none() {
+    let mut register = in_places();
+    let before = register.clone();
+    let unknown = i(99);
+    for proof in [Proof::Operator, Proof::RefusedHere] {
+        assert_eq!(
+            register.prove_dead(unknown, i(3), proof),
+            Err(NotDeclared::ByNobody(unknown))
+        );
+        assert_eq!(
+            register.prove_dead(i(2), unknown, proof),
+            Err(NotAMember::Unknown(unknown).into())
+        );
+    }
+    assert_eq!(register, before);
+    register.prove_dead(i(2), i(3), Proof::RefusedHere).unwrap();
+    let after = register.clone();
+    assert_eq!(
+        register.prove_dead(i(5), i(3), Proof::Operator),
+        Err(NotAMember::Tombstoned(i(3)).into())
+    );
+    assert_eq!(
+        register.prove_dead(i(3), i(2), Proof::Operator),
+        Err(NotDeclared::ByNobody(i(3)))
+    );
+    assert_eq!(register, after);
+}
+
+#[test]
+fn only_a_death_that_nobody_has_proven_leaves_a_doubt() {
+    let mut register = in_places();
+    let unproven = |register: &Register| register.layout().unproven;
+    register.prove_dead(i(2), i(3), Proof::RefusedHere).unwrap();
+    register.left(i(4), true).unwrap();
+    assert_eq!(unproven(&register), LayoutVersion::ZERO);
+    assert!(!register.expire(at(4_000)).is_empty());
+    assert_eq!(unproven(&register), register.layout().version);
+    let before = register.layout().clone();
+    let joined = join(&mut register, "n6", at(4_000));
+    assert!(register.layout().check_after(&before).is_ok());
+    register.declare_dead(joined, Proof::Operator).unwrap();
+    assert_eq!(unproven(&register), before.version);
 }

@@ -6,24 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::LayoutVersion;
-use crate::member::Member;
-
-/// Why a process is known to have ended, whatever its lease says. Never a timeout, never a
-/// refusal by a name or virtual address: a proxy can refuse for a living process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Proof {
-    /// A new incarnation holds the lock of the same data directory.
-    DataDirectory,
-    /// A new incarnation has bound the same address of its own host.
-    BoundAddress,
-    /// The kernel refused a connection to an address of the asker's own host.
-    RefusedHere,
-    /// Where configured: an authenticated connection to that very incarnation was closed, and
-    /// reconnecting to the same literal address was refused.
-    ClosedAndRefused,
-    /// An operator said so.
-    Operator,
-}
+use crate::member::{Incarnation, Member};
+use crate::proof::Proof;
 
 /// How a member ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +39,8 @@ pub struct Tombstone {
     pub member: Member,
     /// How it ended.
     pub death: Death,
+    /// Who had the proof, where a member had one.
+    pub proven_by: Option<Incarnation>,
     /// The first layout version without it.
     pub version: LayoutVersion,
 }

@@ -69,6 +69,11 @@ impl Layout {
         };
         Self {
             version,
+            unproven: if generation > 0 {
+                version
+            } else {
+                LayoutVersion::ZERO
+            },
             members: BTreeMap::from([(founder, member)]),
             placements: vec![placement; usize::from(buckets.get())],
         }
@@ -141,6 +146,7 @@ impl Layout {
             return None;
         }
         let next = Self {
+            unproven: self.unproven,
             version,
             members: self.members.clone(),
             placements,

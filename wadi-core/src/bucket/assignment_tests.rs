@@ -7,6 +7,7 @@ fn member(standing: Standing) -> Member {
     Member {
         node: NodeName::new("n"),
         address: String::new(),
+        place: None,
         standing,
     }
 }

@@ -168,6 +168,10 @@ pub struct Placement {
 pub struct Layout {
     /// Grows with every change.
     pub version: LayoutVersion,
+    /// The version of the latest death that is not proven, or of the founding where it may have come
+    /// after another generation: who it was may come back with what it held.
+    /// [`LayoutVersion::ZERO`]: there was none.
+    pub unproven: LayoutVersion,
     /// The members, in join order. Whoever is not among them is tombstoned or never joined.
     pub members: BTreeMap<Incarnation, Member>,
     /// One placement per bucket, by number. A manager may be missing from `members` between a
@@ -214,6 +218,9 @@ impl Layout {
         if self.placements.is_empty() || self.placements.len() > usize::from(u16::MAX) {
             return Err(LayoutFault::BucketCount);
         }
+        if self.unproven > self.version {
+            return Err(LayoutFault::NotYetDead);
+        }
         for (number, placement) in self.placements.iter().enumerate() {
             let bucket = BucketId::new(number as u16);
             if placement.since > self.version {
@@ -247,6 +254,9 @@ impl Layout {
         if self.placements.len() != before.placements.len() {
             return Err(LayoutFault::BucketCount);
         }
+        if self.unproven < before.unproven {
+            return Err(LayoutFault::Forgotten);
+        }
         let youngest = before.members.keys().next_back();
         let is_new = |member: &Incarnation| !before.is_member(*member);
         if let Some(member) = self.members.keys().find(|member| {
@@ -275,6 +285,12 @@ pub enum LayoutFault {
     /// A bucket's epoch is above the layout's own version.
     #[error("bucket {0:?} has an epoch above the layout's version")]
     FromTheFuture(BucketId),
+    /// A death is above the layout's own version.
+    #[error("the latest unproven death is above the layout's version")]
+    NotYetDead,
+    /// A death that is not proven is not known any more.
+    #[error("the latest unproven death is an earlier one than before")]
+    Forgotten,
     /// One member stands twice in a bucket's list.
     #[error("bucket {0:?} names one member twice")]
     TwiceInOneBucket(BucketId),

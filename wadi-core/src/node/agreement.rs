@@ -21,7 +21,7 @@ use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSe
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
-use crate::member::{Incarnation, NodeName};
+use crate::member::{Incarnation, NodeName, Place};
 use crate::transport::{Carrier, Discovery};
 use keeper::{Keeper, Seat, Wanted};
 use reception::Reception;
@@ -33,6 +33,8 @@ pub struct AgreementSettings {
     pub node: NodeName,
     /// Where other nodes reach it, exactly as it stands in their lists.
     pub address: String,
+    /// Where it listens at exactly that address, if that is known.
+    pub place: Option<Place>,
     /// The way to other nodes.
     pub carrier: Arc<dyn Carrier>,
     /// The node's clock, the same one that its driver reads.
@@ -90,6 +92,7 @@ impl Agreement {
             raft: RaftSettings {
                 node: settings.node,
                 address: settings.address,
+                place: settings.place,
                 carrier: settings.carrier,
                 clock: settings.clock,
                 lease: settings.charter.lease,

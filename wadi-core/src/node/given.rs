@@ -7,12 +7,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::authority::Unreachable;
 use super::locate::Located;
-use super::status::Left;
+use super::status::{Left, NotDeclaredDead};
 use crate::authority::Answer;
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Message, Want};
+use crate::proof::Proof;
 use crate::session::{Guard, Registered, SessionId};
 use crate::transport::Inbox;
 
@@ -47,6 +48,19 @@ pub(super) enum Given {
     Departed,
     /// The lease was renewed.
     Leased,
+    /// The network has a proof that a member's process has ended.
+    Died {
+        /// Which incarnation of this node was told.
+        me: Incarnation,
+        who: Incarnation,
+        proof: Proof,
+    },
+    /// An operator says that a member has ended.
+    DeclareDead {
+        who: Incarnation,
+        force: bool,
+        reply: oneshot::Sender<Result<(), NotDeclaredDead>>,
+    },
     /// The authority agreed a layout.
     Layout(Arc<Layout>),
     /// The authority answered, or did not.
@@ -70,12 +84,16 @@ pub(super) enum Given {
 /// What the authority was asked, and by which incarnation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
-    Join { sent_at: Moment },
+    Join {
+        sent_at: Moment,
+    },
     Renew(Incarnation),
     Ready(Incarnation),
     Leave(Incarnation),
     Propose(Incarnation),
     Left(Incarnation),
+    /// By whom, and who is dead.
+    Declare(Incarnation, Incarnation),
 }
 
 /// The queue's end for one incarnation's messages.
@@ -92,6 +110,12 @@ impl Inbox for Letterbox {
             message,
         };
         self.queue.try_send(given).is_ok()
+    }
+
+    fn died(&self, who: Incarnation, proof: Proof) {
+        let me = self.me;
+        // A driver that has no room is told again.
+        let _ = self.queue.try_send(Given::Died { me, who, proof });
     }
 }
 

@@ -13,7 +13,7 @@ use super::given::Given;
 use super::locate::Located;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::{Left, Migrations, Status};
+use super::status::{Left, Migrations, NotDeclaredDead, Status};
 use super::surroundings::Surroundings;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
@@ -129,6 +129,23 @@ impl Node {
         let task = tokio::spawn(driver.run()).abort_handle();
         // The seat was taken once.
         let _ = inner.task.set(task);
+    }
+
+    /// An operator's word that the process of a member has ended: its sessions are lost and its buckets
+    /// somebody else's at once, not only when its lease has run out. Should it run all the same, what it
+    /// acknowledges until it hears of that is lost, so for one that this node is connected to it takes
+    /// `force`. Returns when the cluster is being asked; that it is agreed shows in the layout.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDeclaredDead`]: nothing changed.
+    pub async fn declare_dead(&self, who: Incarnation, force: bool) -> Result<(), NotDeclaredDead> {
+        let (reply, answer) = oneshot::channel();
+        let given = Given::DeclareDead { who, force, reply };
+        if self.0.queue.send(given).await.is_err() {
+            return Err(NotDeclaredDead::NotReady);
+        }
+        answer.await.unwrap_or(Err(NotDeclaredDead::NotReady))
     }
 
     /// The node's own sessions.

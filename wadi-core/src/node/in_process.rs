@@ -54,10 +54,18 @@ impl InProcess {
         let now = self.clock.now();
         let mut founded = self.register.lock();
         let answer = match (&mut *founded, command) {
-            (None, Command::Join { node, address }) => {
+            (
+                None,
+                Command::Join {
+                    node,
+                    address,
+                    place,
+                },
+            ) => {
                 let of = Founding::IN_PROCESS;
-                let (register, joined) =
+                let (mut register, joined) =
                     Register::found(self.charter, of, self.generation, node, address, now);
+                register.locate(joined.incarnation, place);
                 *founded = Some(register);
                 Answer::Joined(joined)
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::member::Incarnation;
+use crate::proof::Proof;
 use crate::protocol::Event;
 
 /// Something that happened.
@@ -22,6 +23,13 @@ pub enum Told {
     /// This node's part in what nodes agree upon is over, though nobody declared it dead; the node joins
     /// again, as somebody new.
     PartEnded(PartEnd),
+    /// It is proven that the process of this member has ended; the cluster is asked to go on without it.
+    Proven {
+        /// Who has ended.
+        who: Incarnation,
+        /// How that is known.
+        proof: Proof,
+    },
     /// The protocol's own words.
     Session(Event),
     /// A session that came from that member could not be read, and was refused. It stays there.

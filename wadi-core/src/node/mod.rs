@@ -31,5 +31,5 @@ pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, PartEnd, Told};
 pub use locate::Located;
 pub use settings::NodeSettings;
-pub use status::{Evacuation, Left, Migrations, Status};
+pub use status::{Evacuation, Left, Migrations, NotDeclaredDead, Status};
 pub use surroundings::Surroundings;

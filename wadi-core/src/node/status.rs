@@ -50,6 +50,24 @@ pub struct Evacuation {
     pub left: usize,
 }
 
+/// Why a member is not declared dead at an operator's word. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotDeclaredDead {
+    /// This node is no member itself now.
+    #[error("this node is no member of a cluster now; ask another one")]
+    NotReady,
+    /// It is the node that is asked.
+    #[error("that is this node itself, which runs; let it leave")]
+    Myself,
+    /// By what this node knows it is no member.
+    #[error("there is no such member, or none any more")]
+    NoMember,
+    /// This node is connected to it.
+    #[error("this node is connected to it, so it seems to run; stop it, or force it")]
+    Connected,
+}
+
 /// How a node left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::listen::Listener;
+use crate::member::Place;
 use crate::transport::Transport;
 
 /// What a node stands in.
@@ -11,6 +12,8 @@ use crate::transport::Transport;
 pub struct Surroundings {
     /// Where members, leases and layouts are agreed.
     pub authority: Arc<dyn Authority>,
+    /// Where it listens at exactly the address that others are told, if that is known.
+    pub place: Option<Place>,
     /// What carries its messages.
     pub transport: Arc<dyn Transport>,
     /// Who is told what happens.

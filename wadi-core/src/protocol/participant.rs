@@ -17,7 +17,7 @@ use super::returned::ReturnedCopy;
 use super::settings::Settings;
 use super::timer::{Timer, Timers};
 use super::turn::Turn;
-use crate::bucket::{BucketId, Layout};
+use crate::bucket::{BucketId, Layout, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
@@ -31,6 +31,9 @@ pub struct Participant {
     me: Incarnation,
     settings: Arc<Settings>,
     layout: Option<Arc<Layout>>,
+    /// When this incarnation learned of the latest death that is not proven: by its own clock, so never
+    /// before it was agreed. Also where that was before it joined.
+    unproven_since: Option<Moment>,
     lease_until: Moment,
     timers: Timers,
     markers: Markers,
@@ -68,6 +71,7 @@ impl Participant {
             me,
             settings,
             layout: None,
+            unproven_since: None,
             lease_until: Moment::ZERO,
             timers,
             markers: Markers::default(),
@@ -268,6 +272,18 @@ impl Participant {
             return;
         }
         self.timers.set_buckets(layout.buckets());
+        let known_death = known
+            .as_ref()
+            .map_or(LayoutVersion::ZERO, |known| known.unproven);
+        if layout.unproven > known_death {
+            self.unproven_since = Some(now);
+        } else if sabotage::is_off(Rule::DoubtLasts)
+            && known
+                .as_ref()
+                .is_some_and(|known| known.members.len() > layout.members.len())
+        {
+            self.unproven_since = None;
+        }
         self.layout = Some(layout);
         let mut returned = std::mem::take(&mut self.returned);
         ReturnedCopy::keep_newest(&mut returned);
@@ -751,6 +767,7 @@ impl Participant {
             now,
             settings: &settings,
             layout: &layout,
+            unproven_since: self.unproven_since,
             holdings,
             timers: &mut timers,
             out,

@@ -17,6 +17,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Moment,
     pub(super) settings: &'a Settings,
     pub(super) layout: &'a Layout,
+    /// When this node learned of the latest death that is not proven.
+    pub(super) unproven_since: Option<Moment>,
     pub(super) holdings: &'a dyn Holdings,
     pub(super) timers: &'a mut Timers,
     pub(super) out: &'a mut Vec<Output>,

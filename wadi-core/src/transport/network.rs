@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{AddressList, Carrier, Discovery, Streams, Transport};
 use crate::bucket::BucketCount;
-use crate::member::NodeName;
+use crate::member::{NodeName, Place};
 
 /// The future of [`Network::open`].
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Connections, NotOpened>> + Send + 'a>>;
@@ -60,6 +60,9 @@ impl fmt::Debug for Secret {
 pub struct Connections {
     /// Where others reach this node.
     pub address: String,
+    /// Where this node listens at exactly that address, which is then a literal one; `None` where others
+    /// may reach it by way of something else, or that is not known.
+    pub place: Option<Place>,
     /// Carries its messages.
     pub transport: Arc<dyn Transport>,
     /// Carries its questions.

@@ -32,6 +32,7 @@ async fn commands_before_the_first_join_are_not_answered_and_a_closed_one_answer
     let join = || Command::Join {
         node: NodeName::new("n1"),
         address: "n1".to_owned(),
+        place: None,
     };
     let joined = agreement.command(join()).await;
     assert!(matches!(joined, Ok(Answer::Joined(_))), "{joined:?}");
@@ -52,6 +53,7 @@ async fn a_join_that_is_given_up_goes_on_and_the_answer_is_a_lease_of_its_own_ca
         agreement.command(Command::Join {
             node: NodeName::new("n2"),
             address: "n2".to_owned(),
+            place: None,
         })
     };
     let nobody = tokio::time::timeout(Duration::from_millis(50), join()).await;
@@ -118,13 +120,14 @@ async fn the_only_voter_of_two_can_be_declared_dead_and_comes_back() {
     world.voters_count(1).await;
     let before = world.node("n1").me().unwrap();
     let dead = Command::DeclareDead {
+        by: world.node("n2").me().unwrap(),
         incarnation: before,
         proof: wadi_core::authority::Proof::Operator,
     };
     // Its vote goes over first, and who asks in the middle of that is not told what became of it.
     while !matches!(
         world.node("n2").agreement.command(dead.clone()).await,
-        Ok(Answer::Recorded(_))
+        Ok(Answer::Declared(_))
     ) {}
     until("n1 is somebody new", || {
         world.node("n1").me().is_some_and(|me| me > before)
@@ -142,11 +145,12 @@ async fn a_lone_node_that_is_fenced_founds_again_above_what_it_had() {
     let before = world.node("n1").me().unwrap();
     let version = world.node("n1").layout().unwrap().version;
     let dead = Command::DeclareDead {
+        by: before,
         incarnation: before,
         proof: wadi_core::authority::Proof::Operator,
     };
     let declared = world.node("n1").agreement.command(dead).await;
-    assert_eq!(declared, Ok(Answer::Recorded(Ok(()))));
+    assert_eq!(declared, Ok(Answer::Declared(Ok(()))));
     until("it is somebody new", || {
         world.node("n1").me().is_some_and(|me| me > before)
     })

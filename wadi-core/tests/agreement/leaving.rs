@@ -176,10 +176,11 @@ async fn the_only_vote_is_somebody_elses_before_its_node_has_gone_by_force() {
 async fn the_only_vote_is_somebody_elses_before_its_node_is_declared_dead() {
     let world = two_and_one_vote().await;
     let dead = Command::DeclareDead {
+        by: world.node("n2").me().unwrap(),
         incarnation: world.node("n1").me().unwrap(),
         proof: wadi_core::authority::Proof::Operator,
     };
-    assert_eq!(answered(&world, "n2", dead).await, Answer::Recorded(Ok(())));
+    assert_eq!(answered(&world, "n2", dead).await, Answer::Declared(Ok(())));
     goes_on_without(world).await;
 }
 

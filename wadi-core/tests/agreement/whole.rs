@@ -42,6 +42,7 @@ impl Whole {
         let settings = NodeSettings::new(NodeName::new(name), charter);
         let node = Node::new(settings, Arc::clone(&self.world.clock), sessions);
         let surroundings = Surroundings {
+            place: None,
             authority: Arc::clone(&agreement) as Arc<_>,
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::new(NobodyListens),

@@ -196,6 +196,7 @@ impl World {
         AgreementSettings {
             node: NodeName::new(name),
             address: name.to_owned(),
+            place: None,
             carrier: self.net.wire(name),
             clock: Arc::clone(&self.clock),
             charter: Charter {
@@ -349,6 +350,7 @@ impl Driver {
             let join = Command::Join {
                 node: NodeName::new(self.name),
                 address: self.name.to_owned(),
+                place: None,
             };
             if let Some(Answer::Joined(joined)) = self.ask(join).await {
                 let mut life = self.life.lock();

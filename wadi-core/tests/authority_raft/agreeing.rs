@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wadi_core::authority::raft::AskFailed;
-use wadi_core::authority::{Answer, Command, LeftRefused, NotAMember, Proof};
+use wadi_core::authority::{Answer, Command, LeftRefused, NotAMember, NotDeclared, Proof};
 use wadi_core::member::{Incarnation, Standing};
 
 use crate::world::{LEASE, PATIENCE, World, now, until};
@@ -132,11 +132,13 @@ async fn refusals_are_answers() {
     let n2 = world.node("n2");
     let nobody = Incarnation::new(99);
     let dead = Command::DeclareDead {
+        by: n2.me,
         incarnation: nobody,
         proof: Proof::Operator,
     };
     let answer = n2.ask(dead).await;
-    assert_eq!(answer, Answer::Recorded(Err(NotAMember::Unknown(nobody))));
+    let unknown = NotDeclared::NotAMember(NotAMember::Unknown(nobody));
+    assert_eq!(answer, Answer::Declared(Err(unknown)));
     let left = Command::Left {
         incarnation: n2.me,
         force: false,
@@ -156,13 +158,30 @@ async fn a_member_removes_no_other_but_with_a_proof() {
                 incarnation: victim,
                 force: true,
             },
+            // In somebody else's name.
             Command::DeclareDead {
+                by: victim,
                 incarnation: victim,
-                proof: Proof::BoundAddress,
+                proof: Proof::Operator,
             },
         ] {
             let answer = world.node(name).authority.propose(command, PATIENCE).await;
             assert_eq!(answer, Err(AskFailed::NotForYou));
+        }
+        let by = world.node(name).me;
+        for proof in [
+            Proof::BoundAddress,
+            Proof::RefusedHere,
+            Proof::ClosedAndRefused,
+        ] {
+            let dead = Command::DeclareDead {
+                by,
+                incarnation: victim,
+                proof,
+            };
+            let refused = NotDeclared::NoProof { by, proof };
+            let answer = world.node(name).ask(dead).await;
+            assert_eq!(answer, Answer::Declared(Err(refused)));
         }
     }
     let layout = world.all_see(&["n1", "n2", "n3"]).await;
@@ -207,6 +226,7 @@ async fn the_leaders_own_duties_are_not_for_nodes() {
         let long = Command::Join {
             node: wadi_core::member::NodeName::new("n"),
             address: "x".repeat(256),
+            place: None,
         };
         let answer = world.node(name).authority.propose(long, PATIENCE).await;
         assert_eq!(answer, Err(AskFailed::NotForYou));

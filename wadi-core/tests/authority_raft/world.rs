@@ -112,6 +112,7 @@ impl World {
         RaftSettings {
             node: NodeName::new(name),
             address: name.to_owned(),
+            place: None,
             carrier: Arc::new(Wire {
                 net: Arc::clone(&self.net),
                 from: name.to_owned(),

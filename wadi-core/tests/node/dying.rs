@@ -1,11 +1,12 @@
 //! Nodes that die, and nodes that only seem to.
 
-use wadi_core::node::Told;
+use wadi_core::node::{NotDeclaredDead, Told};
+use wadi_core::proof::Proof;
 use wadi_core::protocol::Event;
 use wadi_core::session::Expiry;
 use wadi_core::transport::memory::Condition;
 
-use crate::world::{Refused, World, secs};
+use crate::world::{Refused, World, millis, secs};
 
 const CUT: Condition = Condition {
     cut: true,
@@ -117,4 +118,94 @@ async fn time_goes_on_for_a_session_that_nobody_can_reach() {
         node.sessions().sweep(node.sessions().now(), 1000);
     }
     assert_eq!(world.serving(&id), [""; 0], "100 seconds are over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proven_death_is_healed_long_before_its_lease_is_over_and_leaves_no_doubt() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let dead = world.create("n1").await;
+    let alive = world.create("n3").await;
+    let who = world.node("n1").status().incarnation.unwrap();
+    world.kill_proven("n1");
+    tokio::time::sleep(millis(500)).await;
+    let lost = Err(Refused::Absent { lost: true });
+    assert_eq!(world.request("n2", &dead, async |_| Ok(())).await, lost);
+    assert_eq!(world.owner("n2", &alive).await, Ok("n3".to_owned()));
+    let proof = Proof::RefusedHere;
+    for name in ["n2", "n3"] {
+        let told = world.times_told(name, |told| *told == Told::Proven { who, proof });
+        assert_eq!(told, 1, "{name}");
+    }
+}
+
+/// It is told of a death once, when the authority cannot be asked; and the proof is as good later.
+#[tokio::test(start_paused = true)]
+async fn a_proof_is_kept_until_the_authority_has_heard_it() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    for name in ["n2", "n3"] {
+        world.cut_off(name, true);
+    }
+    let dead = world.create("n1").await;
+    world.kill_proven("n1");
+    tokio::time::sleep(secs(2)).await;
+    for name in ["n2", "n3"] {
+        world.cut_off(name, false);
+    }
+    tokio::time::sleep(millis(1_500)).await;
+    let lost = Err(Refused::Absent { lost: true });
+    assert_eq!(world.request("n2", &dead, async |_| Ok(())).await, lost);
+}
+
+/// Nobody else saw its end.
+#[tokio::test(start_paused = true)]
+async fn who_comes_to_the_same_address_proves_that_who_was_there_has_ended() {
+    let world = World::of(&["n1", "n2"]).await;
+    let dead = world.create("n1").await;
+    world.kill("n1");
+    world.start("n1").await;
+    tokio::time::sleep(millis(500)).await;
+    let lost = Err(Refused::Absent { lost: true });
+    assert_eq!(world.request("n2", &dead, async |_| Ok(())).await, lost);
+    let proof = Proof::BoundAddress;
+    let is_it = |told: &Told| matches!(told, Told::Proven { proof: p, .. } if *p == proof);
+    assert!(world.was_told("n1", is_it));
+}
+
+/// It comes back with what it had, at the same address, so its former incarnation is no proven death.
+#[tokio::test(start_paused = true)]
+async fn a_fenced_node_does_not_prove_its_own_former_death() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let kept = world.create("n1").await;
+    world.cut_off("n1", true);
+    tokio::time::sleep(secs(7)).await;
+    world.cut_off("n1", false);
+    world.settle().await;
+    assert_eq!(world.owner("n3", &kept).await, Ok("n1".to_owned()));
+    for name in ["n1", "n2", "n3"] {
+        assert!(!world.was_told(name, |told| matches!(told, Told::Proven { .. })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_word_is_a_proof_and_is_refused_where_it_seems_wrong() {
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    let dead = world.create("n1").await;
+    let [me, who] = ["n2", "n1"].map(|name| world.node(name).status().incarnation.unwrap());
+    let n2 = world.node("n2");
+    let nobody = wadi_core::member::Incarnation::new(99);
+    for (said, refused) in [
+        (who, NotDeclaredDead::Connected),
+        (me, NotDeclaredDead::Myself),
+        (nobody, NotDeclaredDead::NoMember),
+    ] {
+        assert_eq!(n2.declare_dead(said, false).await, Err(refused));
+    }
+    for refused in [me, nobody] {
+        assert!(n2.declare_dead(refused, true).await.is_err());
+    }
+    world.kill("n1");
+    assert_eq!(n2.declare_dead(who, true).await, Ok(()));
+    tokio::time::sleep(millis(500)).await;
+    let lost = Err(Refused::Absent { lost: true });
+    assert_eq!(world.request("n3", &dead, async |_| Ok(())).await, lost);
 }

@@ -38,6 +38,7 @@ async fn a_node_whose_driver_fails_serves_nothing_and_says_so() {
     );
     let listener = Arc::new(Panics::default());
     let surroundings = Surroundings {
+        place: None,
         authority: Arc::new(InProcess::new(charter, 0, clock)),
         transport: Network::new().port(NodeName::new("n1")),
         listener: Arc::clone(&listener) as _,

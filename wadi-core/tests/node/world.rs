@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use wadi_core::authority::{Answer, Charter, Command};
 use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
 use wadi_core::clock::{Clock, Moment};
-use wadi_core::member::{Incarnation, NodeName};
+use wadi_core::member::{Incarnation, NodeName, Place};
 use wadi_core::message::Want;
 use wadi_core::node::{
     Answering, Authority, InProcess, Left, Listener, Located, Node, NodeSettings, Surroundings,
     Told, Unreachable,
 };
+use wadi_core::proof::Proof;
 use wadi_core::protocol::coordinator::Pace;
 use wadi_core::protocol::{Event, Settings};
 use wadi_core::session::{
@@ -60,6 +61,12 @@ impl Clock for RuntimeClock {
     fn unix_seconds(&self) -> u32 {
         1_780_000_000 + u32::try_from(self.0.elapsed().as_secs()).expect("a test is short")
     }
+}
+
+/// Where the node with this name listens, each time that it is started.
+fn address(name: &str) -> String {
+    let port = name.bytes().map(u16::from).sum::<u16>();
+    format!("127.0.0.1:{port}")
 }
 
 /// One node's way to the authority, which can be cut: its calls are then never answered.
@@ -255,6 +262,7 @@ impl World {
                 late: Mutex::new(self.seeds.lock().fork()),
                 place: name.bytes().map(u64::from).sum::<u64>() % 8,
             }),
+            place: Some(Place::new(1)),
             transport: self.network.port(NodeName::new(name)),
             listener: Arc::clone(&notes) as Arc<dyn Listener>,
         };
@@ -262,7 +270,7 @@ impl World {
         let bits = Box::new(Seeded(self.seeds.lock().fork()));
         let sessions = Sessions::builder(Keyring::new(key)).bits(bits);
         let node = Node::new(settings, Arc::clone(&self.clock), sessions);
-        node.start(name, surroundings);
+        node.start(address(name), surroundings);
         let stage = Stage {
             node,
             notes,
@@ -308,6 +316,12 @@ impl World {
     pub(crate) fn kill(&self, name: &str) {
         let killed = self.nodes.lock().remove(name);
         killed.expect("there is such a node").node.stop();
+    }
+
+    /// The same, and everybody else has a proof of it.
+    pub(crate) fn kill_proven(&self, name: &str) {
+        self.kill(name);
+        self.network.end(&NodeName::new(name), Proof::RefusedHere);
     }
 
     pub(crate) async fn leave(&self, name: &str) -> Left {

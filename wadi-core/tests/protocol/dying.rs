@@ -335,3 +335,73 @@ fn what_was_held_by_who_was_away_for_long_waits_for_what_was_written_since() {
     world.pass(secs(20));
     assert_eq!(world.served(n6), Some(&b"v2"[..]));
 }
+
+#[test]
+fn what_died_with_a_process_that_is_proven_to_have_ended_is_lost_at_once() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    world.stop_proven(N2);
+    world.agree(N1, &[]);
+    world.deliver();
+    assert_eq!(world.locate(N3), [Found::Absent { lost: true }]);
+    world.pass(secs(1));
+    assert_eq!(world.events(), [Event::Lost(S)]);
+}
+
+#[test]
+fn a_bucket_whose_manager_is_proven_dead_has_no_doubt() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N1);
+    world.stop_proven(N1);
+    world.agree(N2, &[]);
+    world.deliver();
+    assert_eq!(world.locate(N3), [Found::Absent { lost: true }]);
+}
+
+#[test]
+fn an_older_copy_waits_for_nobody_who_is_proven_dead() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[N4]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.heal();
+    world.stop_proven(N3);
+    world.agree(N1, &[N4]);
+    world.pass(secs(1));
+    assert_eq!(world.served(N2), Some(&b"v0"[..]));
+    assert_eq!(world.events(), [Event::Stale(S)]);
+}
+
+/// n2 may come back with its session, whoever dies meanwhile and takes with it who had doubts.
+#[test]
+fn a_proven_death_ends_no_earlier_doubt() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    let away = world.stop(N2);
+    world.agree(N1, &[]);
+    world.pass(secs(10));
+    world.stop_proven(N1);
+    world.agree(N3, &[]);
+    world.pass(secs(10));
+    assert_eq!(world.locate(N3), [], "n2 may still come back with it");
+    world.start(away.come_back(N4));
+    world.agree(N3, &[]);
+    world.pass(secs(1));
+    assert_eq!(world.serving(), [N4]);
+}
+
+/// Who joins later knows of the death, and not how long ago it was.
+#[test]
+fn a_newcomer_doubts_what_was_in_doubt_before_it_came() {
+    let mut world = World::founded(&[N1, N2], &[]);
+    world.create(N2);
+    drop(world.stop(N2));
+    world.agree(N1, &[]);
+    world.pass(secs(10));
+    world.start(Node::new(N3));
+    world.agree(N1, &[N3]);
+    world.stop_proven(N1);
+    world.agree(N3, &[]);
+    world.pass(secs(20));
+    assert_eq!(world.locate(N3), [], "n2 may still come back with it");
+    world.pass(secs(11));
+    assert_eq!(world.locate(N3), [Found::Absent { lost: true }]);
+}

@@ -137,6 +137,8 @@ pub(crate) struct World {
     now: Moment,
     nodes: BTreeMap<Incarnation, Node>,
     leaving: BTreeSet<Incarnation>,
+    /// Whose end is proven.
+    proven: BTreeSet<Incarnation>,
     layout: Option<Arc<Layout>>,
     network: VecDeque<(Incarnation, Incarnation, Message)>,
     loss: Loss,
@@ -150,6 +152,7 @@ impl World {
             now: Moment::from_nanos(1_000_000_000),
             nodes: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            proven: BTreeSet::new(),
             layout: None,
             network: VecDeque::new(),
             loss: Box::new(|_, _, _| false),
@@ -194,6 +197,12 @@ impl World {
         self.nodes.remove(&who).expect("it is there")
     }
 
+    /// The node's process ends, and the next layout is without it, by a proof.
+    pub(crate) fn stop_proven(&mut self, who: Incarnation) {
+        drop(self.stop(who));
+        self.proven.insert(who);
+    }
+
     /// From the next layout on, the node is leaving.
     pub(crate) fn leave(&mut self, who: Incarnation) {
         self.leaving.insert(who);
@@ -216,9 +225,17 @@ impl World {
                 None => before.map(|layout| layout.placement(BUCKET).manager),
             },
         };
+        let gone = before.into_iter().flat_map(|layout| layout.members.keys());
+        let mut gone = gone.filter(|who| !self.nodes.contains_key(*who));
+        let unproven = if gone.any(|who| !self.proven.contains(who)) {
+            version
+        } else {
+            before.map_or(LayoutVersion::ZERO, |layout| layout.unproven)
+        };
         let members = self.nodes.keys().map(|who| (*who, self.member(*who)));
         self.adopt(Layout {
             version,
+            unproven,
             members: members.collect(),
             placements: vec![placement],
         });
@@ -239,6 +256,7 @@ impl World {
         Member {
             node: NodeName::new(format!("n{}", who.get())),
             address: String::new(),
+            place: None,
             standing: if self.leaving.contains(&who) {
                 Standing::Leaving
             } else {

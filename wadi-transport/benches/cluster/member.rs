@@ -104,6 +104,7 @@ impl Member {
         let agreement = Agreement::new(AgreementSettings {
             node: NodeName::new(name),
             address: connections.address.clone(),
+            place: connections.place,
             carrier: connections.carrier.clone(),
             clock: clock.clone(),
             charter,
@@ -126,6 +127,7 @@ impl Member {
             connections.address.clone(),
             Surroundings {
                 authority: agreement.clone(),
+                place: connections.place,
                 transport: connections.transport.clone(),
                 listener: Arc::new(NobodyListens),
             },

@@ -4,6 +4,7 @@
 //! TCP. It never loses or reorders bytes of a connection: as with TCP, they come or the connection ends.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
+use wadi_core::member::Place;
 
 use super::{Medium, Socket, Sockets, Waiting};
 
@@ -145,6 +147,16 @@ impl Medium for Host {
             });
             Ok(near)
         })
+    }
+
+    fn place(&self) -> Option<Place> {
+        let mut hasher = DefaultHasher::new();
+        self.address.hash(&mut hasher);
+        Some(Place::new(hasher.finish()))
+    }
+
+    fn is_here(&self, address: IpAddr) -> bool {
+        address == self.address
     }
 }
 

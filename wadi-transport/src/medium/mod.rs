@@ -10,12 +10,13 @@ mod tcp;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use tcp::TcpMedium;
+use wadi_core::member::Place;
 
 /// A future that borrows for `'a`.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -39,6 +40,13 @@ pub trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Connects to this address. `ConnectionRefused` means that the host answered and nobody
     /// listens there.
     fn connect(&self, address: SocketAddr) -> Waiting<'_, Socket>;
+
+    /// Where this node is: whoever else is there is reached by it with nothing between, and refused only
+    /// by what refuses here. `None`: not known.
+    fn place(&self) -> Option<Place>;
+
+    /// Whether this is an address of this node's own host.
+    fn is_here(&self, address: IpAddr) -> bool;
 }
 
 /// A listening socket; closed when dropped.

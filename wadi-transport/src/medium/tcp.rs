@@ -1,13 +1,15 @@
 //! TCP of the operating system.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use wadi_core::member::Place;
 
 use super::{Medium, Socket, Sockets, Waiting};
+use crate::place;
 
 /// A quiet connection is probed after this time, and this often; raw streams have nothing else that
 /// would notice a peer whose machine is gone.
@@ -42,6 +44,14 @@ impl Medium for TcpMedium {
 
     fn connect(&self, address: SocketAddr) -> Waiting<'_, Socket> {
         Box::pin(async move { tuned(TcpStream::connect(address).await?) })
+    }
+
+    fn place(&self) -> Option<Place> {
+        place::of_this_process()
+    }
+
+    fn is_here(&self, address: IpAddr) -> bool {
+        place::is_of_this_host(address)
     }
 }
 

@@ -11,14 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use wadi_core::bucket::Layout;
 use wadi_core::member::{Founding, Incarnation};
 use wadi_core::message::Message;
+use wadi_core::proof::Proof;
 use wadi_core::transport::{Inbox, Transport};
 
 use super::open::Open;
 use crate::inbox::{Received, Take};
-use crate::link::Link;
+use crate::link::{Link, LinkState};
 use crate::outgoing::SendError;
 use crate::peer::Membership;
 use crate::shared::Shared;
+use crate::witness::{Watched, Witness};
 
 /// The messages of one node.
 pub(super) struct Messages {
@@ -85,7 +87,10 @@ impl Messages {
                 continue;
             }
             let address = member.address.clone();
-            match self.open.link(address.clone(), Some(*incarnation)) {
+            let is_in_our_place = member.place.is_some() && member.place == self.open.place();
+            let witness = self.addressees.clone();
+            let watched = Watched::by(witness, *incarnation, is_in_our_place);
+            match self.open.link_to(address.clone(), watched) {
                 Ok(link) => {
                     links.insert(*incarnation, Line { address, link });
                 }
@@ -116,6 +121,12 @@ impl Transport for Messages {
         self.keep_links(&wanted);
     }
 
+    fn is_connected(&self, to: Incarnation) -> bool {
+        let links = self.links.read();
+        let line = links.get(&to);
+        line.is_some_and(|line| matches!(*line.link.state().borrow(), LinkState::Up(_)))
+    }
+
     fn send(&self, to: Incarnation, message: Message) -> bool {
         let links = self.links.read();
         let Some(line) = links.get(&to) else {
@@ -135,6 +146,14 @@ impl Transport for Messages {
             }
         }
         was_taken
+    }
+}
+
+impl Witness for Addressees {
+    fn ended(&self, who: Incarnation, proof: Proof) {
+        if let Some(listening) = &*self.listening.read() {
+            listening.inbox.died(who, proof);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Tcp {
     certificates: Option<Files>,
     limits: Limits,
     versions: Versions,
+    trusts_refusals: bool,
     observer: Arc<dyn Observe>,
     medium: Arc<dyn Medium>,
 }
@@ -40,6 +41,7 @@ impl Tcp {
             certificates: None,
             limits: Limits::default(),
             versions: Versions::SUPPORTED,
+            trusts_refusals: false,
             observer: Arc::new(()),
             medium: Arc::new(TcpMedium),
         }
@@ -63,6 +65,18 @@ impl Tcp {
     #[must_use]
     pub fn versions(mut self, versions: Versions) -> Self {
         self.versions = versions;
+        self
+    }
+
+    /// Whether a refused connection to *another* host proves that who listened there has ended, once an
+    /// authenticated connection to it had been open: then its death is healed at once, and not only when
+    /// its lease has run out. Default `false`. Only for networks in which nothing refuses a connection
+    /// for a node that lives: no proxy, balancer or service mesh between nodes, no firewall that resets.
+    ///
+    /// On this host, where nothing can stand between, a refusal counts in any case.
+    #[must_use]
+    pub fn trust_refusals(mut self, trusts: bool) -> Self {
+        self.trusts_refusals = trusts;
         self
     }
 
@@ -101,6 +115,7 @@ impl Tcp {
             bind: settings.bind,
             advertise: settings.advertise,
             security,
+            trusts_refusals: self.trusts_refusals,
             limits: self.limits.clone(),
             versions: self.versions,
         }
@@ -123,6 +138,7 @@ impl Tcp {
         let open = Arc::new(Open::new(endpoint));
         Ok(Connections {
             address: us.advertised.clone(),
+            place: open.place(),
             transport: Arc::new(Messages::new(open.clone(), addressees)),
             carrier: Arc::new(Questions::new(open.clone())),
             streams: Arc::new(MemberStreams::new(open)),
@@ -142,6 +158,7 @@ impl std::fmt::Debug for Tcp {
             .field("certificates", &self.certificates)
             .field("limits", &self.limits)
             .field("versions", &self.versions)
+            .field("trusts_refusals", &self.trusts_refusals)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Whole networks as a node has them, over real sockets on loopback.
 
+mod deaths;
 mod log;
 mod messages;
 mod opening;

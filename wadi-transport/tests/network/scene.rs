@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use wadi_core::bucket::{BucketCount, BucketId, Layout, LayoutVersion, Placement};
 use wadi_core::member::{Founding, Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message};
+use wadi_core::proof::Proof;
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
 use wadi_core::transport::{Connections, Inbox, Network, NetworkSettings, NotOpened, Secret};
@@ -136,6 +137,7 @@ pub(crate) fn layout(version: u64, members: &[&Node]) -> Arc<Layout> {
         let member = Member {
             node: node.name.clone(),
             address: node.open.address.clone(),
+            place: node.open.place,
             standing: Standing::Ready,
         };
         (node.me, member)
@@ -144,6 +146,7 @@ pub(crate) fn layout(version: u64, members: &[&Node]) -> Arc<Layout> {
     let manager = *members.keys().next().expect("somebody is a member");
     Arc::new(Layout {
         version: LayoutVersion::from_u64(version),
+        unproven: LayoutVersion::ZERO,
         placements: vec![Placement {
             manager,
             deputies: Vec::new(),
@@ -183,6 +186,7 @@ pub(crate) fn number(message: &Message) -> u64 {
 pub(crate) struct Letters {
     room: usize,
     came: Mutex<VecDeque<(Incarnation, Message)>>,
+    died: Mutex<Vec<(Incarnation, Proof)>>,
 }
 
 impl Default for Letters {
@@ -193,13 +197,21 @@ impl Default for Letters {
 
 impl Letters {
     pub(crate) fn with_room(room: usize) -> Self {
-        let came = Mutex::default();
-        Self { room, came }
+        Self {
+            room,
+            came: Mutex::default(),
+            died: Mutex::default(),
+        }
     }
 
     pub(crate) fn has(&self, from: Incarnation, message: &Message) -> bool {
         let came = self.came.lock();
         came.iter().any(|(by, came)| *by == from && came == message)
+    }
+
+    /// Whose death was proven, and how, in the order in which it was told.
+    pub(crate) fn died(&self) -> Vec<(Incarnation, Proof)> {
+        self.died.lock().clone()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -235,5 +247,9 @@ impl Inbox for Letters {
         }
         came.push_back((from, message));
         true
+    }
+
+    fn died(&self, who: Incarnation, proof: Proof) {
+        self.died.lock().push((who, proof));
     }
 }

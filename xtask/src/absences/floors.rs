@@ -14,7 +14,9 @@ pub(crate) struct Floors(&'static [&'static [&'static str]]);
 impl Floors {
     /// The house plan of `wadi-core`. A new top-level module is given its floor here.
     pub(crate) const OF_CORE: Self = Self(&[
-        &["clock", "lease", "sabotage", "member", "bucket", "tenure"],
+        &[
+            "clock", "lease", "sabotage", "member", "proof", "bucket", "tenure",
+        ],
         &["session", "events"],
         &["message", "transport", "authority"],
         &["protocol", "relocate"],

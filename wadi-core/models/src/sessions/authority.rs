@@ -14,6 +14,7 @@ use wadi_core::member::{Founding, Incarnation, NodeName, Standing};
 enum Change {
     Joined(usize),
     Dead(Incarnation),
+    Expired(Incarnation),
     Leaving(Incarnation),
     Left(Incarnation),
     Reassigned,
@@ -111,10 +112,25 @@ impl Authority {
         joined.incarnation
     }
 
-    /// Declares dead who crashed, or whose lease is known to have run out.
+    /// Declares dead who crashed, by a proof.
     pub(super) fn declare_dead(&mut self, who: Incarnation) {
         if self.register.declare_dead(who, Proof::Operator).is_ok() {
             self.agree(Change::Dead(who));
+        }
+    }
+
+    /// Declares dead whose lease is known to have run out, and nobody else.
+    pub(super) fn expire(&mut self, who: Incarnation) {
+        let over = Moment::ZERO + self.register.charter().lease;
+        let others: Vec<_> = self.layout().members.keys().copied().collect();
+        for other in others.into_iter().filter(|other| *other != who) {
+            self.register.renew(other, over).expect("it is a member");
+        }
+        let expired = self.register.expire(over);
+        // Time stands still here.
+        self.register.take_over(Moment::ZERO);
+        if !expired.is_empty() {
+            self.agree(Change::Expired(who));
         }
     }
 

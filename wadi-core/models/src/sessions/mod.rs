@@ -241,8 +241,7 @@ impl Sessions {
                 state.node(at).expire();
             }
             Action::Declare(who) => {
-                state.authority.declare_dead(who);
-                state.truth.died(who);
+                state.declare_dead(who);
                 state.look_for_lost_markers();
             }
             Action::Reassign => state.authority.reassign(),

@@ -28,8 +28,7 @@ fn heal(state: &mut State) {
     for who in members {
         let alive = state.at(who).is_some_and(|at| state.nodes[at].has_lease());
         if !alive {
-            state.authority.declare_dead(who);
-            state.truth.died(who);
+            state.declare_dead(who);
         }
     }
     for at in 0..state.nodes.len() {

@@ -95,6 +95,17 @@ impl State {
         Arc::make_mut(&mut self.nodes[at])
     }
 
+    /// The authority declares a member dead: by a proof where its process is there no more, else because
+    /// its lease ran out.
+    pub(super) fn declare_dead(&mut self, who: Incarnation) {
+        if self.at(who).is_some() {
+            self.authority.expire(who);
+        } else {
+            self.authority.declare_dead(who);
+        }
+        self.truth.died(who);
+    }
+
     pub(super) fn at(&self, who: Incarnation) -> Option<usize> {
         self.nodes.iter().position(|node| node.me() == Some(who))
     }

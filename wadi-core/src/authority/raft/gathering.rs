@@ -283,6 +283,7 @@ impl Gathering {
                 backs: backs.clone(),
                 start: *start,
                 generation,
+                place: self.settings.raft.place,
             },
             Here::Founding(invitation, _) => Present::Founding {
                 part: invitation.part(invitation.place),

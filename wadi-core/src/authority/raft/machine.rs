@@ -71,8 +71,14 @@ impl Replica {
                     founder.address,
                     now,
                 );
-                for Founder { node, address } in first {
-                    let backer = register.join(node, address, now).incarnation;
+                register.locate(joined.incarnation, founder.place);
+                for founder in first {
+                    let Founder {
+                        node,
+                        address,
+                        place,
+                    } = founder;
+                    let backer = register.join_in(place, node, address, now).incarnation;
                     // It was given just now, so it is a member.
                     let _ = register.ready(backer);
                 }

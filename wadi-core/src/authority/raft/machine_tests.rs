@@ -38,6 +38,7 @@ fn found() -> What {
         first: vec![Founder {
             node: NodeName::new("n1"),
             address: "n1".to_owned(),
+            place: None,
         }],
     })
 }

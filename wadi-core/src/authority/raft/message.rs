@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::types::{Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
 use crate::bucket::LayoutVersion;
-use crate::member::{Founding, Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName, Place};
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
 ///
@@ -82,6 +82,9 @@ pub(super) enum Present {
         start: StartId,
         /// A cluster that it takes part in founding is of this generation at least.
         generation: u32,
+        /// Where it listens at exactly the address that it is asked at, if it knows.
+        #[serde(default)]
+        place: Option<Place>,
     },
     /// In the middle of founding this cluster, together with who is at this address.
     Founding { part: Part, by: String },

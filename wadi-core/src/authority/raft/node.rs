@@ -24,7 +24,7 @@ use super::voters::Votes;
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
-use crate::member::{Founding, Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName, Place};
 use crate::transport::Carrier;
 
 /// What a node brings along.
@@ -34,6 +34,8 @@ pub struct RaftSettings {
     pub node: NodeName,
     /// Where other nodes reach it; at most 255 bytes, like the name.
     pub address: String,
+    /// Where it listens at exactly that address, if that is known.
+    pub place: Option<Place>,
     /// The way to other nodes.
     pub carrier: Arc<dyn Carrier>,
     /// This node's clock: while it leads, the register's moments are its readings.
@@ -102,6 +104,7 @@ impl RaftAuthority {
             first: vec![Founder {
                 node: settings.node.clone(),
                 address: settings.address.clone(),
+                place: settings.place,
             }],
         };
         let me = found.incarnation(0);
@@ -149,6 +152,7 @@ impl RaftAuthority {
         let command = Command::Join {
             node: settings.node.clone(),
             address: settings.address.clone(),
+            place: settings.place,
         };
         let (answer, _) = asker.ask(command, &Outside(&seeds), within).await?;
         let Answer::Joined(joined) = answer else {
@@ -466,7 +470,7 @@ impl RaftAuthority {
 
     /// Has the leader in this node propose, or says where the leader is.
     async fn hear(&self, by: Option<Incarnation>, command: Command) -> Said {
-        if !may_be_asked(&command, by, self.machine.layout().as_deref()) {
+        if !may_be_asked(&command, by) {
             return Said::NotForYou;
         }
         {

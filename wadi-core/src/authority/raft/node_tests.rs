@@ -24,6 +24,7 @@ async fn a_replica_that_ends_by_itself_says_so_and_holds_nobody_up() {
     let settings = RaftSettings {
         node: NodeName::new("n1"),
         address: "n1".to_owned(),
+        place: None,
         carrier: Arc::new(Nowhere),
         clock: Arc::new(BootClock),
         lease,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Answer, Charter, Command};
 use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
-use crate::member::{Founding, Incarnation, NodeName};
+use crate::member::{Founding, Incarnation, NodeName, Place};
 
 openraft::declare_raft_types!(
     /// Proposals in, outcomes out; a raft id is the number of an [`Incarnation`].
@@ -87,6 +87,8 @@ pub(super) struct Found {
 pub(super) struct Founder {
     pub(super) node: NodeName,
     pub(super) address: String,
+    #[serde(default)]
+    pub(super) place: Option<Place>,
 }
 
 impl Found {
@@ -113,12 +115,15 @@ pub(super) enum Outcome {
 pub(super) const fn may_repeat(command: &Command) -> bool {
     match command {
         // Of a join whose answer got lost, the incarnation dies when its lease runs out.
-        Command::Join { .. } | Command::Renew(_) | Command::Ready(_) | Command::Leave(_) => true,
-        Command::Left { .. }
-        | Command::DeclareDead { .. }
-        | Command::Expire
-        | Command::Propose { .. }
-        | Command::TakeOver => false,
+        // Nobody dies twice: the second time it is no member any more.
+        Command::Join { .. }
+        | Command::Renew(_)
+        | Command::Ready(_)
+        | Command::Leave(_)
+        | Command::DeclareDead { .. } => true,
+        Command::Left { .. } | Command::Expire | Command::Propose { .. } | Command::TakeOver => {
+            false
+        }
     }
 }
 

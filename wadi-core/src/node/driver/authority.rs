@@ -55,6 +55,12 @@ impl Driver {
                 self.join_answered(sent_at, answer);
                 return;
             }
+            Asked::Declare(me, who) => {
+                if self.me() == Some(me) {
+                    self.death_answered(who);
+                }
+                return;
+            }
             Asked::Renew(me)
             | Asked::Ready(me)
             | Asked::Leave(me)

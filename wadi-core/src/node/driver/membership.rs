@@ -1,5 +1,6 @@
 //! Becoming a member, staying one, and coming back as somebody new.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ impl Driver {
             let command = Command::Join {
                 node: self.settings.name.clone(),
                 address: self.address.clone(),
+                place: self.surroundings.place,
             };
             let sent_at = self.now();
             self.ask(Asked::Join { sent_at }, command);
@@ -61,6 +63,7 @@ impl Driver {
         };
         let terms = AssignmentTerms::default().with_deputies(self.settings.charter.deputies);
         self.leases.begin(me, lease);
+        self.first.get_or_insert(me);
         let keeper = Keeper {
             leases: Arc::clone(&self.leases),
             me,
@@ -77,6 +80,8 @@ impl Driver {
             may_act_until: Moment::ZERO,
             keeper,
             look_at: None,
+            proven: BTreeMap::new(),
+            declare_at: None,
             has_asked_to_go: false,
         }));
         let inbox = Letterbox {
@@ -100,6 +105,7 @@ impl Driver {
             self.give(Input::Layout(Arc::clone(&layout)));
             self.coordinate(coordinator::Input::Layout(layout));
             self.look_at_standing();
+            self.look_for_deaths();
         }
         self.look_for_takers();
         self.publish();

@@ -5,6 +5,7 @@
 //! authority) is done by another task, which gives the outcome back through the queue.
 
 mod authority;
+mod deaths;
 mod lease;
 mod leave;
 mod membership;
@@ -13,13 +14,14 @@ mod requests;
 mod seal;
 mod timers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::deaths::Proven;
 use self::lease::Leases;
 use self::leave::Leaving;
 use super::given::Given;
@@ -79,6 +81,8 @@ pub(super) struct Driver {
     waiting: Waiting,
     life: Life,
     leaving: Option<Leaving>,
+    /// The first incarnation of this process: what listened at its address before has ended.
+    first: Option<Incarnation>,
     /// The latest layout that the authority has told of, whoever this node was then.
     layout: Option<Arc<Layout>>,
     status: watch::Sender<Status>,
@@ -109,6 +113,10 @@ struct Membership {
     keeper: AbortHandle,
     /// When to look again at what was asked of the authority and has not shown in a layout yet.
     look_at: Option<Moment>,
+    /// Whose end is proven, and shows in no layout yet.
+    proven: BTreeMap<Incarnation, Proven>,
+    /// When to declare those again.
+    declare_at: Option<Moment>,
     /// It has asked to be no member any more, and may be none before it hears so.
     has_asked_to_go: bool,
 }
@@ -166,6 +174,7 @@ impl Driver {
                 again_at: None,
             },
             leaving: None,
+            first: None,
             layout: None,
             status,
             migrations,
@@ -229,6 +238,8 @@ impl Driver {
             Given::Locked { me, id, alone } => self.locked(me, id, alone),
             // What has happened is looked at in each round.
             Given::Departed | Given::Leased => {}
+            Given::Died { me, who, proof } => self.died(me, who, proof),
+            Given::DeclareDead { who, force, reply } => self.declare_dead(who, force, reply),
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
             Given::Evacuate { revoke_at, reply } => self.evacuate(revoke_at, reply),

@@ -24,6 +24,7 @@ impl Driver {
                 member.participant.next_timer().map(|(at, _)| at),
                 member.coordinator.wake_at(),
                 member.look_at,
+                member.declare_at,
             ]
             .into_iter()
             .flatten()
@@ -49,9 +50,13 @@ impl Driver {
             Life::Joining { .. } | Life::Over => {}
             Life::Member(member) => {
                 let looks = is_due(member.look_at);
+                let declares = is_due(member.declare_at);
                 let coordinates = is_due(member.coordinator.wake_at());
                 if looks {
                     self.look_at_standing();
+                }
+                if declares {
+                    self.declare_deaths();
                 }
                 if coordinates {
                     self.coordinate(coordinator::Input::Wake);

@@ -202,7 +202,8 @@ impl Directory {
             return;
         }
         turn.answered(Timer::Pull(bucket));
-        let until = turn.now + turn.settings.absent_after;
+        // Whoever may come back died by this layout, or before.
+        let until = super::doubt_until(turn);
         let mut unsettled = Vec::new();
         let mut moving = Vec::new();
         let mut ended = Vec::new();
@@ -246,8 +247,8 @@ impl Directory {
                     Whereabouts::Missing { until, latest }
                 }
                 Place::Missing(latest) => {
-                    turn.timers
-                        .start(Timer::Missing(id), turn.now, turn.settings.absent_after);
+                    let wait = until.since(turn.now);
+                    turn.timers.start(Timer::Missing(id), turn.now, wait);
                     Whereabouts::Missing { until, latest }
                 }
                 Place::Ended { tenure, keep_for } => {

@@ -503,7 +503,7 @@ impl Directory {
         match &mut entry.place {
             Whereabouts::Missing { until, .. } if some_went => {
                 // Their copies, too, may come back.
-                *until = super::doubt_until(turn);
+                *until = super::doubt_until(turn).max(*until);
                 let wait = until.since(turn.now);
                 turn.timers.start(Timer::Missing(id), turn.now, wait);
             }

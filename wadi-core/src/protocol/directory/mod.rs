@@ -123,9 +123,10 @@ impl Managed {
         tenure <= self.highest()
     }
 
-    /// Somebody is gone who may have held sessions that nobody else knows of, and may come back.
+    /// Somebody is gone who may have held sessions that nobody else knows of. Whoever's death is not
+    /// proven may come back with them.
     fn doubt(&mut self, turn: &Turn<'_>) {
-        self.doubt_until = doubt_until(turn);
+        self.doubt_until = self.doubt_until.max(doubt_until(turn));
         self.lost_until = turn.now + turn.settings.mark_for;
     }
 
@@ -276,11 +277,13 @@ fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
     }
 }
 
-/// Until when what nobody holds may come back with the node that died.
+/// Until when what nobody holds may come back with a node that died: with the last one whose death is not
+/// proven, whoever has died since. At once, where there was none of late.
 fn doubt_until(turn: &Turn<'_>) -> Moment {
-    if sabotage::is_off(Rule::Doubt) {
-        turn.now
-    } else {
-        turn.now + turn.settings.absent_after
+    match turn.unproven_since {
+        Some(since) if !sabotage::is_off(Rule::Doubt) => {
+            turn.now.max(since + turn.settings.absent_after)
+        }
+        _ => turn.now,
     }
 }

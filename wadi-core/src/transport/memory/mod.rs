@@ -18,6 +18,7 @@ use super::{Answers, Inbox, Transport};
 use crate::bucket::Layout;
 use crate::member::{Founding, Incarnation, NodeName};
 use crate::message::Message;
+use crate::proof::Proof;
 
 /// The network of one process; clones are the same one.
 #[derive(Clone, Default)]
@@ -88,6 +89,24 @@ impl Network {
         state.listening.retain(|_, (name, _)| name != node);
         state.accepting.retain(|(name, _), _| name != node);
         state.answering.remove(node);
+    }
+
+    /// The node's process has ended, and every other has this proof of it.
+    pub fn end(&self, node: &NodeName, proof: Proof) {
+        let mut told = Vec::new();
+        {
+            let state = self.0.lock();
+            let dead = state.listening.iter().filter(|(_, (name, _))| name == node);
+            for ((of, who), _) in dead {
+                let others = state.listening.iter();
+                let others = others.filter(|((theirs, _), (name, _))| theirs == of && name != node);
+                told.extend(others.map(|(_, (_, inbox))| (*who, Arc::clone(inbox))));
+            }
+        }
+        self.remove(node);
+        for (who, inbox) in told {
+            inbox.died(who, proof);
+        }
     }
 
     /// The node takes no raw streams any more.
@@ -175,5 +194,12 @@ impl Transport for Port {
     fn send(&self, to: Incarnation, message: Message) -> bool {
         let me = *self.me.lock();
         me.is_some_and(|(of, me)| self.network.carry(&self.node, me, (of, to), message))
+    }
+
+    fn is_connected(&self, to: Incarnation) -> bool {
+        let me = *self.me.lock();
+        let state = self.network.0.lock();
+        let target = me.and_then(|(of, _)| state.listening.get(&(of, to)));
+        target.is_some_and(|(target, _)| !state.condition(&self.node, target).cut)
     }
 }

@@ -12,6 +12,7 @@ impl crate::transport::Network for Network {
     fn open(&self, settings: NetworkSettings) -> Opening<'_> {
         let port = Arc::new(self.port_of(settings.node.clone()));
         let connections = Connections {
+            place: None,
             address: settings.node.to_string(),
             carrier: Arc::new(Questions {
                 network: self.clone(),

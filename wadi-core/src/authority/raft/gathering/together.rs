@@ -42,6 +42,7 @@ impl Gathering {
         let mut first = vec![Founder {
             node: own.node.clone(),
             address: own.address.clone(),
+            place: own.place,
         }];
         let mut starts = Vec::new();
         for address in backers.iter().filter(|address| **address != own.address) {
@@ -49,6 +50,7 @@ impl Gathering {
                 node,
                 start,
                 generation: at_least,
+                place,
                 ..
             }) = around.0.get(address)
             else {
@@ -59,6 +61,7 @@ impl Gathering {
             first.push(Founder {
                 node: node.clone(),
                 address: address.clone(),
+                place: *place,
             });
         }
         let found = Found {
