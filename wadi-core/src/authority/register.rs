@@ -193,6 +193,9 @@ impl Register {
     /// Of how many former members it is remembered how they ended.
     pub const TOMBSTONES_KEPT: usize = 1024;
 
+    /// More changes, or incarnations, than a generation ever comes to: thousands of years at one a second.
+    const MOST_CHANGES: u64 = 1 << 38;
+
     /// A new generation, with `node` as its one member, which is ready and manages every bucket.
     ///
     /// Incarnations of different generations are different: their upper bits are the generation.
@@ -549,6 +552,14 @@ impl Register {
         if self.tombstones.len() > Self::TOMBSTONES_KEPT {
             return Err(RegisterFault::TooManyTombstones);
         }
+        // A register whose numbers were near their end would soon give one twice.
+        let is_counted = |number: LayoutVersion| {
+            number.generation() == self.generation() && number.number() <= Self::MOST_CHANGES
+        };
+        let last = LayoutVersion::from_u64(self.last.get());
+        if !is_counted(self.layout.version) || !is_counted(last) {
+            return Err(RegisterFault::NotCounted);
+        }
         Ok(())
     }
 
@@ -642,6 +653,9 @@ pub enum RegisterFault {
     /// More tombstones than are kept.
     #[error("more tombstones than are kept")]
     TooManyTombstones,
+    /// Its version or its last incarnation is of another generation, or too high to have been counted.
+    #[error("its version or its last incarnation cannot have been counted")]
+    NotCounted,
 }
 
 #[cfg(test)]

@@ -216,9 +216,14 @@ impl RaftStateMachine<RaftTypes> for Machine {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError<u64>> {
         let bytes = snapshot.into_inner();
-        let replica = rmp_serde::from_slice(&bytes).map_err(|error| {
-            StorageIOError::read_snapshot(Some(meta.signature()), AnyError::new(&error))
-        })?;
+        let unreadable = |error| StorageIOError::read_snapshot(Some(meta.signature()), error);
+        let replica: Replica =
+            rmp_serde::from_slice(&bytes).map_err(|error| unreadable(AnyError::new(&error)))?;
+        // Everything that is agreed from here on relies on it.
+        if let Some(register) = &replica.register {
+            let checked = register.check();
+            checked.map_err(|fault| unreadable(AnyError::new(&fault)))?;
+        }
         let mut state = self.state.lock();
         state.replica = replica;
         state.applied = meta.last_log_id;

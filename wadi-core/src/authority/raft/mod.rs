@@ -12,6 +12,9 @@ mod acknowledged;
 mod asker;
 mod asking;
 mod founding;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gathering;
 mod leader;
 mod log;
