@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wadi_core::clock::{BootClock, Clock};
+use wadi_core::member::Incarnation;
 
 use crate::connection;
 use crate::dial::{DialError, Dialled, dial};

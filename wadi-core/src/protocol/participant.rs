@@ -488,11 +488,9 @@ impl Participant {
                 self.forget_evacuated(turn, &id);
                 has_gone = true;
             }
-            Body::Inquire { scope } if from_manager => {
-                if !self.copies.is_between(turn, scope) {
-                    let sightings = self.copies.report(turn, &self.markers, scope);
-                    turn.send(from, Body::Report { scope, sightings });
-                }
+            Body::Inquire { scope } if from_manager && !self.copies.is_between(turn, scope) => {
+                let sightings = self.copies.report(turn, &self.markers, scope);
+                turn.send(from, Body::Report { scope, sightings });
             }
             // Between holders.
             Body::State {
