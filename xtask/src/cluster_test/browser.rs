@@ -71,7 +71,13 @@ impl Browser {
         if self.life.is_none() {
             return self.begin().await;
         }
-        match self.random.u32(0..100) {
+        let step = self.random.u32(0..100);
+        // Whoever meets an error looks again what became of the session, before ending it in one way or
+        // another: so each session in doubt is followed until it is served or told lost.
+        if self.failing.is_some() && (31..38).contains(&step) {
+            return self.ask_alone(Asked::Count).await;
+        }
+        match step {
             0..25 => self.overlap().await,
             25..31 if !self.graves.is_empty() => self.visit_a_grave().await,
             31..34 => self.log_in().await,

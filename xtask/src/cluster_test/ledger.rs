@@ -1,10 +1,10 @@
 //! What a run has seen so far: counts, deaths, and every violation as soon as it is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::check::{Death, Hold, Kind, Life, Span, Told, Violation, judge};
+use super::check::{Death, Fate, Hold, Kind, Life, Span, Told, Violation, judge};
 use super::tally::Tally;
 use crate::report::Stopwatch;
 
@@ -35,8 +35,8 @@ pub(super) struct Toll {
     pub(super) held: usize,
     /// On their way, or nobody knows.
     pub(super) perhaps: usize,
-    /// Lost, of these.
-    pub(super) lost: usize,
+    /// What these came to, each of them; the first of the two are those that surely were there.
+    pub(super) fates: [BTreeMap<Fate, usize>; 2],
     /// Elsewhere, and asked of living nodes until the death was healed.
     pub(super) elsewhere: usize,
     /// Of those, the ones that were answered with an error.
@@ -116,10 +116,9 @@ impl Ledger {
             }
             if hold != Hold::Elsewhere {
                 toll.own.insert(life.name.clone());
-            }
-            if lost && hold != Hold::Elsewhere && !excused {
-                toll.lost += 1;
-                excused = true;
+                let fates = &mut toll.fates[usize::from(hold == Hold::Perhaps)];
+                *fates.entry(death.fate(life)).or_default() += 1;
+                excused |= lost;
             }
         }
         for violation in found {
@@ -193,7 +192,8 @@ mod tests {
         ledger.close(&lost_on(1));
         assert!(ledger.seen().violations.is_empty());
         let (_, toll) = ledger.seen().deaths[0].clone();
-        assert_eq!((toll.held, toll.lost, toll.elsewhere), (1, 1, 0));
+        assert_eq!((toll.held, toll.elsewhere), (1, 0));
+        assert_eq!(toll.fates[0].get(&Fate::Lost), Some(&1));
     }
 
     #[test]
@@ -202,7 +202,13 @@ mod tests {
         ledger.close(&lost_on(2));
         assert_eq!(ledger.seen().violations.len(), 1);
         let (_, toll) = ledger.seen().deaths[0].clone();
-        assert_eq!((toll.held, toll.lost), (0, 0));
+        assert_eq!(
+            (
+                toll.held,
+                toll.fates.iter().map(BTreeMap::len).sum::<usize>()
+            ),
+            (0, 0)
+        );
         assert_eq!((toll.elsewhere, toll.touched), (1, 1));
     }
 }

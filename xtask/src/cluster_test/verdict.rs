@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::check::Death;
+use super::check::{Death, Fate};
 use super::ledger::{Ledger, Patience, Seen, Toll};
 use super::tally::{Cause, Failed};
 use crate::fleet::{POLL, Trouble};
@@ -147,11 +147,11 @@ impl Verdict {
         let Toll {
             held,
             perhaps,
-            lost,
             elsewhere,
             touched,
             ..
         } = *toll;
+        let [surely, maybe] = [0, 1].map(|which| fates(&toll.fates[which]));
         let last = |own: bool| {
             let of_death = failed.iter().filter(|failed| {
                 let at_the_living = failed.to != Some(death.node);
@@ -164,9 +164,9 @@ impl Verdict {
                 millis(ended.saturating_sub(death.span.began))
             })
         };
-        let text = format!(
-            "{name} held {held} sessions and perhaps {perhaps} more; {lost} of them are lost"
-        );
+        let text = format!("{name} held {held} sessions: {surely}");
+        self.figure("death", text);
+        let text = format!("and perhaps {perhaps} more: {maybe}");
         self.figure("death", text);
         let text = format!(
             "until the last error at a living node: {} for its own sessions, {} for the others",
@@ -185,6 +185,16 @@ impl Verdict {
             ));
         }
     }
+}
+
+/// What sessions came to, in one line.
+fn fates(fates: &BTreeMap<Fate, usize>) -> String {
+    let each = fates.iter().map(|(fate, count)| format!("{count} {fate}"));
+    let each: Vec<_> = each.collect();
+    if each.is_empty() {
+        return "none".to_owned();
+    }
+    each.join(", ")
 }
 
 /// Whether a death may be the cause of an error: the dead node's own connections for as long as a

@@ -3,9 +3,12 @@
 //! Without replicas those are lost, and nothing else may be.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
-use super::history::{Life, Span, Told};
+use super::history::{Asked, Life, Span, Told};
+use super::session::judge;
+use super::violation::Kind;
 
 /// A node that was killed.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +31,56 @@ pub(crate) enum Hold {
     Surely,
 }
 
+/// What a session that a dead node held, or may have held, came to, as far as its client saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fate {
+    /// It is gone, and its client was told so.
+    Lost,
+    /// It is gone, and its client may have ended it.
+    Ended,
+    /// It was answered by a living node: it was not there any more.
+    Elsewhere,
+    /// Nothing but errors until its client was told to stop, or left it.
+    InDoubt,
+    /// Nobody asked for it again.
+    NotAsked,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "lost",
+            Self::Ended => "ended by their clients",
+            Self::Elsewhere => "served by others",
+            Self::InDoubt => "in doubt to the end",
+            Self::NotAsked => "not asked for again",
+        })
+    }
+}
+
 impl Death {
+    /// What `life`, which may have been held by the dead node, came to.
+    pub(crate) fn fate(&self, life: &Life) -> Fate {
+        let after = |event: &&super::Event| {
+            event.span.ended >= self.span.began && event.told != Told::NotSent
+        };
+        let later = life.events.iter().filter(after);
+        // What began before it died may have been answered by itself.
+        let answered =
+            |event: &super::Event| event.is_acknowledged() && event.span.began > self.span.ended;
+        let logged_out = |event: &super::Event| event.asked == Asked::Logout;
+        if judge(life).iter().any(|found| found.kind == Kind::Lost) {
+            Fate::Lost
+        } else if life.events.iter().any(super::Event::is_fresh) || later.clone().any(logged_out) {
+            Fate::Ended
+        } else if later.clone().any(answered) {
+            Fate::Elsewhere
+        } else if later.clone().any(|event| event.told == Told::Unknown) {
+            Fate::InDoubt
+        } else {
+            Fate::NotAsked
+        }
+    }
     /// Where the session of this life was when the node died: where its last answer came from, unless
     /// something was under way that may have moved it.
     pub(crate) fn hold(&self, life: &Life) -> Hold {
@@ -113,6 +165,27 @@ mod tests {
         let elsewhere = at(2, 99, 110, Told::Unknown);
         let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), elsewhere]));
         assert_eq!(found, Hold::Elsewhere);
+    }
+
+    #[test]
+    fn each_session_of_a_dead_node_comes_to_something() {
+        let fate = |later: &[Event]| {
+            let held = at(1, 10, 11, Told::Count(1));
+            death().fate(&life([held].into_iter().chain(later.iter().cloned())))
+        };
+        let doubt = at(0, 200, 201, Told::Unknown);
+        let logout = Event {
+            asked: Asked::Logout,
+            ..at(0, 300, 301, Told::Unknown)
+        };
+        assert_eq!(fate(&[]), Fate::NotAsked);
+        assert_eq!(fate(std::slice::from_ref(&doubt)), Fate::InDoubt);
+        let gone = at(0, 400, 401, Told::Fresh);
+        assert_eq!(fate(&[doubt.clone(), gone.clone()]), Fate::Lost);
+        assert_eq!(fate(&[doubt.clone(), logout.clone()]), Fate::Ended);
+        assert_eq!(fate(&[logout, gone]), Fate::Ended);
+        let served = at(0, 400, 401, Told::Count(2));
+        assert_eq!(fate(&[doubt, served]), Fate::Elsewhere);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod order;
 mod session;
 mod violation;
 
-pub(crate) use death::{Death, Hold};
+pub(crate) use death::{Death, Fate, Hold};
 pub(crate) use history::{Asked, Event, Life, Span, Told};
 pub(crate) use session::{Ended, judge, judge_ended};
 pub(crate) use violation::{Kind, Violation};
