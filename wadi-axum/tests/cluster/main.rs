@@ -8,6 +8,7 @@ mod client;
 mod counting;
 mod creating;
 mod crowds;
+mod declaring;
 mod ending;
 mod following;
 mod hops;
