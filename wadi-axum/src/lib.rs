@@ -33,6 +33,7 @@ mod cluster;
 mod commit;
 pub mod config;
 pub mod cookie;
+mod declaring;
 mod driver;
 mod elsewhere;
 #[cfg(feature = "axum")]
@@ -68,6 +69,7 @@ mod why;
 
 pub use cluster::{JoinError, RequestCounts};
 pub use config::WadiConfig;
+pub use declaring::DeclareDeadError;
 #[cfg(feature = "axum")]
 pub use failure::SessionFailure;
 pub use future::WadiFuture;

@@ -74,6 +74,11 @@ pub struct Options {
     )]
     pub lease: Option<Duration>,
 
+    /// A refused connection to a node of another host, to which there was one, proves that its process has
+    /// ended: only where nothing between nodes refuses for one that lives
+    #[arg(long, env = "WADI_TRUST_REFUSALS", requires = "cluster")]
+    pub trust_refusals: bool,
+
     /// Where a request and its session, which another node holds, come together [default: adaptive]
     #[arg(
         long,

@@ -150,7 +150,7 @@ fn cluster_address(wadi: &WadiLayer) -> Option<String> {
 
 /// The way to other nodes, where the node has any.
 fn network(options: &Options) -> Tcp {
-    let network = Tcp::default();
+    let network = Tcp::default().trust_refusals(options.trust_refusals);
     match options.protocol {
         Some(newest) => network.versions(Versions {
             max: newest.min(Versions::SUPPORTED.max),

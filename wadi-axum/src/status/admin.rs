@@ -6,22 +6,24 @@
 use std::net::IpAddr;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Path, RawQuery, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::uri::Authority;
 use http::{HeaderValue, StatusCode};
+use wadi_core::node::NotDeclaredDead;
 
 use super::page::page;
-use crate::{WadiLayer, health};
+use crate::{DeclareDeadError, WadiLayer, health};
 
 impl WadiLayer {
     /// What people and programs are told of this node, for a listener that clients cannot reach:
     /// `GET /wadi/` (a page), `GET /wadi/cluster` (the same as JSON: [`StatusReport`]), `GET /healthz`
     /// and `GET /readyz`; `PUT /wadi/drain` and `DELETE /wadi/drain` begin and end what
-    /// [`WadiLayer::drain`] does. Serve it with `axum::serve` on loopback, or on an operator's network.
+    /// [`WadiLayer::drain`] does, and `DELETE /wadi/members/{name or incarnation}`, with `?force` where
+    /// it takes that, is [`WadiLayer::declare_dead`]. Serve it with `axum::serve` on loopback, or on an operator's network.
     ///
     /// Requests that name this machine otherwise than by address or as `localhost` are refused.
     ///
@@ -29,6 +31,7 @@ impl WadiLayer {
     pub fn admin(&self) -> Router {
         let (shown, told) = (self.clone(), self.clone());
         let (begins, ends) = (self.clone(), self.clone());
+        let declares = self.clone();
         Router::new()
             .route(
                 "/wadi/",
@@ -39,6 +42,15 @@ impl WadiLayer {
                 "/wadi/drain",
                 put(move || async move { drain(&begins, true) })
                     .delete(move || async move { drain(&ends, false) }),
+            )
+            .route(
+                "/wadi/members/{member}",
+                delete(
+                    move |Path(member): Path<String>, RawQuery(query): RawQuery| async move {
+                        let force = matches!(query.as_deref(), Some("force" | "force=true"));
+                        declare_dead(&declares, &member, force).await
+                    },
+                ),
             )
             .merge(health::routes(self.clone()))
             .layer(from_fn(guard))
@@ -56,6 +68,32 @@ fn drain(wadi: &WadiLayer, drains: bool) -> (StatusCode, &'static str) {
         "new sessions are created here again\n"
     };
     (StatusCode::OK, told)
+}
+
+async fn declare_dead(wadi: &WadiLayer, member: &str, force: bool) -> (StatusCode, String) {
+    use NotDeclaredDead::{Connected, NoMember, NotReady};
+    match wadi.declare_dead(member, force).await {
+        Ok(who) => {
+            let told = format!("{who:?} is being declared dead; /wadi/cluster shows when it is\n");
+            (StatusCode::ACCEPTED, told)
+        }
+        Err(error) => {
+            let status = match error {
+                DeclareDeadError::Nobody(_) | DeclareDeadError::Refused(NoMember) => {
+                    StatusCode::NOT_FOUND
+                }
+                DeclareDeadError::Refused(NotReady) => StatusCode::SERVICE_UNAVAILABLE,
+                DeclareDeadError::Refused(_)
+                | DeclareDeadError::Several(_)
+                | DeclareDeadError::Alone => StatusCode::CONFLICT,
+            };
+            let hint = match error {
+                DeclareDeadError::Refused(Connected) => " (?force)",
+                _ => "",
+            };
+            (status, format!("{error}{hint}\n"))
+        }
+    }
 }
 
 fn json(wadi: &WadiLayer) -> Response {

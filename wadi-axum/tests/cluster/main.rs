@@ -9,6 +9,7 @@ mod client;
 mod counting;
 mod creating;
 mod crowds;
+mod declaring;
 mod ending;
 mod following;
 mod hops;
