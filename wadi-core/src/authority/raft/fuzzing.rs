@@ -21,7 +21,7 @@ use super::types::{Found, Founder, Proposal, RaftTypes, What};
 use crate::authority::{Answer, Charter, Command, Lease};
 use crate::bucket::BucketCount;
 use crate::clock::Moment;
-use crate::member::{Founding, NodeName};
+use crate::member::{Founding, NodeName, Place};
 
 /// More buckets than this take time, and show nothing else.
 const MOST_BUCKETS: u16 = 64;
@@ -47,6 +47,7 @@ impl Told {
         let founder = |number: u32| Founder {
             node: NodeName::new(format!("n{number}")),
             address: format!("127.0.0.1:{number}"),
+            place: Some(Place::new(1)),
         };
         let charter = Charter {
             buckets: BucketCount::new(6).expect("it is not zero"),
@@ -59,7 +60,7 @@ impl Told {
             first: (1..=4).map(founder).collect(),
         };
         let numbered = |place| found.incarnation(place);
-        let (leaves, dies) = (numbered(2), numbered(3));
+        let (by, leaves, dies) = (numbered(0), numbered(2), numbered(3));
         told.agreed(What::Found(found.clone()));
         let version = told.register().layout().version;
         let propose = Command::Propose {
@@ -67,6 +68,7 @@ impl Told {
             most_moves: None,
         };
         let dead = Command::DeclareDead {
+            by,
             incarnation: dies,
             proof: crate::authority::Proof::Operator,
         };
@@ -90,8 +92,7 @@ impl Told {
                 self.check();
             }
             Body::Ask { by, command } => {
-                let layout = self.0.layout();
-                if may_be_asked(&command, by, layout.as_deref()) {
+                if may_be_asked(&command, by) {
                     self.agreed(What::Commands(vec![command]));
                 }
             }
@@ -114,6 +115,7 @@ impl Told {
             let join = Command::Join {
                 node: NodeName::new("new"),
                 address: "127.0.0.1:9".to_owned(),
+                place: None,
             };
             self.agreed(What::TakeOver);
             self.agreed(What::Commands(
