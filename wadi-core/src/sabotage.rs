@@ -1,8 +1,8 @@
 //! Safety rules that a test build can switch off, to show that a test notices.
 //!
 //! In an ordinary build [`is_off`] is the constant `false`. Only the compiler flag
-//! `--cfg wadi_sabotage="<rule>"` (or `"choose"`, and then `choose` at run time) changes that;
-//! it is never a cargo feature, so no dependency can turn it on.
+//! `--cfg wadi_sabotage="<rule>"` (or `"choose"`, and then `choose` or `choose_everywhere` at run time)
+//! changes that; it is never a cargo feature, so no dependency can turn it on.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident = $name:literal,)*) => {
@@ -18,6 +18,12 @@ macro_rules! rules {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$rule => $name,)* }
+            }
+
+            /// The rule of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|rule| rule.name() == name)
             }
         }
 
@@ -113,15 +119,22 @@ rules! {
 mod chosen {
     use super::Rule;
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     thread_local!(static CHOSEN: Cell<Option<Rule>> = const { Cell::new(None) });
+    static EVERYWHERE: OnceLock<Rule> = OnceLock::new();
 
     pub(super) fn get() -> Option<Rule> {
-        CHOSEN.get()
+        CHOSEN.get().or_else(|| EVERYWHERE.get().copied())
     }
 
     pub(super) fn set(rule: Option<Rule>) {
         CHOSEN.set(rule);
+    }
+
+    pub(super) fn set_everywhere(rule: Rule) {
+        let first = EVERYWHERE.get_or_init(|| rule);
+        assert_eq!(*first, rule, "a process leaves one rule out");
     }
 }
 
@@ -138,4 +151,15 @@ mod chosen {
 #[cfg(wadi_sabotage = "choose")]
 pub fn choose(rule: Option<Rule>) {
     chosen::set(rule);
+}
+
+/// Leaves `rule` out on every thread that has chosen none of its own, for as long as the process runs;
+/// only in a build with `--cfg wadi_sabotage="choose"`.
+///
+/// # Panics
+///
+/// When another one was chosen before.
+#[cfg(wadi_sabotage = "choose")]
+pub fn choose_everywhere(rule: Rule) {
+    chosen::set_everywhere(rule);
 }

@@ -19,6 +19,11 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stdout().is_terminal())
         .init();
+    #[cfg(wadi_sabotage = "choose")]
+    if let Err(unknown) = leave_out() {
+        tracing::error!("{unknown}");
+        return ExitCode::FAILURE;
+    }
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -30,4 +35,19 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), RunError> {
     Node::open(options).await?.run().await
+}
+
+/// A build for negative controls leaves out the rule that its environment names, and says so.
+#[cfg(wadi_sabotage = "choose")]
+fn leave_out() -> Result<(), String> {
+    use wadi_core::sabotage::{Rule, choose_everywhere};
+
+    const NAMED_BY: &str = "SABOTAGE_WADI";
+    let Ok(name) = std::env::var(NAMED_BY) else {
+        return Ok(());
+    };
+    let rule = Rule::named(&name).ok_or_else(|| format!("{NAMED_BY}={name}: no such rule"))?;
+    choose_everywhere(rule);
+    tracing::warn!("this node leaves the rule {name} out");
+    Ok(())
 }

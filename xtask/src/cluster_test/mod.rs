@@ -10,6 +10,7 @@ mod ledger;
 mod load;
 mod options;
 mod run;
+mod sabotaged;
 mod scenario;
 mod tally;
 mod verdict;

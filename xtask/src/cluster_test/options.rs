@@ -15,9 +15,9 @@ pub(crate) struct Options {
     /// Load for at least so long; a scenario that takes longer is not cut off.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) seconds: u64,
-    /// What happens under the load.
-    #[arg(long, value_enum, default_value_t = Scenario::Steady)]
-    pub(super) scenario: Scenario,
+    /// What happens under the load [default: steady, and for a rule that is left out, what shows it]
+    #[arg(long, value_enum)]
+    pub(super) scenario: Option<Scenario>,
     /// Decides what the browsers do and who is chosen [default: drawn at random, and printed]
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
@@ -42,12 +42,20 @@ pub(crate) struct Options {
     /// A flag for every node besides, as in `--node-flag=--relocate=proxy`; may be given several times.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub(super) node_flag: Vec<String>,
+    /// Have the nodes leave this safety rule out and expect a violation; `all` goes through every rule that
+    /// is known to show.
+    #[arg(long, value_name = "RULE")]
+    pub(super) sabotage: Option<String>,
     /// Keep the nodes' logs also when all is well.
     #[arg(long)]
     pub(super) keep_logs: bool,
 }
 
 impl Options {
+    pub(super) fn scenario(&self) -> Scenario {
+        self.scenario.unwrap_or(Scenario::Steady)
+    }
+
     /// Enough to notice what is broken, with a seed that is always the same. Optimised, because a node
     /// that checks all of its invariants is late on a busy machine, and that is no verdict.
     pub(crate) fn smoke(scenario: Scenario) -> Self {
@@ -55,7 +63,7 @@ impl Options {
             nodes: 4,
             sessions: 100,
             seconds: 10,
-            scenario,
+            scenario: Some(scenario),
             seed: Some(1),
             affinity: Affinity::None,
             rate: 200,
@@ -64,6 +72,7 @@ impl Options {
             deregister_delay: 1.5,
             release: true,
             node_flag: Vec::new(),
+            sabotage: None,
             keep_logs: false,
         }
     }

@@ -10,6 +10,7 @@ use super::door::Door;
 use super::ledger::{Ledger, Patience};
 use super::load::Load;
 use super::options::Options;
+use super::sabotaged::{self, Nodes};
 use super::scenario::{LEAVE_LIMIT, Stage};
 use super::verdict::Verdict;
 use crate::fleet::{Balancer, Client, Fleet, Plan, Status, runtime};
@@ -19,19 +20,36 @@ use crate::report::{Failure, Outcome, clock};
 const LOG_LINES: usize = 5;
 
 pub(crate) fn run(options: &Options) -> Outcome {
+    if let Some(rule) = options.sabotage.as_deref() {
+        return sabotaged::run(options, rule);
+    }
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
+    let verdict = once(options, seed, &Nodes::Ordinary)?;
+    verdict
+        .outcome()
+        .map(|words| format!("{words}, seed {seed}"))
+}
+
+/// One run, whatever its verdict.
+pub(super) fn once(options: &Options, seed: u64, nodes: &Nodes<'_>) -> Result<Verdict, Failure> {
     let directory = std::env::temp_dir().join(format!("wadi-cluster-{}", std::process::id()));
     println!(
         "{:?}, {} nodes, {} sessions, seed {seed}",
-        options.scenario, options.nodes, options.sessions
+        options.scenario(),
+        options.nodes,
+        options.sessions
     );
-    let outcome = runtime()?.block_on(async {
+    let played = runtime()?.block_on(async {
         tokio::select! {
-            outcome = play(options, seed, &directory) => outcome,
+            played = play(options, nodes, seed, &directory) => played,
             _ = tokio::signal::ctrl_c() => Err(Failure::failed("stopped by Ctrl-C")),
         }
     });
-    if matches!(outcome, Err(Failure::Failed(_))) || options.keep_logs {
+    let is_clean = match &played {
+        Ok(verdict) => verdict.faults.is_empty(),
+        Err(failure) => !matches!(failure, Failure::Failed(_)),
+    };
+    if options.keep_logs || !(is_clean || nodes.leave_a_rule_out()) {
         println!(
             "  seed {seed}; the nodes' logs are in {}",
             directory.display()
@@ -39,18 +57,23 @@ pub(crate) fn run(options: &Options) -> Outcome {
     } else {
         std::fs::remove_dir_all(&directory).ok();
     }
-    outcome.map(|words| format!("{words}, seed {seed}"))
+    played
 }
 
-async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
-    let mut fleet = Fleet::plan(&plan(options, directory))?;
-    if let Some(refused) = options.scenario.refused(&fleet) {
+async fn play(
+    options: &Options,
+    nodes: &Nodes<'_>,
+    seed: u64,
+    directory: &Path,
+) -> Result<Verdict, Failure> {
+    let mut fleet = nodes.plan(&plan(options, directory))?;
+    if let Some(refused) = options.scenario().refused(&fleet) {
         return Err(refused);
     }
     let (balancer, door) = doors(options, &fleet);
     let ledger = Arc::clone(&door.ledger);
     let _polling = balancer.poll_all(&door.client);
-    let founders = options.scenario.founders(fleet.nodes.len());
+    let founders = options.scenario().founders(fleet.nodes.len());
     fleet.start_all(&founders).await?;
     while balancer.ready() < founders.len() {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -71,13 +94,18 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
     let scenario = async {
         let ((), played) = tokio::join!(
             tokio::time::sleep(at_least),
-            options.scenario.play(&mut stage)
+            options.scenario().play(&mut stage)
         );
         played
     };
     let played = tokio::select! {
         played = scenario => played,
         () = progress(&door) => unreachable!("it goes on until it is dropped"),
+        () = violated(&ledger), if nodes.leave_a_rule_out() => {
+            // That is what was to be shown; they need not end in good order.
+            drop(load);
+            return Ok(Verdict::of(&ledger, fleet.nodes.len(), ledger.now() - began));
+        }
     };
     let broken = played.err().map(|failure| failure.to_string());
     if let Some(why) = &broken {
@@ -89,6 +117,10 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
 
     let mut verdict = Verdict::of(&ledger, fleet.nodes.len(), lasted);
     verdict.faults.extend(broken);
+    if nodes.leave_a_rule_out() {
+        // What clients were told is all that counts; the nodes end with the fleet.
+        return Ok(verdict);
+    }
     statuses(&fleet, &door.client, &mut verdict).await;
     let left = ledger.now();
     match fleet.leave_all(LEAVE_LIMIT).await {
@@ -99,7 +131,7 @@ async fn play(options: &Options, seed: u64, directory: &Path) -> Outcome {
         Err(failure) => verdict.faults.push(failure.to_string()),
     }
     read_logs(directory, &mut verdict);
-    verdict.outcome()
+    Ok(verdict)
 }
 
 fn plan(options: &Options, directory: &Path) -> Plan {
@@ -131,6 +163,13 @@ fn doors(options: &Options, fleet: &Fleet) -> (Arc<Balancer>, Arc<Door>) {
         nodes,
     });
     (balancer, door)
+}
+
+/// Until clients were told something that must not be.
+async fn violated(ledger: &Ledger) {
+    while ledger.seen().violations.is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A line now and then, in place where there is a terminal.

@@ -1,9 +1,9 @@
 //! The figures of a run, and what in them is a violation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::check::{Death, Fate};
+use super::check::{Death, Fate, Kind};
 use super::ledger::{Ledger, Patience, Seen, Toll};
 use super::tally::{Cause, Failed};
 use crate::fleet::{POLL, Trouble};
@@ -19,6 +19,8 @@ pub(super) struct Verdict {
     pub(super) figures: Vec<String>,
     /// What must not be; empty when all is well.
     pub(super) faults: Vec<String>,
+    /// What was wrong with what clients were told, of these.
+    pub(super) kinds: BTreeSet<Kind>,
 }
 
 impl Verdict {
@@ -34,6 +36,7 @@ impl Verdict {
         }
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for violation in &seen.violations {
+            verdict.kinds.insert(violation.kind);
             *kinds.entry(violation.kind.to_string()).or_default() += 1;
         }
         let told = |(kind, count): (String, u64)| format!("{kind}: {count}");

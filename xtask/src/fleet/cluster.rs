@@ -16,8 +16,9 @@ use crate::build::Build;
 use crate::child::Child;
 use crate::report::{Failure, because};
 
-const PACKAGE: &str = "wadi-examples";
-const NODE: &str = "node";
+/// The reference node's package and its executable.
+pub(crate) const PACKAGE: &str = "wadi-examples";
+pub(crate) const NODE: &str = "node";
 /// Under load on a small machine; an idle one needs a moment.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -48,10 +49,15 @@ impl Fleet {
         let profile: &[&str] = if plan.release { &["--release"] } else { &[] };
         let words = ["--package", PACKAGE, "--bin", NODE];
         let built = Build::new(words.iter().chain(profile).copied()).executable(NODE)?;
+        Self::of(plan, &built)
+    }
+
+    /// The same of a reference node that was built already.
+    pub(crate) fn of(plan: &Plan, built: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(&plan.directory).map_err(because(plan.directory.display()))?;
         // A build that runs meanwhile must not change what is started later.
         let program = plan.directory.join(NODE);
-        std::fs::copy(&built, &program).map_err(because(built.display()))?;
+        std::fs::copy(built, &program).map_err(because(built.display()))?;
         let flags = flags_of(&program)?;
         if plan.nodes > 1 && !flags.contains("--cluster") {
             return Err(Failure::not_run(
@@ -94,6 +100,13 @@ impl Fleet {
             leash: Leash::new()?,
             flags,
         })
+    }
+
+    /// Gives every node this variable in its environment, from its next start on.
+    pub(crate) fn environment(&mut self, name: &'static str, value: &str) {
+        for node in &mut self.nodes {
+            node.environment.push((name, value.to_owned()));
+        }
     }
 
     /// Whether the reference node has this flag.

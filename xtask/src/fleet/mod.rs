@@ -13,5 +13,5 @@ mod status;
 
 pub(crate) use ask::{Answer, Client, Trouble};
 pub(crate) use balancer::{Balancer, POLL};
-pub(crate) use cluster::{Fleet, Plan, runtime};
+pub(crate) use cluster::{Fleet, NODE, PACKAGE, Plan, runtime};
 pub(crate) use status::{Member, Status};

@@ -27,6 +27,8 @@ pub(crate) struct Addresses {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) addresses: Addresses,
+    /// Beside what it inherits.
+    pub(super) environment: Vec<(&'static str, String)>,
     flags: Vec<String>,
     directory: PathBuf,
     starts: u32,
@@ -44,6 +46,7 @@ impl Node {
         Self {
             name,
             addresses,
+            environment: Vec::new(),
             flags,
             directory,
             starts: 0,
@@ -85,6 +88,7 @@ impl Node {
             }
         }
         let process = command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.flags)
             .args(more)
             .stdin(Stdio::null())

@@ -1,0 +1,273 @@
+//! Negative controls: nodes that leave a safety rule out are found out by what their clients are told.
+//!
+//! The same nodes with all rules in place must be clean first. What is shown, what is not and why, stands
+//! in two tables that name every rule.
+
+use std::path::Path;
+
+use super::options::Options;
+use super::run::once;
+use super::scenario::Scenario;
+use super::verdict::Verdict;
+use crate::fleet::{Fleet, NODE, PACKAGE, Plan};
+use crate::report::{Failure, Outcome};
+use crate::sabotage;
+
+/// Names the rule in a node's environment.
+const VARIABLE: &str = "SABOTAGE_WADI";
+
+/// The nodes of one run.
+#[derive(Debug)]
+pub(super) enum Nodes<'a> {
+    /// As they are.
+    Ordinary,
+    /// Of a build that can leave rules out, and the one that they leave out.
+    Sabotaged(&'a Path, Option<&'static str>),
+}
+
+impl Nodes<'_> {
+    pub(super) fn plan(&self, plan: &Plan) -> Result<Fleet, Failure> {
+        match self {
+            Self::Ordinary => Fleet::plan(plan),
+            Self::Sabotaged(program, rule) => {
+                let mut fleet = Fleet::of(plan, program)?;
+                if let Some(rule) = rule {
+                    fleet.environment(VARIABLE, rule);
+                }
+                Ok(fleet)
+            }
+        }
+    }
+
+    pub(super) const fn leave_a_rule_out(&self) -> bool {
+        matches!(self, Self::Sabotaged(_, Some(_)))
+    }
+}
+
+/// A rule whose absence clients of real processes notice.
+struct Shown {
+    rule: &'static str,
+    scenario: Scenario,
+    seed: u64,
+}
+
+const fn shown(rule: &'static str, scenario: Scenario, seed: u64) -> Shown {
+    Shown {
+        rule,
+        scenario,
+        seed,
+    }
+}
+
+/// What shows each rule, in every run so far.
+const SHOWN: [Shown; 3] = [
+    shown("seal", Scenario::Steady, 1),
+    shown("rebuild", Scenario::Kill, 1),
+    shown("hand-over-seals", Scenario::Join, 1),
+];
+
+const NEEDS_LOSS: &str = "between processes of one machine no message is lost, late or doubled";
+const NEEDS_PAUSE: &str = "it takes a node that stands still for a lease, and goes on";
+const NEEDS_RACE: &str = "it takes two things at once that a short run does not bring together";
+
+/// The others, and the likeliest reason: where a short run was tried, it found nothing; where it was not, this
+/// is why. `--scenario` tries one all the same.
+const NOT_SHOWN: [(&str, &str); 33] = [
+    ("wait", NEEDS_PAUSE),
+    ("count-from-send", NEEDS_PAUSE),
+    ("nine-tenths", "it takes clocks of different rates"),
+    (
+        "check-at-commit",
+        "only the simulator's clients can leave it out",
+    ),
+    ("epoch", NEEDS_LOSS),
+    (
+        "incarnation",
+        "who leaves in good order and starts again has nothing of before",
+    ),
+    ("older-tenure", NEEDS_LOSS),
+    ("floor", NEEDS_LOSS),
+    ("late-seal", NEEDS_RACE),
+    ("rebuild-waits", NEEDS_RACE),
+    (
+        "drop-older",
+        "an older copy that stays serves nobody before its manager dies",
+    ),
+    ("fresh-tenure", NEEDS_RACE),
+    ("resolve", NEEDS_RACE),
+    ("resolve-not-here", NEEDS_RACE),
+    ("lease-gate", NEEDS_PAUSE),
+    ("mark-before-answer", NEEDS_RACE),
+    ("mark-copies", NEEDS_RACE),
+    (
+        "share-markers",
+        "it takes the deaths of a manager and of who held an old copy",
+    ),
+    ("marker-beats", NEEDS_RACE),
+    ("stale-event", "clients see no events"),
+    ("ask-again", NEEDS_LOSS),
+    ("refuse-again", NEEDS_LOSS),
+    ("take-up", NEEDS_RACE),
+    (
+        "doubt",
+        "who was killed does not come back with what it held",
+    ),
+    (
+        "doubt-lasts",
+        "who was killed does not come back with what it held",
+    ),
+    ("older-waits", NEEDS_PAUSE),
+    (
+        "proof",
+        "no scenario has anybody declare a living node dead",
+    ),
+    ("head-waits", NEEDS_PAUSE),
+    ("members-only", NEEDS_PAUSE),
+    ("takes-nothing-more", NEEDS_RACE),
+    ("keep-sealed", NEEDS_RACE),
+    ("await-confirm", NEEDS_RACE),
+    (
+        "grace",
+        "it takes a leader that dies when another node has not renewed for a while",
+    ),
+];
+
+/// Sessions move with each stray request, because most rules are about moves.
+const RELOCATE: &str = "--relocate=migrate";
+
+pub(super) fn run(options: &Options, rule: &str) -> Outcome {
+    let controls: Vec<Control> = match rule {
+        "all" => SHOWN
+            .iter()
+            .map(|shown| Control::of(options, shown))
+            .collect(),
+        named => vec![Control::named(options, named)?],
+    };
+    let program = sabotage::executable(PACKAGE, NODE)?;
+    let mut clean = Vec::new();
+    let mut found = Vec::new();
+    for control in controls {
+        let Control {
+            rule,
+            scenario,
+            seed,
+        } = control;
+        let mut options = Options {
+            scenario: Some(scenario),
+            ..options.clone()
+        };
+        options.node_flag.insert(0, RELOCATE.to_owned());
+        if !clean.contains(&(scenario, seed)) {
+            println!("  all rules in place:");
+            let verdict = once(&options, seed, &Nodes::Sabotaged(&program, None))?;
+            verdict.outcome().map_err(|failure| {
+                Failure::failed(format!("with all rules in place: {failure}"))
+            })?;
+            clean.push((scenario, seed));
+        }
+        println!("  without {rule}:");
+        let verdict = once(&options, seed, &Nodes::Sabotaged(&program, Some(rule)))?;
+        found.push((rule, seen(&verdict)));
+    }
+    judge(&found)
+}
+
+/// One run that is to fail.
+struct Control {
+    rule: &'static str,
+    scenario: Scenario,
+    seed: u64,
+}
+
+impl Control {
+    /// As the table says, unless the command line does.
+    fn of(options: &Options, shown: &Shown) -> Self {
+        Self {
+            rule: shown.rule,
+            scenario: options.scenario.unwrap_or(shown.scenario),
+            seed: options.seed.unwrap_or(shown.seed),
+        }
+    }
+
+    fn named(options: &Options, name: &str) -> Result<Self, Failure> {
+        if let Some(shown) = SHOWN.iter().find(|shown| shown.rule == name) {
+            return Ok(Self::of(options, shown));
+        }
+        let Some((rule, why)) = NOT_SHOWN.iter().find(|(rule, _)| *rule == name) else {
+            let shown = SHOWN.map(|shown| shown.rule).join(", ");
+            return Err(Failure::failed(format!(
+                "there is no rule {name}; these show: {shown}, or `all`"
+            )));
+        };
+        // Whoever names a scenario may try.
+        let scenario = options
+            .scenario
+            .ok_or_else(|| Failure::not_run(format!("nothing here shows {rule}: {why}")))?;
+        Ok(Self {
+            rule,
+            scenario,
+            seed: options.seed.unwrap_or(1),
+        })
+    }
+}
+
+/// What clients were told that must not be, in words; none where nothing else went wrong.
+fn seen(verdict: &Verdict) -> Option<String> {
+    let kinds: Vec<String> = verdict.kinds.iter().map(ToString::to_string).collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
+}
+
+fn judge(found: &[(&str, Option<String>)]) -> Outcome {
+    let mut blind = Vec::new();
+    for (rule, seen) in found {
+        println!(
+            "  without {rule:18} {}",
+            seen.as_deref().unwrap_or("NOTHING")
+        );
+        if seen.is_none() {
+            blind.push(*rule);
+        }
+    }
+    if blind.is_empty() {
+        return Ok(format!("the absence of {} rules was seen", found.len()));
+    }
+    Err(Failure::Failed(format!(
+        "nobody noticed the absence of {}",
+        blind.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rules, by the names that the switch itself gives them.
+    fn rules() -> Vec<&'static str> {
+        let source = include_str!("../../../wadi-core/src/sabotage.rs");
+        let line = |line: &'static str| {
+            let (_, name) = line.trim().split_once(" = \"")?;
+            name.strip_suffix("\",")
+        };
+        source.lines().filter_map(line).collect()
+    }
+
+    #[test]
+    fn every_rule_is_shown_or_said_not_to_be() {
+        let mut told: Vec<&str> = SHOWN.iter().map(|shown| shown.rule).collect();
+        told.extend(NOT_SHOWN.map(|(rule, _)| rule));
+        told.sort_unstable();
+        let mut rules = rules();
+        rules.sort_unstable();
+        assert_eq!(told, rules);
+        assert!(rules.len() > 30, "{rules:?}");
+    }
+
+    #[test]
+    fn an_absence_that_nobody_noticed_is_a_failure() {
+        let mut found = vec![("a", Some("fork".to_owned()))];
+        assert!(judge(&found).is_ok());
+        found.push(("b", None));
+        assert!(judge(&found).is_err());
+        assert_eq!(super::seen(&Verdict::default()), None);
+    }
+}
