@@ -240,6 +240,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -295,6 +296,39 @@ mod tests {
         assert!(matches!(too_long, Err(SendError::TooLong { .. })));
         assert_eq!(lengths(&outgoing).await.len(), 102);
         assert!(matches!(outgoing.push(&7_u8), Err(SendError::NotConnected)));
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_is_a_frame_of_its_own() {
+        let outgoing = outgoing();
+        outgoing.push(&7_u8).unwrap();
+        outgoing.show_life();
+        outgoing.push(&long(20)).unwrap();
+        assert_eq!(lengths(&outgoing).await, [1, 0, 22]);
+        assert!(!outgoing.has_more());
+        assert_eq!(outgoing.lanes.lock().small.bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_little_is_written_by_whoever_flushes_and_much_by_the_connections_task() {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        let (_read, write) = tokio::io::split(Box::new(here) as crate::medium::Socket);
+        let outgoing = outgoing();
+        outgoing.wire().connect(write);
+        outgoing.push(&long(1000)).unwrap();
+        outgoing.push(&7_u8).unwrap();
+        outgoing.flush();
+        assert!(!outgoing.has_more());
+        let mut read = vec![0; 5 + 4 + 1003];
+        there.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[..5], [0, 0, 0, 1, 7]);
+        (0..20).for_each(|_| outgoing.push(&long(1000)).unwrap());
+        outgoing.flush();
+        assert!(outgoing.has_more(), "it is too much");
+        assert!(outgoing.next().await.is_some());
+        outgoing.push(&7_u8).unwrap();
+        outgoing.flush();
+        assert!(outgoing.has_more(), "the task writes");
     }
 
     #[tokio::test]

@@ -132,3 +132,52 @@ impl End {
         !self.unsent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn frames(bytes: usize) -> BytesMut {
+        BytesMut::from(&vec![7; bytes][..])
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_at_once_is_left_to_the_task_and_nobody_writes_before_it() {
+        let (here, mut there) = tokio::io::duplex(10);
+        let (_read, write) = tokio::io::split(Box::new(here) as Socket);
+        let wire = Wire::none();
+        assert!(wire.idle().is_none(), "there is no connection");
+        wire.connect(write);
+        assert!(wire.idle().unwrap().try_write(frames(6)));
+        let more = wire.idle().unwrap().try_write(frames(6));
+        assert!(!more, "there is room for four more");
+        assert!(wire.idle().is_none(), "two are left");
+        let rest = wire.claim(|| panic!("what was begun goes first")).unwrap();
+        assert_eq!(rest.len(), 2);
+        assert!(wire.idle().is_none(), "the task writes");
+        let mut read = [0; 12];
+        let (written, read) = tokio::join!(wire.write_all(&rest), there.read_exact(&mut read));
+        assert!(written.is_ok() && read.is_ok());
+        wire.flush().await.unwrap();
+        assert!(wire.idle().is_none(), "it may have more");
+        assert_eq!(wire.claim(|| None), None);
+        assert!(wire.idle().is_some());
+        assert!(wire.disconnect().is_some());
+        assert!(wire.idle().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_task_meets_what_was_wrong() {
+        let (here, there) = tokio::io::duplex(10);
+        let (_read, write) = tokio::io::split(Box::new(here) as Socket);
+        let wire = Wire::none();
+        wire.connect(write);
+        drop(there);
+        assert!(!wire.idle().unwrap().try_write(frames(6)));
+        let rest = wire.claim(|| None).unwrap();
+        assert_eq!(rest.len(), 6);
+        assert!(wire.write_all(&rest).await.is_err());
+    }
+}

@@ -143,7 +143,7 @@ impl Node {
     pub async fn declare_dead(&self, who: Incarnation, force: bool) -> Result<(), NotDeclaredDead> {
         let (reply, answer) = oneshot::channel();
         let given = Given::DeclareDead { who, force, reply };
-        if self.0.queue.send(given).await.is_err() {
+        if !self.0.queue.send(given).await {
             return Err(NotDeclaredDead::NotReady);
         }
         answer.await.unwrap_or(Err(NotDeclaredDead::NotReady))
