@@ -46,12 +46,16 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
     /// Sends `message` to `to`, who is another node. Whether it was taken: `false` when it cannot be
     /// carried now, because the way there has too many already or there is none, and is dropped. Who
-    /// has much to send then waits a while. Taken does not mean that it arrives.
+    /// has much to send then waits a while. Taken does not mean that it arrives. It need not be on its
+    /// way before [`Transport::flush`].
     fn send(&self, to: Incarnation, message: Message) -> bool;
 
     /// Whether there is a connection to this member now, as far as is known: who is gone may still seem
     /// to be there for a while.
     fn is_connected(&self, to: Incarnation) -> bool;
+
+    /// Nothing more is sent for now: what was taken goes on its way. Returns at once.
+    fn flush(&self) {}
 }
 
 /// Where the messages for one incarnation go.

@@ -52,7 +52,9 @@ pub(crate) async fn carry(
     closing: &CancellationToken,
     us: &mut watch::Receiver<Peer>,
 ) -> (Ended, bool) {
-    let (read, mut write) = tokio::io::split(socket);
+    let (read, write) = tokio::io::split(socket);
+    let wire = outgoing.wire();
+    wire.connect(write);
     // Nothing but signs of life comes this way, and a farewell where they are said.
     let says_farewell = version >= farewell::SINCE;
     let longest = if says_farewell { farewell::LIMIT } else { 0 };
@@ -68,7 +70,7 @@ pub(crate) async fn carry(
                 }
             }
         });
-        let mut writing = pin!(write_waiting(&mut write, outgoing, closing, &shared.limits));
+        let mut writing = pin!(write_waiting(outgoing, closing, &shared.limits));
         tokio::select! {
             ended = &mut writing => ended,
             ended = &mut reading => ended,
@@ -79,9 +81,12 @@ pub(crate) async fn carry(
         Ended::Closing => shared.limits.write,
         _ => PARTING,
     };
+    let write = wire.disconnect();
     // An end that cannot be said in time is understood from the connection's closing.
     let _ = timeout(patience, async {
-        write.shutdown().await?;
+        if let Some(mut write) = write {
+            write.shutdown().await?;
+        }
         // Until the other side has read all and closed: to close with its signs of life unread would
         // reset the connection, and take with it what it has not read yet.
         while let Some(Ok(_)) = read.next().await {}
@@ -189,12 +194,7 @@ impl From<Gone> for Ended {
     }
 }
 
-async fn write_waiting<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    outgoing: &Outgoing,
-    closing: &CancellationToken,
-    limits: &Limits,
-) -> Ended {
+async fn write_waiting(outgoing: &Outgoing, closing: &CancellationToken, limits: &Limits) -> Ended {
     let mut is_closing = false;
     loop {
         let next = tokio::select! {
@@ -208,9 +208,13 @@ async fn write_waiting<W: AsyncWrite + Unpin>(
             next = timeout(limits.sign_of_life, outgoing.next()) => next,
         };
         let written = match next {
-            Ok(Some(frames)) => put_all(write, &frames, outgoing, limits.write).await,
+            Ok(Some(frames)) => put_all(&frames, outgoing, limits.write).await,
             Ok(None) => return Ended::Closing,
-            Err(_) => put(write, SIGN_OF_LIFE, limits.write).await,
+            // It goes with what is sent.
+            Err(_) => {
+                outgoing.show_life();
+                Ok(())
+            }
         };
         if let Err(ended) = written {
             return ended;
@@ -219,19 +223,15 @@ async fn write_waiting<W: AsyncWrite + Unpin>(
 }
 
 /// Writes these frames, and sends them off unless more wait that may go with them.
-async fn put_all<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    frames: &[u8],
-    outgoing: &Outgoing,
-    limit: Duration,
-) -> Result<(), Ended> {
+async fn put_all(frames: &[u8], outgoing: &Outgoing, limit: Duration) -> Result<(), Ended> {
+    let wire = outgoing.wire();
     for part in frames.chunks(GATHER) {
-        timely(limit, write.write_all(part)).await?;
+        timely(limit, wire.write_all(part)).await?;
     }
     if outgoing.has_more() {
         return Ok(());
     }
-    timely(limit, write.flush()).await
+    timely(limit, wire.flush()).await
 }
 
 async fn put<W: AsyncWrite + Unpin>(

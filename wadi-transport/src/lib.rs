@@ -32,6 +32,7 @@ mod place;
 pub mod security;
 mod shared;
 pub mod stream;
+mod wire;
 mod witness;
 
 pub use config::{Config, ConfigError, Limits};

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -54,6 +55,8 @@ struct Line {
     /// What waits for the present connection, if there is one. Each has its own, so nothing of an
     /// earlier one comes after something of a later one.
     outgoing: Mutex<Option<Arc<Outgoing>>>,
+    /// Something was sent since it was last flushed.
+    unflushed: AtomicBool,
     state: watch::Sender<LinkState>,
 }
 
@@ -65,7 +68,29 @@ impl<M: Serialize> Link<M> {
     /// When it is not queued, because there is no connection or too much waits, or cannot be sent.
     pub fn send(&self, message: &M) -> Result<(), SendError> {
         let outgoing = self.line.outgoing.lock().clone();
-        outgoing.ok_or(SendError::NotConnected)?.push(message)
+        let outgoing = outgoing.ok_or(SendError::NotConnected)?;
+        outgoing.push(message)?;
+        outgoing.wake();
+        Ok(())
+    }
+
+    /// As [`Link::send`], and it goes out with what is sent until [`Link::flush`].
+    pub(crate) fn add(&self, message: &M) -> Result<(), SendError> {
+        let outgoing = self.line.outgoing.lock().clone();
+        outgoing.ok_or(SendError::NotConnected)?.push(message)?;
+        self.line.unflushed.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Nothing more is sent for now.
+    pub(crate) fn flush(&self) {
+        if !self.line.unflushed.swap(false, Relaxed) {
+            return;
+        }
+        let outgoing = self.line.outgoing.lock().clone();
+        if let Some(outgoing) = outgoing {
+            outgoing.flush();
+        }
     }
 }
 
@@ -118,6 +143,7 @@ pub(crate) fn open<M>(
 ) -> Link<M> {
     let line = Arc::new(Line {
         outgoing: Mutex::new(None),
+        unflushed: AtomicBool::new(false),
         state: watch::Sender::new(LinkState::Dialling),
     });
     let closing = shared.closing.child_token();

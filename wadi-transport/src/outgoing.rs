@@ -1,7 +1,7 @@
 //! What waits for one connection: encoded messages in two lanes, small ones and large ones.
 //!
-//! What waits is gathered as it comes and written together, so many small messages cost one write. A
-//! small message never stands behind large ones that have not begun to be written; within a lane,
+//! What waits is gathered as it comes and written together, so many small messages cost one write; a few
+//! are written by whoever sends them. A small message never stands behind large ones that have not begun to be written; within a lane,
 //! order is kept.
 
 use std::collections::VecDeque;
@@ -12,12 +12,16 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::frame::{self, FrameError};
+use crate::wire::Wire;
 
 /// The longest message of the small lane, encoded: what decides and confirms, and carries no state.
 const SMALL: usize = 512;
 
 /// Bytes gathered before they are written together.
 pub(crate) const GATHER: usize = 64 * 1024;
+
+/// So much is written by whoever sends it; with more than that a task of its own is busy long enough.
+const FEW: usize = 16 * 1024;
 
 /// A message that is not sent, and will not be.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,7 @@ pub(crate) struct Outgoing {
     room: Room,
     lanes: Mutex<Lanes>,
     changed: Notify,
+    wire: Wire,
 }
 
 #[derive(Default)]
@@ -86,10 +91,16 @@ impl Outgoing {
             room,
             lanes: Mutex::default(),
             changed: Notify::new(),
+            wire: Wire::none(),
         }
     }
 
-    /// Adds a message, if there is room for it.
+    /// The writing end of its connection.
+    pub(crate) const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Adds a message, if there is room for it. It goes out at [`Outgoing::flush`] at the latest.
     pub(crate) fn push<M: Serialize>(&self, message: &M) -> Result<(), SendError> {
         let mut lanes = self.lanes.lock();
         if lanes.closed {
@@ -120,29 +131,70 @@ impl Outgoing {
             // One long message does not occupy memory for as long as the connection lives.
             *scratch = BytesMut::new();
         }
+        let is_much = lanes.small.bytes + lanes.large.bytes > FEW;
         drop(lanes);
-        self.changed.notify_one();
+        if is_much {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
+    /// What waits goes out, by the connection's own task.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Has an empty frame wait, which says that this node is alive.
+    pub(crate) fn show_life(&self) {
+        let mut lanes = self.lanes.lock();
+        let sign = lanes.small.piece_for(0);
+        sign.frames.put_u32(0);
+        lanes.small.bytes += frame::LENGTH_BYTES;
+    }
+
+    /// What waits goes out: here and now, where it is little and nothing else is being written.
+    pub(crate) fn flush(&self) {
+        let Some(mut end) = self.wire.idle() else {
+            self.changed.notify_one();
+            return;
+        };
+        loop {
+            let frames = {
+                let mut lanes = self.lanes.lock();
+                if lanes.small.bytes + lanes.large.bytes > FEW {
+                    break;
+                }
+                match lanes.take() {
+                    Some(frames) => frames,
+                    None => return,
+                }
+            };
+            if !end.try_write(frames) {
+                break;
+            }
+        }
+        drop(end);
+        self.changed.notify_one();
+    }
+
     /// Whole frames to be written next, small ones first; waits for some. `None` when it is closed
-    /// and nothing waits any more. One task calls it; cancelled, it loses nothing.
+    /// and nothing waits any more. One task calls it, and has written what it had before; cancelled, it
+    /// loses nothing.
     pub(crate) async fn next(&self) -> Option<BytesMut> {
         loop {
-            {
-                let mut lanes = self.lanes.lock();
-                if let Some(frames) = lanes.small.take() {
-                    return Some(frames);
-                }
-                if let Some(frames) = lanes.large.take() {
-                    return Some(frames);
-                }
-                if lanes.closed {
-                    return None;
-                }
+            if let Some(frames) = self.wire.claim(|| self.lanes.lock().take()) {
+                return Some(frames);
+            }
+            if self.is_closed_and_empty() {
+                return None;
             }
             self.changed.notified().await;
         }
+    }
+
+    fn is_closed_and_empty(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.closed && lanes.small.messages + lanes.large.messages == 0
     }
 
     /// Whether something waits.
@@ -155,6 +207,12 @@ impl Outgoing {
     pub(crate) fn close(&self) {
         self.lanes.lock().closed = true;
         self.changed.notify_one();
+    }
+}
+
+impl Lanes {
+    fn take(&mut self) -> Option<BytesMut> {
+        self.small.take().or_else(|| self.large.take())
     }
 }
 
@@ -182,6 +240,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -237,6 +296,39 @@ mod tests {
         assert!(matches!(too_long, Err(SendError::TooLong { .. })));
         assert_eq!(lengths(&outgoing).await.len(), 102);
         assert!(matches!(outgoing.push(&7_u8), Err(SendError::NotConnected)));
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_is_a_frame_of_its_own() {
+        let outgoing = outgoing();
+        outgoing.push(&7_u8).unwrap();
+        outgoing.show_life();
+        outgoing.push(&long(20)).unwrap();
+        assert_eq!(lengths(&outgoing).await, [1, 0, 22]);
+        assert!(!outgoing.has_more());
+        assert_eq!(outgoing.lanes.lock().small.bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_little_is_written_by_whoever_flushes_and_much_by_the_connections_task() {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        let (_read, write) = tokio::io::split(Box::new(here) as crate::medium::Socket);
+        let outgoing = outgoing();
+        outgoing.wire().connect(write);
+        outgoing.push(&long(1000)).unwrap();
+        outgoing.push(&7_u8).unwrap();
+        outgoing.flush();
+        assert!(!outgoing.has_more());
+        let mut read = vec![0; 5 + 4 + 1003];
+        there.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[..5], [0, 0, 0, 1, 7]);
+        (0..20).for_each(|_| outgoing.push(&long(1000)).unwrap());
+        outgoing.flush();
+        assert!(outgoing.has_more(), "it is too much");
+        assert!(outgoing.next().await.is_some());
+        outgoing.push(&7_u8).unwrap();
+        outgoing.flush();
+        assert!(outgoing.has_more(), "the task writes");
     }
 
     #[tokio::test]

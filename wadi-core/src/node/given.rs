@@ -1,11 +1,12 @@
-//! What reaches a node's driver, all of it through one bounded queue.
+//! What reaches a node's driver, all of it through its queue.
 
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::authority::Unreachable;
+use super::lanes::Entrance;
 use super::locate::Located;
 use super::status::{Left, NotDeclaredDead};
 use crate::authority::Answer;
@@ -99,7 +100,7 @@ pub(super) enum Asked {
 /// The queue's end for one incarnation's messages.
 pub(super) struct Letterbox {
     pub(super) me: Incarnation,
-    pub(super) queue: mpsc::Sender<Given>,
+    pub(super) queue: Entrance,
 }
 
 impl Inbox for Letterbox {
@@ -109,7 +110,7 @@ impl Inbox for Letterbox {
             from,
             message,
         };
-        self.queue.try_send(given).is_ok()
+        self.queue.try_send(given)
     }
 
     fn died(&self, who: Incarnation, proof: Proof) {

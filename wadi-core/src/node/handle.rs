@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::driver::Driver;
 use super::given::Given;
+use super::lanes::{Entrance, Lanes, lanes};
 use super::locate::Located;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
@@ -36,7 +37,7 @@ struct Inner {
     sessions: Arc<Sessions>,
     gate: Arc<LeaseGate>,
     open: Arc<OpenBuckets>,
-    queue: mpsc::Sender<Given>,
+    queue: Entrance,
     status: watch::Receiver<Status>,
     migrations: Arc<Migrations>,
     /// The driver's, until it starts.
@@ -47,7 +48,7 @@ struct Inner {
 /// What the driver brings along from before its start.
 struct Seat {
     departures: Arc<Departures>,
-    given: mpsc::Receiver<Given>,
+    given: Lanes,
     status: watch::Sender<Status>,
 }
 
@@ -63,11 +64,11 @@ impl Node {
     #[must_use]
     pub fn new(settings: NodeSettings, clock: Arc<dyn Clock>, sessions: SessionsBuilder) -> Self {
         let settings = Arc::new(settings);
-        let (queue, given) = mpsc::channel(settings.queue.max(1));
+        let (queue, given) = lanes(settings.queue);
         let gate = Arc::new(LeaseGate::leased(Moment::ZERO));
         let buckets = settings.charter.buckets;
         let open = Arc::new(OpenBuckets::new(buckets));
-        let waking = queue.downgrade();
+        let waking = queue.rest().downgrade();
         let departures = Arc::new(Departures::new(move || {
             // Where the queue is full the driver looks at the departures before what is in it.
             if let Some(queue) = waking.upgrade() {
@@ -142,7 +143,7 @@ impl Node {
     pub async fn declare_dead(&self, who: Incarnation, force: bool) -> Result<(), NotDeclaredDead> {
         let (reply, answer) = oneshot::channel();
         let given = Given::DeclareDead { who, force, reply };
-        if self.0.queue.send(given).await.is_err() {
+        if !self.0.queue.send(given).await {
             return Err(NotDeclaredDead::NotReady);
         }
         answer.await.unwrap_or(Err(NotDeclaredDead::NotReady))
@@ -229,8 +230,8 @@ impl Node {
         // The protocol gives up by itself, at a look at its timers; this bounds the queue too.
         let within = protocol.ask_for + 2 * protocol.retry_most;
         let asked = async {
-            self.0.queue.send(given).await.ok()?;
-            answer.await.ok()
+            let is_taken = self.0.queue.send(given).await;
+            is_taken.then_some(answer)?.await.ok()
         };
         tokio::time::timeout(within, asked).await.ok().flatten()
     }
@@ -247,7 +248,7 @@ impl Node {
         let (reply, moved) = oneshot::channel();
         let revoke_at = self.0.clock.now() + within;
         let asked = self.0.queue.send(Given::Evacuate { revoke_at, reply });
-        asked.await.is_ok() && moved.await.unwrap_or(false)
+        asked.await && moved.await.unwrap_or(false)
     }
 
     /// Leaves in good order: hands over everything, then is gone. When nine tenths of `within` are
@@ -263,10 +264,7 @@ impl Node {
         let (reply, left) = oneshot::channel();
         let until = self.0.clock.now() + within;
         let asked = self.0.queue.send(Given::Leave { until, reply }).await;
-        let left = match asked {
-            Ok(()) => left.await.ok(),
-            Err(_) => None,
-        };
+        let left = if asked { left.await.ok() } else { None };
         // Somebody else made it leave, or stopped it.
         let left = left.or(self.status().left);
         left.unwrap_or_else(|| Left {

@@ -13,6 +13,7 @@ mod given;
 mod handle;
 mod holdings;
 mod in_process;
+mod lanes;
 mod listen;
 mod locate;
 mod open;

@@ -133,7 +133,7 @@ impl Transport for Messages {
             tracing::debug!("no message to {to:?}: it is no other member");
             return false;
         };
-        let sent = line.link.send(&message);
+        let sent = line.link.add(&message);
         let was_taken = sent.is_ok();
         match sent {
             Ok(()) => {}
@@ -146,6 +146,12 @@ impl Transport for Messages {
             }
         }
         was_taken
+    }
+
+    fn flush(&self) {
+        for line in self.links.read().values() {
+            line.link.flush();
+        }
     }
 }
 

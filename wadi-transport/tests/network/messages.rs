@@ -49,9 +49,11 @@ async fn whoever_comes_back_at_the_same_address_is_somebody_new() {
     let n3 = Node::open(3, &tcp(), again).await;
     // Not joined yet, it is not the one that is sought.
     n1.open.transport.send(former, knock(5));
+    n1.open.transport.flush();
     sleep(Duration::from_millis(100)).await;
     n3.listen();
     n1.open.transport.send(former, knock(6));
+    n1.open.transport.flush();
     sleep(Duration::from_millis(100)).await;
     assert_eq!((n3.inbox.len(), old.len()), (0, 0));
 
@@ -60,6 +62,7 @@ async fn whoever_comes_back_at_the_same_address_is_somebody_new() {
     n3.reach(&n1).await;
     // The former one is nobody's any more.
     n1.open.transport.send(former, knock(7));
+    n1.open.transport.flush();
     sleep(Duration::from_millis(50)).await;
     assert_eq!((n3.inbox.len(), old.len()), (0, 0));
 }
@@ -122,6 +125,7 @@ async fn a_node_that_becomes_somebody_new_gets_nothing_that_was_for_its_former_s
     // n1 knows nothing of that, and goes on sending to the former incarnation.
     for _ in 0..20 {
         n1.open.transport.send(Incarnation::new(2), knock(1));
+        n1.open.transport.flush();
         sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(n2.inbox.len(), 0);

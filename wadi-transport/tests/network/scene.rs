@@ -89,6 +89,7 @@ impl Node {
 
     pub(crate) fn send(&self, to: &Self, message: Message) {
         self.open.transport.send(to.me, message);
+        self.open.transport.flush();
     }
 
     /// Sends until the first has come, as the protocol above would; how it begins says which one it

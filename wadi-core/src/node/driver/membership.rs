@@ -86,7 +86,7 @@ impl Driver {
         }));
         let inbox = Letterbox {
             me,
-            queue: self.back.clone(),
+            queue: self.entrance.clone(),
         };
         let transport = &self.surroundings.transport;
         transport.listen(me, joined.founding, Arc::new(inbox));

@@ -1,7 +1,7 @@
 //! The node's one task: it takes what it is given, in order, and what is due; gives it to the
 //! protocol, and does what comes out before it takes the next.
 //!
-//! It waits for nothing but its queue and its timers. Whatever takes time (a session's lock, the
+//! It waits for nothing but its queue and its alarm. Whatever takes time (a session's lock, the
 //! authority) is done by another task, which gives the outcome back through the queue.
 
 mod authority;
@@ -24,8 +24,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::deaths::Proven;
 use self::lease::Leases;
 use self::leave::Leaving;
+use self::timers::Alarm;
 use super::given::Given;
 use super::holdings::Here;
+use super::lanes::{Entrance, Lanes};
 use super::listen::Told;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
@@ -59,9 +61,11 @@ pub(super) struct Driver {
     gate: Arc<LeaseGate>,
     leases: Arc<Leases>,
     open: Arc<OpenBuckets>,
-    queue: mpsc::Receiver<Given>,
-    /// The queue's other end, for the tasks that give outcomes back.
+    queue: Lanes,
+    entrance: Entrance,
+    /// For the tasks that give outcomes back.
     back: mpsc::Sender<Given>,
+    alarm: Alarm,
     tasks: JoinSet<()>,
     /// How many of the tasks wait for a session's lock.
     sealing: usize,
@@ -144,7 +148,7 @@ impl Driver {
         departures: Arc<Departures>,
         gate: Arc<LeaseGate>,
         open: Arc<OpenBuckets>,
-        (back, queue): (mpsc::Sender<Given>, mpsc::Receiver<Given>),
+        (entrance, queue): (Entrance, Lanes),
         status: watch::Sender<Status>,
         migrations: Arc<Migrations>,
     ) -> Self {
@@ -159,7 +163,9 @@ impl Driver {
             gate,
             open,
             queue,
-            back,
+            back: entrance.rest().clone(),
+            entrance,
+            alarm: Alarm::default(),
             tasks: JoinSet::new(),
             sealing: 0,
             sealed: Vec::new(),
@@ -188,10 +194,9 @@ impl Driver {
         while !matches!(self.life, Life::Over) {
             let nap = self.nap();
             let mut given = if nap.is_zero() {
-                self.queue.try_recv().ok()
+                self.queue.try_next()
             } else {
-                let given = tokio::time::timeout(nap, self.queue.recv()).await;
-                given.ok().flatten()
+                self.next(nap).await
             };
             self.pass_lease_on();
             let mut left = ROUND;
@@ -199,17 +204,19 @@ impl Driver {
                 self.take(one);
                 left -= 1;
                 if left > 0 && !matches!(self.life, Life::Over) {
-                    given = self.queue.try_recv().ok();
+                    given = self.queue.try_next();
                 }
             }
             while self.tasks.try_join_next().is_some() {}
             self.do_what_is_due();
             self.encode_drained();
+            self.surroundings.transport.flush();
             if left == 0 || nap.is_zero() {
                 // More is waiting; others have their turn before.
                 tokio::task::yield_now().await;
             }
         }
+        self.surroundings.transport.flush();
     }
 
     fn now(&self) -> Moment {

@@ -1,9 +1,15 @@
-//! What is due, and how long nothing is. One sleep on the node's clock serves all of it.
+//! What is due, and how long nothing is. One alarm serves all of it.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tokio::time::Sleep;
 
 use super::{Driver, Life, ROUND};
 use crate::clock::Moment;
+use crate::node::given::Given;
 use crate::protocol::Input;
 use crate::protocol::coordinator;
 
@@ -11,7 +17,50 @@ use crate::protocol::coordinator;
 /// is looked at again after at most this long.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
+/// When the driver is woken though it is given nothing. It may ring too early, and then rings again: to
+/// set it anew each time that a timer starts or stops would cost more than the rings, and many timers
+/// are stopped soon after they started.
+#[derive(Default)]
+pub(super) struct Alarm(Option<(Moment, Pin<Box<Sleep>>)>);
+
+impl Alarm {
+    /// It rings no later than at `now + nap`.
+    fn set(&mut self, now: Moment, nap: Duration) {
+        let wanted = now + nap;
+        match &mut self.0 {
+            Some((rings_at, _)) if *rings_at <= wanted => {}
+            Some((rings_at, sleep)) => {
+                *rings_at = wanted;
+                sleep.set(tokio::time::sleep(nap));
+            }
+            None => self.0 = Some((wanted, Box::pin(tokio::time::sleep(nap)))),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let rings = self
+            .0
+            .as_mut()
+            .map(|(_, sleep)| sleep.as_mut().poll(context));
+        if rings == Some(Poll::Pending) {
+            return Poll::Pending;
+        }
+        self.0 = None;
+        Poll::Ready(())
+    }
+}
+
 impl Driver {
+    /// What it is given next, or nothing for `nap` at most.
+    pub(super) async fn next(&mut self, nap: Duration) -> Option<Given> {
+        self.alarm.set(self.clock.now(), nap);
+        poll_fn(|context| match self.queue.poll_next(context) {
+            Poll::Ready(given) => Poll::Ready(Some(given)),
+            Poll::Pending => self.alarm.poll(context).map(|()| None),
+        })
+        .await
+    }
+
     /// How long nothing is due.
     pub(super) fn nap(&self) -> Duration {
         if !self.drained.is_empty() || !self.departures.is_empty() {
