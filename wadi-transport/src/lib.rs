@@ -28,7 +28,6 @@ mod network;
 pub mod notice;
 mod outgoing;
 pub mod peer;
-mod place;
 pub mod security;
 mod shared;
 pub mod stream;

@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
+pub(crate) mod place;
 mod tcp;
 
 use std::fmt;

@@ -8,8 +8,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use wadi_core::member::Place;
 
+use super::place;
 use super::{Medium, Socket, Sockets, Waiting};
-use crate::place;
 
 /// A quiet connection is probed after this time, and this often; raw streams have nothing else that
 /// would notice a peer whose machine is gone.

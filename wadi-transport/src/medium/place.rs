@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use wadi_core::member::Place;
 
-use crate::medium::Medium;
+use super::Medium;
 
 /// What [`blake3`] keeps these numbers apart by from all others.
 const CONTEXT: &str = "wadi 2025 place of a listener";
@@ -60,9 +60,9 @@ pub(crate) fn is_of_this_host(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TcpMedium;
+    use super::super::memory::Memory;
     use super::*;
-    use crate::medium::TcpMedium;
-    use crate::medium::memory::Memory;
 
     fn socket(address: &str) -> SocketAddr {
         address.parse().unwrap()
