@@ -1,8 +1,10 @@
 //! What nodes say to each other about sessions and buckets.
 //!
 //! Every message carries the epoch of the bucket that it speaks of, as its sender knows it, and
-//! every message that moves ownership a tenure. Nothing here says how it travels.
+//! every message that moves ownership a tenure. What is said of one session may be said of several of
+//! one bucket in one message, each by its own words. Nothing here says how it travels.
 
+use std::mem::discriminant;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +24,65 @@ pub struct Message {
     pub epoch: LayoutVersion,
     /// What it says.
     pub body: Body,
+    /// The same kind of thing about other sessions of the same bucket, in the order of their ids, each
+    /// once: so what one of them says has no bearing on another, and they may be taken one by one.
+    pub more: Vec<Body>,
+}
+
+/// At most so many sessions are spoken of in one message: its receiver does nothing else meanwhile.
+pub const MOST_SESSIONS: usize = 256;
+
+impl Message {
+    /// A message about one session, or one bucket.
+    #[must_use]
+    pub const fn new(epoch: LayoutVersion, body: Body) -> Self {
+        Self {
+            epoch,
+            body,
+            more: Vec::new(),
+        }
+    }
+
+    /// Everything that it says.
+    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+        std::iter::once(&self.body).chain(&self.more)
+    }
+
+    /// The same, to be kept.
+    pub fn into_bodies(self) -> impl Iterator<Item = Body> {
+        std::iter::once(self.body).chain(self.more)
+    }
+
+    /// The message with only those bodies that `keep` says; `None` when there is none.
+    #[must_use]
+    pub fn retain(mut self, mut keep: impl FnMut(&Body) -> bool) -> Option<Self> {
+        self.more.retain(&mut keep);
+        if !keep(&self.body) {
+            if self.more.is_empty() {
+                return None;
+            }
+            self.body = self.more.remove(0);
+        }
+        Some(self)
+    }
+
+    /// Whether `body` may follow what this message says already.
+    #[must_use]
+    pub fn may_go_on_with(&self, body: &Body, buckets: BucketCount) -> bool {
+        let last = self.more.last().unwrap_or(&self.body);
+        self.more.len() + 1 < MOST_SESSIONS && last.may_be_followed_by(body, buckets)
+    }
+
+    /// Whether what it says is of one kind, and about sessions of one bucket in their order. One that
+    /// came from outside may be anything.
+    #[must_use]
+    pub fn is_well_formed(&self, buckets: BucketCount) -> bool {
+        let pairs = self.bodies().zip(&self.more);
+        self.more.len() < MOST_SESSIONS
+            && pairs
+                .into_iter()
+                .all(|(one, next)| one.may_be_followed_by(next, buckets))
+    }
 }
 
 /// What a message says. The parties: the *asker* wants a session, the *manager* answers for its
@@ -329,6 +390,26 @@ pub enum Place {
 }
 
 impl Body {
+    fn may_be_followed_by(&self, next: &Self, buckets: BucketCount) -> bool {
+        match (self.session(), next.session()) {
+            (Some(one), Some(other)) => {
+                one < other
+                    && one.bucket(buckets) == other.bucket(buckets)
+                    && discriminant(self) == discriminant(next)
+            }
+            _ => false,
+        }
+    }
+
+    /// How many bytes of a session's state it carries.
+    #[must_use]
+    pub const fn state_bytes(&self) -> usize {
+        match self {
+            Self::State { state, .. } => state.len(),
+            _ => 0,
+        }
+    }
+
     /// The one session that this message speaks of, unless it speaks of a whole bucket.
     #[must_use]
     pub const fn session(&self) -> Option<&SessionId> {
@@ -391,5 +472,68 @@ impl Body {
                 .expect("what speaks of no bucket speaks of a session")
                 .bucket(buckets),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_one_kind_of_thing_of_each_session_of_one_bucket_once() {
+        let one = BucketCount::new(1).expect("above zero");
+        let many = BucketCount::new(u16::MAX).expect("above zero");
+        let id = |number: u32| SessionId::from_parts([number as u8; 16], number);
+        let dropped = |number| Body::Dropped {
+            id: id(number),
+            tenure: Tenure::NONE,
+        };
+        let message = |bodies: &[Body]| {
+            let mut message = Message::new(LayoutVersion::from_u64(1), bodies[0].clone());
+            message.more.extend_from_slice(&bodies[1..]);
+            message
+        };
+        let good = message(&[dropped(1), dropped(2), dropped(3)]);
+        assert!(good.is_well_formed(one));
+        assert!(!good.is_well_formed(many), "these are of several buckets");
+        assert!(good.may_go_on_with(&dropped(4), one));
+        assert!(!good.may_go_on_with(&dropped(3), one));
+
+        let registered = Body::Register { id: id(2) };
+        let bucket = BucketId::new(0);
+        let bad = [
+            [dropped(1), dropped(1)],
+            [dropped(2), dropped(1)],
+            [dropped(1), registered],
+            [dropped(1), Body::Pulled { bucket }],
+            [Body::Pulled { bucket }, Body::Pulled { bucket }],
+        ];
+        for bodies in bad {
+            assert!(!message(&bodies).is_well_formed(one), "{bodies:?}");
+        }
+
+        let mut full = message(&[dropped(0)]);
+        let others = 1..MOST_SESSIONS as u32;
+        full.more.extend(others.map(|number| Body::Dropped {
+            id: SessionId::from_parts([0; 16], number),
+            tenure: Tenure::NONE,
+        }));
+        assert!(full.is_well_formed(one));
+        assert!(!full.may_go_on_with(&dropped(1), one));
+        full.more.push(dropped(1));
+        assert!(!full.is_well_formed(one));
+    }
+
+    #[test]
+    fn what_is_not_kept_leaves_the_rest_as_it_was() {
+        let body = |number| Body::Register {
+            id: SessionId::from_parts([0; 16], number),
+        };
+        let mut message = Message::new(LayoutVersion::from_u64(1), body(1));
+        message.more.extend([body(2), body(3)]);
+        let kept = message.clone().retain(|it| *it != body(1));
+        let kept: Vec<_> = kept.into_iter().flat_map(Message::into_bodies).collect();
+        assert_eq!(kept, [body(2), body(3)]);
+        assert_eq!(message.retain(|_| false), None);
     }
 }

@@ -54,15 +54,14 @@ impl Inbox for Counting {
 }
 
 fn message() -> Message {
-    Message {
-        epoch: LayoutVersion::from_u64(1),
-        body: Body::State {
-            id: SessionId::from_parts([7; 16], 1),
-            tenure: Tenure::new(LayoutVersion::from_u64(1), 1),
-            revision: Revision::new(1),
-            state: Bytes::from(vec![7; STATE]),
-        },
-    }
+    let epoch = LayoutVersion::from_u64(1);
+    let body = Body::State {
+        id: SessionId::from_parts([7; 16], 1),
+        tenure: Tenure::new(epoch, 1),
+        revision: Revision::new(1),
+        state: Bytes::from(vec![7; STATE]),
+    };
+    Message::new(epoch, body)
 }
 
 async fn open(name: &str) -> Connections {

@@ -15,7 +15,7 @@ use crate::sabotage;
 const SIMULATOR: &str = "wadi-simulator";
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// Within how many seeds a missing rule must be found.
-const HUNT_SEEDS: u64 = 1000;
+const HUNT_SEEDS: u64 = 4000;
 
 #[derive(Args)]
 pub(crate) struct Options {

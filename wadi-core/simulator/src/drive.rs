@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use wadi_core::member::Incarnation;
 use wadi_core::message::{Body, Message};
-use wadi_core::protocol::{Found, Input, Output};
+use wadi_core::protocol::{Found, Input, Output, SealedCopy};
 use wadi_core::sabotage::{self, Rule};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::Tenure;
@@ -65,16 +65,15 @@ impl World {
 
     fn perform(&mut self, host: usize, output: Output, inputs: &mut VecDeque<Input>) {
         let me = self.hosts[host].incarnation().expect("only a member acts");
-        if let Output::Send { to, message } = &output
-            && let Body::Confirmed { id, .. } = &message.body
-        {
-            // From here on only the confirmed holder need have the session.
-            self.oracle.held(id, *to, self.now);
-        }
-        if let Output::Send { message, .. } = &output
-            && let Body::Ended { id, .. } = &message.body
-        {
-            self.oracle.marked(id);
+        if let Output::Send { to, message } = &output {
+            for body in message.bodies() {
+                match body {
+                    // From here on only the confirmed holder need have the session.
+                    Body::Confirmed { id, .. } => self.oracle.held(id, *to, self.now),
+                    Body::Ended { id, .. } => self.oracle.marked(id),
+                    _ => {}
+                }
+            }
         }
         match output {
             Output::Send { to, message } if to == me => {
@@ -129,13 +128,15 @@ impl World {
     }
 
     fn note_message(&self, host: usize, target: usize, message: &Message) {
-        self.note(|| {
-            let session = message.body.session().map_or_else(String::new, name);
-            format!(
-                "h{host} -> h{target} {session} {:?} {:?}",
-                message.epoch, message.body
-            )
-        });
+        for body in message.bodies() {
+            self.note(|| {
+                let session = body.session().map_or_else(String::new, name);
+                format!(
+                    "h{host} -> h{target} {session} {:?} {body:?}",
+                    message.epoch
+                )
+            });
+        }
     }
 
     /// Sends a message from one process to another, with whatever the network does to it.
@@ -241,17 +242,22 @@ impl World {
     pub(crate) fn take_sealed(&mut self, host: usize, id: SessionId, inputs: &mut VecDeque<Input>) {
         self.touched.insert(id);
         self.note(|| format!("h{host} seals {}", name(&id)));
-        let input = match self.hosts[host].map.sessions.remove(&id) {
-            Some(resident) => Input::Sealed {
-                id,
-                tenure: resident.tenure,
-                revision: resident.revision,
-                state: encode(&resident.tokens),
-            },
-            None => Input::Gone(id),
-        };
         // Before any message to itself: nobody may ask while it is neither here nor there.
-        inputs.push_front(input);
+        match self.hosts[host].map.sessions.remove(&id) {
+            Some(resident) => {
+                let copy = SealedCopy {
+                    id,
+                    tenure: resident.tenure,
+                    revision: resident.revision,
+                    state: encode(&resident.tokens),
+                };
+                match inputs.front_mut() {
+                    Some(Input::Sealed(copies)) => copies.push(copy),
+                    _ => inputs.push_front(Input::Sealed(vec![copy])),
+                }
+            }
+            None => inputs.push_front(Input::Gone(id)),
+        }
         self.look_again(host, id);
     }
 

@@ -4,9 +4,9 @@
 //! An adversary that sees what is sent, answered and agreed, keeps messages back and kills processes. It
 //! knows no rule, says nothing that no node said, and keeps nothing longer than a message may be under way.
 
-use wadi_core::bucket::{BucketId, LayoutVersion};
+use wadi_core::bucket::BucketId;
 use wadi_core::member::Incarnation;
-use wadi_core::message::Message;
+use wadi_core::message::{Body, Message};
 use wadi_core::session::SessionId;
 
 use crate::coverage::{Fault, Phase};
@@ -38,16 +38,10 @@ struct Straggler {
 }
 
 impl Straggler {
-    fn is_same(
-        &self,
-        from: Incarnation,
-        to: Incarnation,
-        epoch: LayoutVersion,
-        phase: Phase,
-        id: SessionId,
-    ) -> bool {
-        (self.from, self.to, self.message.epoch, self.phase, self.id)
-            == (from, to, epoch, phase, id)
+    fn is_same(&self, from: Incarnation, to: Incarnation, phase: Phase, message: &Message) -> bool {
+        let is_about = |body: &Body| body.session() == Some(&self.id);
+        (self.from, self.to, self.message.epoch, self.phase) == (from, to, message.epoch, phase)
+            && message.bodies().any(is_about)
     }
 }
 
@@ -86,7 +80,7 @@ impl World {
             return false;
         };
         if let Some(kept) = &stragglers.kept {
-            return kept.is_same(from, to, message.epoch, phase, id);
+            return kept.is_same(from, to, phase, message);
         }
         let layout = self.register.layout();
         let bucket = id.bucket(layout.buckets());

@@ -5,8 +5,9 @@
 //! way at once, in number and in bytes, and a session counts until its manager lets the last copy
 //! here go: whoever is slow to take is not given more.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
+use super::by_bucket::ByBucket;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::turn::Turn;
@@ -17,16 +18,16 @@ use crate::session::SessionId;
 /// An evacuation under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Evacuation {
-    under_way: BTreeMap<SessionId, Pending>,
+    under_way: ByBucket<Pending>,
     /// How many of them are sealed, and what those take, encoded.
     sealed: usize,
     bytes: usize,
     /// What a session takes, by those that were sealed lately; zero before the first.
     typical: usize,
     /// In use: they wait for their locks, and nobody waits behind them. For how many ticks more.
-    later: BTreeMap<SessionId, u32>,
+    later: ByBucket<u32>,
     /// Those that have no encoding stay.
-    stay: BTreeSet<SessionId>,
+    stay: ByBucket<()>,
     /// Found by the last look at a bucket, and not asked for yet.
     found: VecDeque<SessionId>,
     /// The bucket that is looked at next.
@@ -79,7 +80,7 @@ impl Evacuation {
 
     /// The layout has changed: everything under way is asked for once more, of who manages it now.
     pub(super) fn start_again(&mut self, turn: &mut Turn<'_>) {
-        for pending in self.under_way.values_mut() {
+        for (_, pending) in self.under_way.iter_mut() {
             (pending.left, pending.wait) = (1, 1);
         }
         self.tick(turn);
@@ -90,7 +91,7 @@ impl Evacuation {
         (self.held_back, self.seen_all) = (false, false);
         let most = most_ticks(turn.settings);
         let mut again = Vec::new();
-        for (id, pending) in &mut self.under_way {
+        for (id, pending) in self.under_way.iter_mut() {
             pending.left = pending.left.saturating_sub(1);
             if pending.left == 0 {
                 pending.left = pending.wait;
@@ -101,16 +102,16 @@ impl Evacuation {
         for id in again {
             self.ask(turn, id);
         }
-        for left in self.later.values_mut() {
+        for (_, left) in self.later.iter_mut() {
             *left = left.saturating_sub(1);
         }
-        let due = self.later.iter().filter(|(_, left)| **left == 0);
-        let due: Vec<_> = due
-            .map(|(id, _)| *id)
-            .take(turn.settings.evacuate_at_once)
-            .collect();
-        for id in due {
-            self.later.insert(id, most);
+        let due = self.later.iter_mut().filter(|(_, left)| **left == 0);
+        let mut again = Vec::new();
+        for (id, left) in due.take(turn.settings.evacuate_at_once) {
+            *left = most;
+            again.push(*id);
+        }
+        for id in again {
             self.ask(turn, id);
         }
         let room = self.room(turn.settings);
@@ -144,13 +145,15 @@ impl Evacuation {
         }
         for _ in 0..room {
             let Some(id) = self.another(turn) else { break };
-            self.under_way.insert(id, Pending::NEW);
+            self.under_way.insert(turn.bucket(&id), id, Pending::NEW);
             self.ask(turn, id);
         }
     }
 
-    fn knows(&self, id: &SessionId) -> bool {
-        self.under_way.contains_key(id) || self.later.contains_key(id) || self.stay.contains(id)
+    fn knows(&self, bucket: BucketId, id: &SessionId) -> bool {
+        self.under_way.contains(bucket, id)
+            || self.later.contains(bucket, id)
+            || self.stay.contains(bucket, id)
     }
 
     /// A session that is here and that nobody was asked to take.
@@ -159,7 +162,7 @@ impl Evacuation {
         let mut looks = buckets;
         loop {
             while let Some(id) = self.found.pop_front() {
-                if !self.knows(&id) && turn.holdings.get(&id).is_some() {
+                if !self.knows(turn.bucket(&id), &id) && turn.holdings.get(&id).is_some() {
                     return Some(id);
                 }
             }
@@ -168,9 +171,11 @@ impl Evacuation {
                 return None;
             }
             looks -= 1;
-            let mut found = std::mem::take(&mut self.found);
-            (turn.holdings).for_each_in(BucketId::new(self.next), &mut |id, _| found.push_back(id));
-            self.found = found;
+            let mut found = Vec::new();
+            (turn.holdings).for_each_in(BucketId::new(self.next), &mut |id, _| found.push(id));
+            // Those of one bucket are asked for together, which takes an order.
+            found.sort_unstable();
+            self.found = found.into();
             self.next = (self.next + 1) % buckets;
         }
     }
@@ -187,14 +192,14 @@ impl Evacuation {
     }
 
     /// The session is sealed, and takes so many bytes until it is gone.
-    pub(super) fn sealed(&mut self, id: SessionId, bytes: usize) {
-        self.later.remove(&id);
-        self.forget(&id);
+    pub(super) fn sealed(&mut self, bucket: BucketId, id: SessionId, bytes: usize) {
+        self.later.remove(bucket, &id);
+        self.forget(bucket, &id);
         let sealed = Pending {
             bytes: Some(bytes),
             ..Pending::NEW
         };
-        self.under_way.insert(id, sealed);
+        self.under_way.insert(bucket, id, sealed);
         self.sealed += 1;
         self.bytes += bytes;
         let typical = self.typical();
@@ -202,28 +207,29 @@ impl Evacuation {
     }
 
     /// Requests use the session: it is sealed when they let it go, or is asked for again.
-    pub(super) fn waits(&mut self, settings: &Settings, id: SessionId) {
-        if self.forget(&id) || self.later.contains_key(&id) {
-            self.later.insert(id, most_ticks(settings));
+    pub(super) fn waits(&mut self, turn: &Turn<'_>, id: SessionId) {
+        let bucket = turn.bucket(&id);
+        if self.forget(bucket, &id) || self.later.contains(bucket, &id) {
+            self.later.insert(bucket, id, most_ticks(turn.settings));
         }
     }
 
     /// The session has no encoding, and nothing takes it.
-    pub(super) fn stays(&mut self, id: SessionId) {
-        if self.forget(&id) || self.later.remove(&id).is_some() {
-            self.stay.insert(id);
+    pub(super) fn stays(&mut self, bucket: BucketId, id: SessionId) {
+        if self.forget(bucket, &id) || self.later.remove(bucket, &id).is_some() {
+            self.stay.insert(bucket, id, ());
         }
     }
 
     /// No copy of the session is here any more.
-    pub(super) fn gone(&mut self, id: &SessionId) {
-        self.forget(id);
-        self.later.remove(id);
-        self.stay.remove(id);
+    pub(super) fn gone(&mut self, bucket: BucketId, id: &SessionId) {
+        self.forget(bucket, id);
+        self.later.remove(bucket, id);
+        self.stay.remove(bucket, id);
     }
 
-    fn forget(&mut self, id: &SessionId) -> bool {
-        let pending = self.under_way.remove(id);
+    fn forget(&mut self, bucket: BucketId, id: &SessionId) -> bool {
+        let pending = self.under_way.remove(bucket, id);
         if let Some(bytes) = pending.and_then(|pending| pending.bytes) {
             self.sealed -= 1;
             self.bytes -= bytes;
@@ -232,11 +238,15 @@ impl Evacuation {
     }
 
     /// Forgets of those under way which are not here any more, however they went.
-    pub(super) fn retain(&mut self, is_here: impl Fn(&SessionId) -> bool) {
-        let known = self.under_way.keys().chain(self.later.keys());
-        let gone: Vec<_> = known.filter(|id| !is_here(id)).copied().collect();
-        for id in gone {
-            self.gone(&id);
+    pub(super) fn retain(&mut self, is_here: impl Fn(BucketId, &SessionId) -> bool) {
+        let under_way = self.under_way.iter().map(|(bucket, id, _)| (bucket, *id));
+        let later = self.later.iter().map(|(bucket, id, _)| (bucket, *id));
+        let gone: Vec<_> = under_way
+            .chain(later)
+            .filter(|(bucket, id)| !is_here(*bucket, id))
+            .collect();
+        for (bucket, id) in gone {
+            self.gone(bucket, &id);
         }
     }
 

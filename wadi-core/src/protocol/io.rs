@@ -27,7 +27,7 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
-    /// A timer went off.
+    /// A timer went off, and with it whichever of its kind and bucket are due now.
     Timer(Timer),
     /// A request wants a session that is not in this node's map.
     Find {
@@ -38,19 +38,10 @@ pub enum Input {
     },
     /// A request creates a session with this new id and this node manages no open bucket.
     Register(SessionId),
-    /// The driver did what [`Output::Seal`] said: the session is out of the map, nobody is served
-    /// from it any more, and this is its encoded state. While a session is out of the map and not
+    /// The driver did what [`Output::Seal`] said of these sessions, each of them once: they are out of
+    /// the map, and nobody is served from them any more. While a session is out of the map and not
     /// given back, this node answers no inquiry that concerns it, so the time between is to be short.
-    Sealed {
-        /// The session.
-        id: SessionId,
-        /// The tenure under which it was held.
-        tenure: Tenure,
-        /// How many commits it has seen.
-        revision: Revision,
-        /// The encoded session.
-        state: Bytes,
-    },
+    Sealed(Vec<SealedCopy>),
     /// What this node had in its map when it was fenced, and what was encoded only after
     /// [`Participant::come_back`](super::Participant::come_back); it is offered with the rest.
     Returned(ReturnedCopy),
@@ -86,14 +77,54 @@ impl Input {
             Self::Timer(timer) => timer.bucket(buckets),
             Self::Find { id, .. }
             | Self::Register(id)
-            | Self::Sealed { id, .. }
             | Self::Returned(ReturnedCopy { id, .. })
             | Self::Waits(id)
             | Self::Busy(id)
             | Self::Unencodable(id)
             | Self::Gone(id)
             | Self::End { id, .. } => Some(id.bucket(buckets)),
+            Self::Sealed(copies) => {
+                let first = copies.first()?.id.bucket(buckets);
+                let all = copies.iter().all(|copy| copy.id.bucket(buckets) == first);
+                all.then_some(first)
+            }
             Self::Layout(_) | Self::Lease(_) | Self::Congested | Self::Evacuate => None,
+        }
+    }
+}
+
+/// A session that was sealed and taken out of the map.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SealedCopy {
+    /// The session.
+    pub id: SessionId,
+    /// The tenure under which it was held.
+    pub tenure: Tenure,
+    /// How many commits it has seen.
+    pub revision: Revision,
+    /// The encoded session.
+    pub state: Bytes,
+}
+
+impl SealedCopy {
+    /// As it is offered, where it was asked for of an earlier incarnation.
+    pub(super) fn returned(self) -> ReturnedCopy {
+        ReturnedCopy {
+            id: self.id,
+            tenure: self.tenure,
+            revision: self.revision,
+            held: false,
+            state: self.state,
+        }
+    }
+
+    /// It was sealed in vain.
+    pub(super) fn restored(self) -> Output {
+        Output::Restore {
+            id: self.id,
+            tenure: self.tenure,
+            revision: self.revision,
+            state: self.state,
         }
     }
 }
@@ -111,7 +142,8 @@ pub enum Output {
     },
     /// Take the session's exclusive lock, within a bound, encode it and take it out of the map;
     /// then give [`Input::Sealed`], [`Input::Busy`], [`Input::Unencodable`] or [`Input::Gone`], exactly
-    /// one of them; [`Input::Waits`] before, where the lock cannot be had at once.
+    /// one of them; [`Input::Waits`] before, where the lock cannot be had at once. Those that are sealed
+    /// in one step are best given together.
     Seal(SessionId),
     /// Put a session that was sealed in vain back as it was: held.
     Restore {

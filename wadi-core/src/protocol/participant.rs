@@ -4,13 +4,14 @@
 //! at all without a valid lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::asks::Asks;
 use super::copies::Copies;
 use super::directory::{Directory, DirectoryFault};
 use super::evacuation::Evacuation;
 use super::holdings::Holdings;
-use super::io::{Found, Input, Output};
+use super::io::{Found, Input, Output, SealedCopy};
 use super::markers::Markers;
 use super::returned::ReturnedCopy;
 use super::settings::Settings;
@@ -266,6 +267,7 @@ impl Participant {
             }
             return;
         }
+        self.timers.set_buckets(layout.buckets());
         self.layout = Some(layout);
         let mut returned = std::mem::take(&mut self.returned);
         ReturnedCopy::keep_newest(&mut returned);
@@ -329,6 +331,9 @@ impl Participant {
             }
             return;
         }
+        if !message.is_well_formed(layout.buckets()) {
+            return;
+        }
         let bucket = message.body.bucket(layout.buckets());
         let Some(placement) = layout.placements.get(bucket.index()) else {
             return;
@@ -348,12 +353,26 @@ impl Participant {
                     turn.send(from, Body::Stale { bucket, version });
                 }
             } else {
-                this.dispatch(turn, from, from_manager, message.body);
+                let mut somebody_went = false;
+                for body in message.into_bodies() {
+                    somebody_went |= this.dispatch(turn, from, from_manager, body);
+                }
+                if somebody_went {
+                    this.some_have_gone(turn);
+                }
             }
         });
     }
 
-    fn dispatch(&mut self, turn: &mut Turn<'_>, from: Incarnation, from_manager: bool, body: Body) {
+    /// What is said of one session or one bucket; whether a copy of a session has gone from here.
+    fn dispatch(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Incarnation,
+        from_manager: bool,
+        body: Body,
+    ) -> bool {
+        let mut has_gone = false;
         match body {
             // To the manager. A node that is not has no directory for the bucket and is silent.
             Body::Find { id, to, want } => {
@@ -431,9 +450,9 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                let gone = self.copies.drop_below(turn, from, id, tenure);
-                if gone {
-                    self.has_gone(turn, &id);
+                has_gone = self.copies.drop_below(turn, from, id, tenure);
+                if has_gone {
+                    self.forget_evacuated(turn, &id);
                 }
             }
             Body::Registered { id, tenure } if from_manager => {
@@ -450,12 +469,10 @@ impl Participant {
             } if from_manager => {
                 let markers = &mut self.markers;
                 self.copies.mark(turn, markers, from, id, tenure, keep_for);
-                self.has_gone(turn, &id);
+                self.forget_evacuated(turn, &id);
+                has_gone = true;
             }
-            Body::Inquire { scope } if from_manager => {
-                if self.copies.is_between(turn, scope) {
-                    return;
-                }
+            Body::Inquire { scope } if from_manager && !self.copies.is_between(turn, scope) => {
                 let sightings = self.copies.report(turn, &self.markers, scope);
                 turn.send(from, Body::Report { scope, sightings });
             }
@@ -475,79 +492,88 @@ impl Participant {
             // What only a manager may say, from somebody else; and `Stale`, whose epoch has said it.
             _ => {}
         }
+        has_gone
     }
 
     fn timer(&mut self, now: Moment, timer: Timer, holdings: &dyn Holdings, out: &mut Vec<Output>) {
-        let Some(last) = self.timers.take(timer) else {
-            return;
-        };
+        let due = self.timers.take_due(timer, now);
         if self.layout.is_none() || !self.has_lease(now) {
-            // Nothing is asked or told without a lease; the wait goes on, but for requests' own.
-            let given_up = self.layout.is_some()
-                && match timer {
-                    Timer::Ask(id) => self.asks.give_up_overdue(now, id, out),
-                    Timer::Register(id) => {
-                        let given_up = self.asks.give_up_overdue(now, id, out);
-                        if given_up {
-                            self.unleased.ends.push((id, Tenure::NONE));
-                        }
-                        given_up
-                    }
-                    _ => false,
-                };
-            if !given_up {
-                self.timers.start(timer, now, last.max(self.settings.retry));
+            for (timer, last) in due {
+                self.wait_on(now, timer, last, out);
             }
             return;
         }
         self.with_turn(now, holdings, out, |this, turn| {
-            let again = match timer {
-                Timer::Ask(id) => this.asks.ask_again(turn, id),
-                Timer::Register(id) => match this.asks.register_again(turn, id) {
-                    Some(given_up) => {
-                        if given_up {
-                            // The manager may believe that it is here; it must not go on so.
-                            this.copies.end(turn, &mut this.markers, id, Tenure::NONE);
-                        }
-                        !given_up
-                    }
-                    None => false,
-                },
-                Timer::Release(id) => this.directory.release_again(turn, id),
-                Timer::Arrived(id) => this.copies.arrived_again(turn, id),
-                Timer::Drop(id) => this.directory.drop_again(turn, id),
-                Timer::End(id) => {
-                    let again = this.copies.end_again(turn, &this.markers, id);
-                    this.copies.tell_more(turn);
-                    again
+            for (timer, last) in due {
+                if this.goes_off(turn, timer, last) {
+                    turn.await_longer(timer, last.max(turn.settings.retry / 2));
                 }
-                Timer::Mark(id) => this.directory.mark_again(turn, &this.markers, id),
-                Timer::Offer(id) => this.copies.offer(turn, id, last),
-                Timer::Pull(bucket) => this.directory.pull_again(turn, bucket),
-                Timer::HandOver(bucket) => {
-                    this.directory.hand_over_again(turn, &this.markers, bucket)
-                }
-                Timer::Inquire(scope) => this.directory.inquire_again(turn, scope),
-                Timer::Missing(id) => {
-                    this.directory.missing_again(turn, id);
-                    return;
-                }
-                Timer::Evacuate => {
-                    this.evacuate_on(turn);
-                    return;
-                }
-                Timer::Forget => {
-                    this.copies.forget(turn.now);
-                    this.markers.forget(turn.now);
-                    let wait = turn.settings.remember_for;
-                    turn.timers.start(timer, turn.now, wait);
-                    return;
-                }
-            };
-            if again {
-                turn.await_longer(timer, last.max(turn.settings.retry / 2));
             }
         });
+    }
+
+    /// Nothing is asked or told without a lease; the wait goes on, but for requests' own.
+    fn wait_on(&mut self, now: Moment, timer: Timer, last: Duration, out: &mut Vec<Output>) {
+        let given_up = self.layout.is_some()
+            && match timer {
+                Timer::Ask(id) => self.asks.give_up_overdue(now, id, out),
+                Timer::Register(id) => {
+                    let given_up = self.asks.give_up_overdue(now, id, out);
+                    if given_up {
+                        self.unleased.ends.push((id, Tenure::NONE));
+                    }
+                    given_up
+                }
+                _ => false,
+            };
+        if !given_up {
+            self.timers.start(timer, now, last.max(self.settings.retry));
+        }
+    }
+
+    /// What had waited for `last` is done or asked again; whether to wait for an answer on.
+    fn goes_off(&mut self, turn: &mut Turn<'_>, timer: Timer, last: Duration) -> bool {
+        match timer {
+            Timer::Ask(id) => self.asks.ask_again(turn, id),
+            Timer::Register(id) => match self.asks.register_again(turn, id) {
+                Some(given_up) => {
+                    if given_up {
+                        // The manager may believe that it is here; it must not go on so.
+                        self.copies.end(turn, &mut self.markers, id, Tenure::NONE);
+                    }
+                    !given_up
+                }
+                None => false,
+            },
+            Timer::Release(id) => self.directory.release_again(turn, id),
+            Timer::Arrived(id) => self.copies.arrived_again(turn, id),
+            Timer::Drop(id) => self.directory.drop_again(turn, id),
+            Timer::End(id) => {
+                let again = self.copies.end_again(turn, &self.markers, id);
+                self.copies.tell_more(turn);
+                again
+            }
+            Timer::Mark(id) => self.directory.mark_again(turn, &self.markers, id),
+            Timer::Offer(id) => self.copies.offer(turn, id, last),
+            Timer::Pull(bucket) => self.directory.pull_again(turn, bucket),
+            Timer::HandOver(bucket) => self.directory.hand_over_again(turn, &self.markers, bucket),
+            Timer::Inquire(scope) => self.directory.inquire_again(turn, scope),
+            Timer::Missing(id) => {
+                self.directory.missing_again(turn, id);
+                false
+            }
+            Timer::Evacuate => {
+                self.evacuate_on(turn);
+                false
+            }
+            Timer::Forget => {
+                self.copies.forget(turn.now);
+                self.markers.forget(turn.now);
+                let wait = turn.settings.remember_for;
+                turn.timers.start(timer, turn.now, wait);
+                false
+            }
+        }
     }
 
     /// Inputs from the node itself.
@@ -560,19 +586,9 @@ impl Participant {
                     out.push(Output::Found { id, found });
                 }
                 // Asked of the incarnation before: offered with the rest of what it had.
-                Input::Sealed {
-                    id,
-                    tenure,
-                    revision,
-                    state,
-                } => {
-                    self.returned.push(ReturnedCopy {
-                        id,
-                        tenure,
-                        revision,
-                        held: false,
-                        state,
-                    });
+                Input::Sealed(copies) => {
+                    let returned = copies.into_iter().map(SealedCopy::returned);
+                    self.returned.extend(returned);
                 }
                 Input::Returned(copy) => self.returned.push(copy),
                 _ => {}
@@ -592,29 +608,9 @@ impl Participant {
                 turn.out.push(Output::Found { id, found });
             }
             Input::Register(id) => this.asks.register(turn, id),
-            Input::Sealed {
-                id,
-                tenure,
-                revision,
-                state,
-            } => {
-                if has_lease || !this.copies.is_sealing(&id) {
-                    let bytes = state.len();
-                    this.copies
-                        .sealed(turn, &this.markers, id, tenure, revision, state);
-                    if let Some(evacuation) = &mut this.evacuation
-                        && this.copies.is_sealed(turn.bucket(&id), &id)
-                    {
-                        evacuation.sealed(id, bytes);
-                    }
-                } else {
-                    this.copies.not_sealed(id);
-                    turn.out.push(Output::Restore {
-                        id,
-                        tenure,
-                        revision,
-                        state,
-                    });
+            Input::Sealed(copies) => {
+                for copy in copies {
+                    this.was_sealed(turn, copy, has_lease);
                 }
             }
             Input::Returned(copy) => {
@@ -622,31 +618,33 @@ impl Participant {
             }
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {
-                    evacuation.waits(turn.settings, id);
+                    evacuation.waits(turn, id);
                     evacuation.push(turn);
                 }
             }
             Input::Busy(id) => {
                 this.copies.busy(turn, id);
                 if let Some(evacuation) = &mut this.evacuation {
-                    evacuation.waits(turn.settings, id);
+                    evacuation.waits(turn, id);
                     evacuation.push(turn);
                 }
             }
             Input::Unencodable(id) => {
                 this.copies.busy(turn, id);
                 if let Some(evacuation) = &mut this.evacuation {
-                    evacuation.stays(id);
+                    evacuation.stays(turn.bucket(&id), id);
                     evacuation.push(turn);
                 }
             }
             Input::Gone(id) => {
                 this.copies.gone(turn, &this.markers, id);
-                this.has_gone(turn, &id);
+                this.forget_evacuated(turn, &id);
+                this.some_have_gone(turn);
             }
             Input::End { id, tenure } => {
                 this.copies.end(turn, &mut this.markers, id, tenure);
-                this.has_gone(turn, &id);
+                this.forget_evacuated(turn, &id);
+                this.some_have_gone(turn);
             }
             Input::Congested => {
                 if let Some(evacuation) = &mut this.evacuation {
@@ -667,22 +665,44 @@ impl Participant {
             return;
         };
         let (copies, holdings) = (&self.copies, turn.holdings);
-        evacuation.retain(|id| {
+        evacuation.retain(|bucket, id| {
             holdings.get(id).is_some()
-                || copies.is_sealing(id)
-                || copies.is_sealed(turn.bucket(id), id)
+                || copies.is_sealing(bucket, id)
+                || copies.is_sealed(bucket, id)
         });
         evacuation.tick(turn);
         self.look_whether_evacuated(turn);
     }
 
-    /// A copy of the session is here no more.
-    fn has_gone(&mut self, turn: &mut Turn<'_>, id: &SessionId) {
-        let Some(evacuation) = &mut self.evacuation else {
-            return;
-        };
-        evacuation.gone(id);
-        evacuation.push(turn);
+    /// A session was sealed and is out of the map.
+    fn was_sealed(&mut self, turn: &mut Turn<'_>, copy: SealedCopy, has_lease: bool) {
+        let id = copy.id;
+        if has_lease || !self.copies.is_sealing(turn.bucket(&id), &id) {
+            let bytes = copy.state.len();
+            self.copies.sealed(turn, &self.markers, copy);
+            if let Some(evacuation) = &mut self.evacuation
+                && self.copies.is_sealed(turn.bucket(&id), &id)
+            {
+                evacuation.sealed(turn.bucket(&id), id, bytes);
+            }
+        } else {
+            self.copies.not_sealed(turn.bucket(&id), id);
+            turn.out.push(copy.restored());
+        }
+    }
+
+    /// No copy of the session is here any more.
+    fn forget_evacuated(&mut self, turn: &Turn<'_>, id: &SessionId) {
+        if let Some(evacuation) = &mut self.evacuation {
+            evacuation.gone(turn.bucket(id), id);
+        }
+    }
+
+    /// There may be room for others, or nothing may be left.
+    fn some_have_gone(&mut self, turn: &mut Turn<'_>) {
+        if let Some(evacuation) = &mut self.evacuation {
+            evacuation.push(turn);
+        }
         self.look_whether_evacuated(turn);
     }
 
@@ -699,6 +719,7 @@ impl Participant {
             && !self.asks.is_registering();
         if nothing_is_left && (self.directory.is_empty() || self.creates_nothing_more) {
             self.takes_nothing_more = true;
+            turn.send_off();
             turn.out.push(Output::Evacuated);
             return;
         }
@@ -731,8 +752,10 @@ impl Participant {
             holdings,
             timers: &mut timers,
             out,
+            unsent: Vec::new(),
         };
         step(self, &mut turn);
+        turn.send_off();
         self.timers = timers;
     }
 }

@@ -20,7 +20,24 @@ pub(super) struct Turn<'a> {
     pub(super) holdings: &'a dyn Holdings,
     pub(super) timers: &'a mut Timers,
     pub(super) out: &'a mut Vec<Output>,
+    /// Messages that go at the end of the step, and what of them takes room: what is said to one node
+    /// about several sessions of a bucket goes together.
+    pub(super) unsent: Vec<Unsent>,
 }
+
+/// A message that may have more to say before it goes.
+pub(super) struct Unsent {
+    to: Incarnation,
+    message: Message,
+    bytes: usize,
+}
+
+/// How many bytes of state go together: enough that the message's own cost is little, and few enough
+/// that what is urgent does not stand behind them for long. A larger state goes alone.
+const TOGETHER: usize = 64 * 1024;
+
+/// Of how many unsent messages one is looked for that may say more.
+const OPEN: usize = 8;
 
 impl Turn<'_> {
     pub(super) fn bucket(&self, id: &SessionId) -> BucketId {
@@ -40,11 +57,31 @@ impl Turn<'_> {
     }
 
     pub(super) fn send(&mut self, to: Incarnation, body: Body) {
-        let epoch = self.epoch(body.bucket(self.layout.buckets()));
-        self.out.push(Output::Send {
-            to,
-            message: Message { epoch, body },
+        let buckets = self.layout.buckets();
+        let bytes = body.state_bytes();
+        let mut recent = self.unsent.iter_mut().rev().take(OPEN);
+        let with = recent.find(|unsent| {
+            unsent.to == to
+                && unsent.bytes + bytes <= TOGETHER
+                && unsent.message.may_go_on_with(&body, buckets)
         });
+        match with {
+            Some(unsent) => {
+                unsent.message.more.push(body);
+                unsent.bytes += bytes;
+            }
+            None => {
+                let message = Message::new(self.epoch(body.bucket(buckets)), body);
+                self.unsent.push(Unsent { to, message, bytes });
+            }
+        }
+    }
+
+    /// Sends what the step has had to say so far.
+    pub(super) fn send_off(&mut self) {
+        let unsent = self.unsent.drain(..);
+        self.out
+            .extend(unsent.map(|Unsent { to, message, .. }| Output::Send { to, message }));
     }
 
     pub(super) fn send_to_manager(&mut self, id: &SessionId, body: Body) {

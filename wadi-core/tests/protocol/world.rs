@@ -12,7 +12,7 @@ use wadi_core::clock::Moment;
 use wadi_core::member::{Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message, Want};
 use wadi_core::protocol::{
-    Copy, Event, Found, Holdings, Input, Output, Participant, ReturnedCopy, Settings,
+    Copy, Event, Found, Holdings, Input, Output, Participant, ReturnedCopy, SealedCopy, Settings,
 };
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -265,7 +265,8 @@ impl World {
     /// Delivers until the network is silent; no time passes.
     pub(crate) fn deliver(&mut self) {
         while let Some((from, to, message)) = self.network.pop_front() {
-            if !(self.loss)(from, to, &message.body) {
+            let arrives = message.retain(|body| !(self.loss)(from, to, body));
+            if let Some(message) = arrives {
                 self.give(to, Input::Message { from, message });
             }
         }
@@ -315,7 +316,7 @@ impl World {
         to: Incarnation,
         body: Body,
     ) {
-        let message = Message { epoch, body };
+        let message = Message::new(epoch, body);
         self.give(to, Input::Message { from, message });
     }
 
@@ -546,11 +547,11 @@ impl InMap {
 
     /// What the driver gives once it has sealed this copy.
     pub(crate) fn sealed(self, id: SessionId) -> Input {
-        Input::Sealed {
+        Input::Sealed(vec![SealedCopy {
             id,
             tenure: self.tenure,
             revision: self.revision,
             state: self.state,
-        }
+        }])
     }
 }

@@ -155,25 +155,20 @@ pub(crate) fn layout(version: u64, members: &[&Node]) -> Arc<Layout> {
 }
 
 pub(crate) fn knock(number: u64) -> Message {
-    Message {
-        epoch: LayoutVersion::from_u64(number),
-        body: Body::Pull {
-            bucket: BucketId::new(7),
-        },
-    }
+    let bucket = BucketId::new(7);
+    Message::new(LayoutVersion::from_u64(number), Body::Pull { bucket })
 }
 
 /// A message with so many bytes of state.
 pub(crate) fn state(number: u64, length: usize) -> Message {
-    Message {
-        epoch: LayoutVersion::from_u64(1),
-        body: Body::State {
-            id: SessionId::from_parts([7; 16], 1),
-            tenure: Tenure::new(LayoutVersion::from_u64(1), 1),
-            revision: Revision::new(number),
-            state: Bytes::from(vec![7; length]),
-        },
-    }
+    let epoch = LayoutVersion::from_u64(1);
+    let body = Body::State {
+        id: SessionId::from_parts([7; 16], 1),
+        tenure: Tenure::new(epoch, 1),
+        revision: Revision::new(number),
+        state: Bytes::from(vec![7; length]),
+    };
+    Message::new(epoch, body)
 }
 
 pub(crate) fn number(message: &Message) -> u64 {

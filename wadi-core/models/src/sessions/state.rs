@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wadi_core::member::Incarnation;
 use wadi_core::message::{Body, Message, Scope};
-use wadi_core::protocol::{Found, Input, Output};
+use wadi_core::protocol::{Found, Input, Output, SealedCopy};
 use wadi_core::sabotage::{self, Rule};
 use wadi_core::tenure::Tenure;
 
@@ -249,12 +249,12 @@ impl State {
         let node = self.node(at);
         node.sealing = false;
         let input = match node.resident.take() {
-            Some(resident) => Input::Sealed {
+            Some(resident) => Input::Sealed(vec![SealedCopy {
                 id: SESSION,
                 tenure: resident.tenure,
                 revision: resident.revision,
                 state: vec![resident.commits].into(),
-            },
+            }]),
             None => Input::Gone(SESSION),
         };
         self.give(at, input);

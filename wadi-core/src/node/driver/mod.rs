@@ -63,8 +63,10 @@ pub(super) struct Driver {
     tasks: JoinSet<()>,
     /// How many of the tasks wait for a session's lock.
     sealing: usize,
-    /// What was sealed and taken out of the map, until the protocol has said whether it stays so.
+    /// What was sealed and taken out of the map in this step, and the protocol is to be told of.
     sealed: Vec<(SessionId, Sealed)>,
+    /// What it is being told of, until it has said whether it stays so.
+    told_of: Vec<(SessionId, Sealed)>,
     /// What was in the map when this node was last fenced, and is not encoded yet. Before all of it is,
     /// the protocol learns of no layout, and so answers nobody.
     drained: Vec<Drained>,
@@ -153,6 +155,7 @@ impl Driver {
             tasks: JoinSet::new(),
             sealing: 0,
             sealed: Vec::new(),
+            told_of: Vec::new(),
             drained: Vec::new(),
             returned: Vec::new(),
             steps: Default::default(),
@@ -275,16 +278,17 @@ impl Driver {
                 sessions: &self.sessions,
                 departures: &self.departures,
             };
-            let sealed = match &input {
-                Input::Sealed { id, .. } => Some(*id),
-                _ => None,
-            };
+            let tells_of_sealed = matches!(input, Input::Sealed(_));
             member.participant.handle(now, input, &here, &mut outputs);
             for output in outputs.drain(..) {
                 self.perform(output, &mut inputs);
             }
-            if let Some(id) = sealed {
-                self.let_sealed_go(id);
+            if tells_of_sealed {
+                self.let_sealed_go();
+            }
+            // Before what this node tells itself, which goes by what is in the map.
+            if let Some(sealed) = self.what_was_sealed() {
+                inputs.push_front(sealed);
             }
             if std::mem::take(&mut self.congested) {
                 inputs.push_back(Input::Congested);

@@ -19,16 +19,25 @@ impl Driver {
             return;
         }
         // The protocol counts what it is given as readable, and lets the other copies go.
-        if let Body::State { state, .. } = &message.body
-            && check_sealed(state).is_err()
-        {
+        let mut unreadable = 0;
+        let readable = message.retain(|body| match body {
+            Body::State { id, state, .. } => {
+                let is_readable = check_sealed(state).is_ok();
+                if is_readable {
+                    self.waiting.came(*id, from);
+                } else {
+                    unreadable += 1;
+                }
+                is_readable
+            }
+            _ => true,
+        });
+        for _ in 0..unreadable {
             self.tell(Told::Unreadable { from });
-            return;
         }
-        if let Body::State { id, .. } = &message.body {
-            self.waiting.came(*id, from);
+        if let Some(message) = readable {
+            self.give(Input::Message { from, message });
         }
-        self.give(Input::Message { from, message });
     }
 
     pub(super) fn tell(&self, what: Told) {
@@ -38,9 +47,7 @@ impl Driver {
     pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
         match output {
             Output::Send { to, mut message } => {
-                if let Body::State { state, .. } = &mut message.body {
-                    *state = session::leaving(state, self.now());
-                }
+                self.let_leave(&mut message);
                 match self.me() {
                     Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
                     _ => self.congested |= !self.surroundings.transport.send(to, message),
@@ -84,6 +91,19 @@ impl Driver {
             Output::WantLayout(_) => {}
             Output::Evacuated => self.evacuated(),
             Output::Event(event) => self.tell(Told::Session(event)),
+        }
+    }
+
+    /// What a message carries of sessions leaves as of now.
+    fn let_leave(&self, message: &mut Message) {
+        if !matches!(message.body, Body::State { .. }) {
+            return;
+        }
+        let now = self.now();
+        for body in std::iter::once(&mut message.body).chain(&mut message.more) {
+            if let Body::State { state, .. } = body {
+                *state = session::leaving(state, now);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::Driver;
 use crate::member::Incarnation;
 use crate::node::given::Given;
 use crate::node::listen::Told;
-use crate::protocol::Input;
+use crate::protocol::{Input, SealedCopy};
 use crate::session::{Guard, Held, SessionError, SessionId};
 
 impl Driver {
@@ -25,9 +25,9 @@ impl Driver {
         };
         let alone = held.try_alone();
         if alone.is_some() || self.revokes() {
-            let input = self.seal_now(id, &held, alone);
-            // Before what this node tells itself, which goes by what is in the map.
-            inputs.push_front(input);
+            if let Some(refused) = self.seal_now(id, &held, alone) {
+                inputs.push_front(refused);
+            }
             return;
         }
         let Some(me) = self.me() else { return };
@@ -52,24 +52,23 @@ impl Driver {
         if self.me() != Some(me) {
             return;
         }
-        let input = match alone {
-            Some(alone) if self.is_another(&id, alone.session()) => {
-                // It only kept the place of the one that is there now.
-                let mut inputs = VecDeque::new();
-                self.seal(id, &mut inputs);
-                for input in inputs {
-                    self.step(input);
-                }
-                return;
-            }
+        let mut inputs = VecDeque::new();
+        match alone {
+            // It only kept the place of the one that is there now.
+            Some(alone) if self.is_another(&id, alone.session()) => self.seal(id, &mut inputs),
             Some(alone) => {
                 let held = Arc::clone(alone.session());
-                self.seal_now(id, &held, Some(alone))
+                inputs.extend(self.seal_now(id, &held, Some(alone)));
             }
             // In use for too long: it is served here as before.
-            None => Input::Busy(id),
-        };
-        self.step(input);
+            None => inputs.push_back(Input::Busy(id)),
+        }
+        if let Some(sealed) = self.what_was_sealed() {
+            inputs.push_front(sealed);
+        }
+        for input in inputs {
+            self.step(input);
+        }
     }
 
     /// Whether another session is in the map by this id.
@@ -78,49 +77,54 @@ impl Driver {
         there.is_some_and(|there| !Arc::ptr_eq(&there, held))
     }
 
-    fn seal_now(&mut self, id: SessionId, held: &Arc<Held>, alone: Option<Guard>) -> Input {
+    /// Seals it and takes it out of the map; else why not.
+    fn seal_now(&mut self, id: SessionId, held: &Arc<Held>, alone: Option<Guard>) -> Option<Input> {
         match self.sessions.seal(&id, held, alone, self.now()) {
             Ok(sealed) => {
                 if !self.sessions.take_out(&id, &sealed) {
-                    return Input::Gone(id);
+                    return Some(Input::Gone(id));
                 }
-                let (tenure, revision) = (sealed.tenure, sealed.revision);
-                let state = sealed.state.clone();
                 self.sealed.push((id, sealed));
-                Input::Sealed {
-                    id,
-                    tenure,
-                    revision,
-                    state,
-                }
+                None
             }
-            Err(SessionError::Ended | SessionError::Moved) => Input::Gone(id),
+            Err(SessionError::Ended | SessionError::Moved) => Some(Input::Gone(id)),
             Err(SessionError::Unencodable {
                 type_name, reason, ..
             }) => {
                 self.tell(Told::Unencodable { type_name, reason });
-                Input::Unencodable(id)
+                Some(Input::Unencodable(id))
             }
-            Err(_) => Input::Busy(id),
+            Err(_) => Some(Input::Busy(id)),
         }
+    }
+
+    /// The input that tells the protocol of everything that was sealed and that it was not told of.
+    pub(super) fn what_was_sealed(&mut self) -> Option<Input> {
+        let copies = self.sealed.iter().map(|(id, sealed)| SealedCopy {
+            id: *id,
+            tenure: sealed.tenure,
+            revision: sealed.revision,
+            state: sealed.state.clone(),
+        });
+        let input = (!self.sealed.is_empty()).then(|| Input::Sealed(copies.collect()));
+        self.told_of.append(&mut self.sealed);
+        input
     }
 
     /// The protocol does not want it sealed: it is served as before, by the same values, and whoever
     /// waits for it has it. Whether it was sealed in this step.
     pub(super) fn put_back(&mut self, id: SessionId) -> bool {
-        let at = self.sealed.iter().position(|(sealed, _)| *sealed == id);
+        let at = self.told_of.iter().position(|(sealed, _)| *sealed == id);
         if let Some(at) = at {
-            let (_, sealed) = self.sealed.swap_remove(at);
+            let (_, sealed) = self.told_of.swap_remove(at);
             self.sessions.put_back(id, sealed);
         }
         at.is_some()
     }
 
-    /// The protocol has taken what was sealed: from here on its copy counts.
-    pub(super) fn let_sealed_go(&mut self, id: SessionId) {
-        let at = self.sealed.iter().position(|(sealed, _)| *sealed == id);
-        if let Some(at) = at {
-            let (_, sealed) = self.sealed.swap_remove(at);
+    /// The protocol has taken what was sealed: from here on its copies count.
+    pub(super) fn let_sealed_go(&mut self) {
+        for (_, sealed) in self.told_of.drain(..) {
             self.migrations.left.fetch_add(1, Relaxed);
             sealed.let_go();
         }

@@ -63,7 +63,7 @@ struct Floor {
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Copies {
-    sealing: BTreeMap<SessionId, Grant>,
+    sealing: ByBucket<Grant>,
     sealed: ByBucket<Sealed>,
     /// Returned copies that wait for their turn to be offered, and how many have it.
     to_offer: VecDeque<SessionId>,
@@ -111,8 +111,8 @@ impl Copies {
     }
 
     /// Whether a session is on its way out of the map.
-    pub(super) fn is_sealing(&self, id: &SessionId) -> bool {
-        self.sealing.contains_key(id)
+    pub(super) fn is_sealing(&self, bucket: BucketId, id: &SessionId) -> bool {
+        self.sealing.contains(bucket, id)
     }
 
     /// Whether a copy is here that serves nobody.
@@ -121,8 +121,8 @@ impl Copies {
     }
 
     /// The driver sealed a session that cannot be sent now.
-    pub(super) fn not_sealed(&mut self, id: SessionId) {
-        self.sealing.remove(&id);
+    pub(super) fn not_sealed(&mut self, bucket: BucketId, id: SessionId) {
+        self.sealing.remove(bucket, &id);
     }
 
     /// From now on acts on no tenure up to this one.
@@ -139,7 +139,8 @@ impl Copies {
             refusal,
             until,
         };
-        let floor = self.floors.entry(turn.bucket(&id), id).or_insert(new);
+        let bucket = turn.bucket(&id);
+        let floor = self.floors.get_or_insert(bucket, id, new);
         if tenure > floor.tenure {
             floor.tenure = tenure;
             floor.refusal = refusal;

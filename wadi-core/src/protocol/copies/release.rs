@@ -6,9 +6,8 @@ use bytes::Bytes;
 use super::{Copies, Grant, Refusal, Sealed};
 use crate::member::Incarnation;
 use crate::message::Body;
-use crate::protocol::io::{Event, Output};
+use crate::protocol::io::{Event, Output, SealedCopy};
 use crate::protocol::markers::Markers;
-use crate::protocol::returned::ReturnedCopy;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
@@ -67,11 +66,11 @@ impl Copies {
                     tenure,
                     epoch: turn.epoch(bucket),
                 };
-                match self.sealing.get_mut(&id) {
+                match self.sealing.get_mut(bucket, &id) {
                     Some(last) if last.tenure < tenure => *last = grant,
                     Some(_) => {}
                     None => {
-                        self.sealing.insert(id, grant);
+                        self.sealing.insert(bucket, id, grant);
                         turn.out.push(Output::Seal(id));
                     }
                 }
@@ -91,72 +90,52 @@ impl Copies {
         &mut self,
         turn: &mut Turn<'_>,
         markers: &Markers,
-        id: SessionId,
-        tenure: Tenure,
-        revision: Revision,
-        state: Bytes,
+        copy: SealedCopy,
     ) {
+        let id = copy.id;
         let bucket = turn.bucket(&id);
         if markers.get(bucket, &id).is_some() && !sabotage::is_off(Rule::MarkerBeats) {
             // It ended while it was taken out of the map.
-            self.sealing.remove(&id);
+            self.sealing.remove(bucket, &id);
             self.tell_end(turn, markers, id);
             return;
         }
-        if !self.sealing.contains_key(&id) {
+        let Some(grant) = self.sealing.remove(bucket, &id) else {
             // Asked of an earlier incarnation: what this one has it offers.
-            let copy = ReturnedCopy {
-                id,
-                tenure,
-                revision,
-                held: false,
-                state,
-            };
-            self.take_back(turn, copy);
-            return;
-        }
-        let grant = self.sealing.remove(&id).filter(|grant| {
-            sabotage::is_off(Rule::LateSeal)
-                || (grant.epoch == turn.epoch(bucket)
-                    && !self.is_below_floor(bucket, &id, grant.tenure))
-        });
-        let Some(grant) = grant else {
-            // While the lock was awaited, this node reported the session as held: it stays so.
-            turn.out.push(Output::Restore {
-                id,
-                tenure,
-                revision,
-                state,
-            });
+            self.take_back(turn, copy.returned());
             return;
         };
+        let stands = sabotage::is_off(Rule::LateSeal)
+            || (grant.epoch == turn.epoch(bucket)
+                && !self.is_below_floor(bucket, &id, grant.tenure));
+        if !stands {
+            // While the lock was awaited, this node reported the session as held: it stays so.
+            turn.out.push(copy.restored());
+            return;
+        }
+        let (tenure, revision, state) = (copy.tenure, copy.revision, copy.state.clone());
         if !sabotage::is_off(Rule::KeepSealed) {
-            let copy = Sealed {
+            let kept = Sealed {
                 tenure,
                 revision,
                 state: state.clone(),
                 granted: Some((grant.to, grant.tenure)),
                 held: false,
             };
-            self.sealed.insert(bucket, id, copy);
+            self.sealed.insert(bucket, id, kept);
         }
         if sabotage::is_off(Rule::Seal) {
-            turn.out.push(Output::Restore {
-                id,
-                tenure,
-                revision,
-                state: state.clone(),
-            });
+            turn.out.push(copy.restored());
         }
         send_state(turn, id, grant.to, grant.tenure, revision, state);
     }
 
     /// The driver could not have the session's lock in time.
     pub(in crate::protocol) fn busy(&mut self, turn: &mut Turn<'_>, id: SessionId) {
-        let Some(grant) = self.sealing.remove(&id) else {
+        let bucket = turn.bucket(&id);
+        let Some(grant) = self.sealing.remove(bucket, &id) else {
             return;
         };
-        let bucket = turn.bucket(&id);
         if grant.epoch != turn.epoch(bucket) || self.is_below_floor(bucket, &id, grant.tenure) {
             return;
         }
@@ -172,11 +151,12 @@ impl Copies {
         markers: &Markers,
         id: SessionId,
     ) {
-        let Some(grant) = self.sealing.remove(&id) else {
+        let bucket = turn.bucket(&id);
+        let Some(grant) = self.sealing.remove(bucket, &id) else {
             return;
         };
         let manager = turn.manager(&id);
-        if markers.get(turn.bucket(&id), &id).is_some() {
+        if markers.get(bucket, &id).is_some() {
             self.tell_end(turn, markers, id);
         } else {
             self.raise_floor(turn, id, grant.tenure, Some(Refusal::NotHere));

@@ -17,11 +17,8 @@ impl Copies {
     pub(in crate::protocol) fn is_between(&self, turn: &Turn<'_>, scope: Scope) -> bool {
         let is_out = |id: &SessionId| turn.holdings.get(id).is_none();
         match scope {
-            Scope::Session(id, _) => self.sealing.contains_key(&id) && is_out(&id),
-            Scope::Bucket(bucket) => self
-                .sealing
-                .keys()
-                .any(|id| turn.bucket(id) == bucket && is_out(id)),
+            Scope::Session(id, _) => self.sealing.contains(turn.bucket(&id), &id) && is_out(&id),
+            Scope::Bucket(bucket) => self.sealing.bucket(bucket).any(|(id, _)| is_out(id)),
         }
     }
 
