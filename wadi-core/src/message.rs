@@ -474,3 +474,66 @@ impl Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_one_kind_of_thing_of_each_session_of_one_bucket_once() {
+        let one = BucketCount::new(1).expect("above zero");
+        let many = BucketCount::new(u16::MAX).expect("above zero");
+        let id = |number: u32| SessionId::from_parts([number as u8; 16], number);
+        let dropped = |number| Body::Dropped {
+            id: id(number),
+            tenure: Tenure::NONE,
+        };
+        let message = |bodies: &[Body]| {
+            let mut message = Message::new(LayoutVersion::from_u64(1), bodies[0].clone());
+            message.more.extend_from_slice(&bodies[1..]);
+            message
+        };
+        let good = message(&[dropped(1), dropped(2), dropped(3)]);
+        assert!(good.is_well_formed(one));
+        assert!(!good.is_well_formed(many), "these are of several buckets");
+        assert!(good.may_go_on_with(&dropped(4), one));
+        assert!(!good.may_go_on_with(&dropped(3), one));
+
+        let registered = Body::Register { id: id(2) };
+        let bucket = BucketId::new(0);
+        let bad = [
+            [dropped(1), dropped(1)],
+            [dropped(2), dropped(1)],
+            [dropped(1), registered],
+            [dropped(1), Body::Pulled { bucket }],
+            [Body::Pulled { bucket }, Body::Pulled { bucket }],
+        ];
+        for bodies in bad {
+            assert!(!message(&bodies).is_well_formed(one), "{bodies:?}");
+        }
+
+        let mut full = message(&[dropped(0)]);
+        let others = 1..MOST_SESSIONS as u32;
+        full.more.extend(others.map(|number| Body::Dropped {
+            id: SessionId::from_parts([0; 16], number),
+            tenure: Tenure::NONE,
+        }));
+        assert!(full.is_well_formed(one));
+        assert!(!full.may_go_on_with(&dropped(1), one));
+        full.more.push(dropped(1));
+        assert!(!full.is_well_formed(one));
+    }
+
+    #[test]
+    fn what_is_not_kept_leaves_the_rest_as_it_was() {
+        let body = |number| Body::Register {
+            id: SessionId::from_parts([0; 16], number),
+        };
+        let mut message = Message::new(LayoutVersion::from_u64(1), body(1));
+        message.more.extend([body(2), body(3)]);
+        let kept = message.clone().retain(|it| *it != body(1));
+        let kept: Vec<_> = kept.into_iter().flat_map(Message::into_bodies).collect();
+        assert_eq!(kept, [body(2), body(3)]);
+        assert_eq!(message.retain(|_| false), None);
+    }
+}
