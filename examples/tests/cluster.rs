@@ -12,11 +12,14 @@ use wadi_core::clock::{BootClock, Clock};
 
 use process::{Node, ask, command};
 
-/// Free ports, as a list that all nodes are given.
+/// Free ports, as a list that all nodes are given. They lie below those that the system hands out for
+/// outgoing connections, of which one might be taken before its node starts.
 fn addresses(count: usize) -> Vec<String> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
-        .collect();
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        let port = fastrand::u16(20_000..32_000);
+        listeners.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
     let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
     listeners.iter().map(address).collect()
 }
