@@ -1,12 +1,10 @@
 //! What reaches a node's driver, all of it through its queue.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::authority::Unreachable;
-use super::lanes::Entrance;
 use super::locate::Located;
 use super::status::{Left, NotDeclaredDead};
 use crate::authority::Answer;
@@ -16,7 +14,6 @@ use crate::member::Incarnation;
 use crate::message::{Message, Want};
 use crate::proof::Proof;
 use crate::session::{Guard, Registered, SessionId};
-use crate::transport::Inbox;
 
 /// One thing that the driver is given.
 pub(super) enum Given {
@@ -95,33 +92,4 @@ pub(super) enum Asked {
     Left(Incarnation),
     /// By whom, and who is dead.
     Declare(Incarnation, Incarnation),
-}
-
-/// The queue's end for one incarnation's messages.
-pub(super) struct Letterbox {
-    pub(super) me: Incarnation,
-    pub(super) queue: Entrance,
-}
-
-impl Inbox for Letterbox {
-    fn arrived(&self, from: Incarnation, message: Message) -> bool {
-        let given = Given::Message {
-            to: self.me,
-            from,
-            message,
-        };
-        self.queue.try_send(given)
-    }
-
-    fn died(&self, who: Incarnation, proof: Proof) {
-        let me = self.me;
-        // A driver that has no room is told again.
-        let _ = self.queue.try_send(Given::Died { me, who, proof });
-    }
-}
-
-impl fmt::Debug for Letterbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Letterbox({:?})", self.me)
-    }
 }

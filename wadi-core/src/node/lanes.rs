@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use super::given::Given;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
+use crate::proof::Proof;
+use crate::transport::Inbox;
 
 /// Where what is given goes in; clones are the same.
 #[derive(Clone)]
@@ -109,6 +111,35 @@ impl Lanes {
             }
         }
         Poll::Pending
+    }
+}
+
+/// The queue's end for one incarnation's messages.
+pub(super) struct Letterbox {
+    pub(super) me: Incarnation,
+    pub(super) queue: Entrance,
+}
+
+impl Inbox for Letterbox {
+    fn arrived(&self, from: Incarnation, message: Message) -> bool {
+        let given = Given::Message {
+            to: self.me,
+            from,
+            message,
+        };
+        self.queue.try_send(given)
+    }
+
+    fn died(&self, who: Incarnation, proof: Proof) {
+        let me = self.me;
+        // A driver that has no room is told again.
+        let _ = self.queue.try_send(Given::Died { me, who, proof });
+    }
+}
+
+impl fmt::Debug for Letterbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Letterbox({:?})", self.me)
     }
 }
 
