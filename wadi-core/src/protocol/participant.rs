@@ -3,6 +3,7 @@
 //! It refuses what is of an older epoch or comes from somebody who is no member, and does nothing
 //! at all without a valid lease.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub struct Participant {
     returned: Vec<ReturnedCopy>,
     /// When this node last held the first of what it came back with.
     away_since: Option<Moment>,
+    /// Who asked for a bucket's directory under a layout that this node has not adopted yet: the question
+    /// waits for that, as if it had been on its way for longer. One for each bucket at most.
+    early: BTreeMap<BucketId, (Incarnation, LayoutVersion)>,
     /// What waits for a valid lease, because without one nothing is installed, confirmed or ended.
     unleased: Unleased,
 }
@@ -83,6 +87,7 @@ impl Participant {
             creates_nothing_more: false,
             returned: Vec::new(),
             away_since: None,
+            early: BTreeMap::new(),
             unleased: Unleased::default(),
         }
     }
@@ -320,6 +325,10 @@ impl Participant {
             }
             this.look_whether_evacuated(turn);
         });
+        for (bucket, (from, epoch)) in std::mem::take(&mut self.early) {
+            let pull = Message::new(epoch, Body::Pull { bucket });
+            self.message(now, from, pull, holdings, out);
+        }
     }
 
     fn message(
@@ -344,6 +353,7 @@ impl Participant {
                 .is_none_or(|(last, _)| *last < from)
             {
                 out.push(Output::WantLayout(layout.version.next()));
+                self.comes_early(from, &message);
             }
             return;
         }
@@ -356,6 +366,7 @@ impl Participant {
         };
         if message.epoch > placement.since {
             out.push(Output::WantLayout(message.epoch));
+            self.comes_early(from, &message);
             return;
         }
         let manager = placement.manager;
@@ -381,6 +392,17 @@ impl Participant {
     }
 
     /// What is said of one session or one bucket; whether a copy of a session has gone from here.
+    /// A message of a layout that is not known here yet. It comes again, at ever longer intervals; for a
+    /// directory nobody should wait for that, since a whole bucket does.
+    fn comes_early(&mut self, from: Incarnation, message: &Message) {
+        let Some(layout) = &self.layout else { return };
+        if let Body::Pull { bucket } = message.body
+            && bucket.index() < layout.placements.len()
+        {
+            self.early.insert(bucket, (from, message.epoch));
+        }
+    }
+
     fn dispatch(
         &mut self,
         turn: &mut Turn<'_>,

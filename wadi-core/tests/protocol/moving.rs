@@ -4,7 +4,7 @@
 use wadi_core::message::Body;
 use wadi_core::protocol::{Found, Input, Output};
 
-use crate::world::{N1, N2, N3, N4, S, World, secs};
+use crate::world::{BUCKET, N1, N2, N3, N4, Node, S, World, secs};
 
 #[test]
 fn a_session_moves_to_who_asks() {
@@ -86,6 +86,31 @@ fn where_everybody_leaves_who_knows_of_sessions_elsewhere_stays() {
     world.pass(secs(5));
     assert_eq!(world.serving(), [N2]);
     assert!(!world.said(N1, &Output::Evacuated));
+}
+
+/// A new manager that learns of its bucket before the previous one does has the directory as soon as that
+/// one learns of it, too, and no wait is slept to its end first.
+#[test]
+fn a_directory_that_is_asked_for_too_early_is_given_when_its_time_has_come() {
+    for newcomer in [false, true] {
+        let mut world = World::founded(&[N1, N3], &[]);
+        world.create(N3);
+        world.late(N1);
+        if !newcomer {
+            world.start(Node::new(N2));
+            world.agree(N1, &[]);
+        } else {
+            // n1 hears of it only by the layout that gives it the bucket.
+            world.start(Node::new(N4));
+        }
+        let to = if newcomer { N4 } else { N2 };
+        world.agree(to, &[]);
+        world.deliver();
+        let opened = Output::Open(BUCKET, world.epoch());
+        assert!(world.said(to, &opened));
+        world.ask(N1);
+        assert_eq!(world.serving(), [N1]);
+    }
 }
 
 #[test]

@@ -139,6 +139,8 @@ pub(crate) struct World {
     leaving: BTreeSet<Incarnation>,
     /// Whose end is proven.
     proven: BTreeSet<Incarnation>,
+    /// Who learns of layouts later than the others.
+    late: Option<Incarnation>,
     layout: Option<Arc<Layout>>,
     network: VecDeque<(Incarnation, Incarnation, Message)>,
     loss: Loss,
@@ -153,6 +155,7 @@ impl World {
             nodes: BTreeMap::new(),
             leaving: BTreeSet::new(),
             proven: BTreeSet::new(),
+            late: None,
             layout: None,
             network: VecDeque::new(),
             loss: Box::new(|_, _, _| false),
@@ -241,15 +244,27 @@ impl World {
         });
     }
 
-    /// Everybody learns this layout.
+    /// Everybody learns this layout; who is [`World::late`] learns it when what the others say to that has
+    /// been delivered.
     pub(crate) fn adopt(&mut self, layout: Layout) {
         assert_eq!(layout.check(), Ok(()));
         let layout = Arc::new(layout);
         self.layout = Some(Arc::clone(&layout));
         let everybody: Vec<_> = self.nodes.keys().copied().collect();
-        for who in everybody {
+        let (late, others): (Vec<_>, Vec<_>) =
+            (everybody.into_iter()).partition(|who| self.late == Some(*who));
+        for who in others {
             self.give(who, Input::Layout(Arc::clone(&layout)));
         }
+        for who in late {
+            self.deliver();
+            self.give(who, Input::Layout(Arc::clone(&layout)));
+        }
+    }
+
+    /// From now on this node learns of layouts later than the others.
+    pub(crate) fn late(&mut self, who: Incarnation) {
+        self.late = Some(who);
     }
 
     pub(crate) fn member(&self, who: Incarnation) -> Member {
