@@ -68,11 +68,15 @@ impl Stage {
     }
 }
 
-/// The short ones. Those in which nodes leave and die take longer, and are what
-/// `cargo xtask cluster-test` is for. Each is a stage of its own, because each says something else.
+/// Those of good order, for a short time. Each is a stage of its own, because each says something else.
 fn cluster(report: &mut Report) {
     use cluster_test::Scenario;
-    for scenario in [Scenario::Steady, Scenario::Join] {
+    for scenario in [
+        Scenario::Steady,
+        Scenario::Join,
+        Scenario::Leave,
+        Scenario::Rolling,
+    ] {
         let value = scenario.to_possible_value();
         let name = value.as_ref().map_or("?", |value| value.get_name());
         let options = cluster_test::Options::smoke(scenario);

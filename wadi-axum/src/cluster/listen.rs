@@ -26,7 +26,13 @@ impl Listener for Log {
                 "this node's part in the cluster's agreement failed; coming back as somebody new: please \
                  report this"
             ),
-            Told::Proven { who, proof } => tracing::warn!(
+            // The layout without it may be on its way.
+            Told::Proven {
+                who,
+                was_leaving: true,
+                ..
+            } => tracing::info!(?who, "a leaving member's process has ended"),
+            Told::Proven { who, proof, .. } => tracing::warn!(
                 ?who,
                 ?proof,
                 "a member's process has ended; the others go on without it at once"

@@ -29,6 +29,8 @@ pub enum Told {
         who: Incarnation,
         /// How that is known.
         proof: Proof,
+        /// Whether it was leaving as far as this node knows, and perhaps has left in good order.
+        was_leaving: bool,
     },
     /// The protocol's own words.
     Session(Event),

@@ -133,7 +133,14 @@ async fn a_proven_death_is_healed_long_before_its_lease_is_over_and_leaves_no_do
     assert_eq!(world.owner("n2", &alive).await, Ok("n3".to_owned()));
     let proof = Proof::RefusedHere;
     for name in ["n2", "n3"] {
-        let told = world.times_told(name, |told| *told == Told::Proven { who, proof });
+        let told = world.times_told(name, |told| {
+            *told
+                == Told::Proven {
+                    who,
+                    proof,
+                    was_leaving: false,
+                }
+        });
         assert_eq!(told, 1, "{name}");
     }
 }

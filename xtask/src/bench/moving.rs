@@ -11,6 +11,9 @@ use crate::report::{Failure, Outcome};
 
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// What is held to the aims, of the two that are told: until the response may go out takes longer.
+const RUNS: &str = ", until the handler runs";
+
 /// What a ratio should be.
 struct Aim {
     case: &'static str,
@@ -20,22 +23,22 @@ struct Aim {
 
 const AIMS: [Aim; 4] = [
     Aim {
-        case: "migration, home, no TLS",
+        case: "migration, home, no TLS, until the handler runs",
         what: "times the echo",
         at_most: 2.0,
     },
     Aim {
-        case: "migration, displaced, no TLS",
+        case: "migration, displaced, no TLS, until the handler runs",
         what: "times the echo",
         at_most: 3.0,
     },
     Aim {
-        case: "migration, home, TLS",
+        case: "migration, home, TLS, until the handler runs",
         what: "times the echo",
         at_most: 2.0,
     },
     Aim {
-        case: "migration, displaced, TLS",
+        case: "migration, displaced, TLS, until the handler runs",
         what: "times the echo",
         at_most: 3.0,
     },
@@ -57,9 +60,13 @@ pub(super) fn migration(smoke: bool) -> Outcome {
             "missed"
         };
         let case = aim.case.trim_start_matches("migration, ");
+        let case = case.trim_end_matches(RUNS);
         words.push(format!("{case} {ratio:.2} (aim {:.1}: {met})", aim.at_most));
     }
-    Ok(format!("times an echo's round trip: {}", words.join("; ")))
+    Ok(format!(
+        "until the handler runs, times an echo's round trip: {}",
+        words.join("; ")
+    ))
 }
 
 /// All of a node's.
@@ -102,11 +109,11 @@ mod tests {
     #[test]
     fn what_the_bench_says_is_read() {
         let lines = [
-            "migration, home, TLS: 1.90 times the echo at p50",
+            "migration, home, TLS, until the handler runs: 1.90 times the echo at p50",
             "evacuation: 31.0 % of the raw stream's speed, 2 times",
         ]
         .map(str::to_owned);
-        let home = read(&lines, "migration, home, TLS", "times the echo");
+        let home = read(&lines, AIMS[2].case, "times the echo");
         assert_eq!(home, Some(1.9));
         let part = read(&lines, "evacuation", "% of the raw stream's speed");
         assert_eq!(part, Some(31.0));

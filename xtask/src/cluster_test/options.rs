@@ -71,7 +71,8 @@ impl Options {
             doubt: 30,
             deregister_delay: 1.5,
             release: true,
-            node_flag: Vec::new(),
+            // Where all leave at the end there is nobody to wait for.
+            node_flag: vec!["--leave-timeout=10".to_owned()],
             sabotage: None,
             keep_logs: false,
         }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Life};
 use crate::authority::Command;
-use crate::member::Incarnation;
+use crate::member::{Incarnation, Standing};
 use crate::node::given::Asked;
 use crate::node::listen::Told;
 use crate::node::status::NotDeclaredDead;
@@ -55,6 +55,9 @@ impl Driver {
     }
 
     fn note_death(&mut self, who: Incarnation, proof: Proof) {
+        let layout = self.layout.as_ref();
+        let known = layout.and_then(|layout| layout.members.get(&who));
+        let was_leaving = known.is_some_and(|known| known.standing == Standing::Leaving);
         let is_other = self.me() != Some(who) && self.is_member(who);
         let Some(member) = self.member().filter(|_| is_other) else {
             return;
@@ -67,7 +70,11 @@ impl Driver {
             is_asked: false,
         };
         member.proven.insert(who, proven);
-        self.tell(Told::Proven { who, proof });
+        self.tell(Told::Proven {
+            who,
+            proof,
+            was_leaving,
+        });
         self.declare_deaths();
     }
 
