@@ -32,13 +32,21 @@ impl Holdings for Here<'_> {
     fn for_each_in(&self, bucket: BucketId, each: &mut dyn FnMut(SessionId, Copy)) {
         let map = self.sessions.map();
         // Copied out: a session's own lock is never taken under the bucket's.
-        let mut copies: BTreeMap<_, _> = map
-            .bucket(bucket)
+        let in_map = map.bucket(bucket);
+        // Mostly none; one that departed between the two looks is there twice, and told once.
+        let departed: BTreeMap<_, _> = self
+            .departures
+            .bucket(bucket, map.buckets())
             .into_iter()
-            .filter_map(|(id, held)| Some((id, held.version_as(&id)?)))
             .collect();
-        copies.extend(self.departures.bucket(bucket, map.buckets()));
-        for (id, version) in copies {
+        for (id, held) in in_map {
+            if !departed.contains_key(&id)
+                && let Some(version) = held.version_as(&id)
+            {
+                each(id, copy(version));
+            }
+        }
+        for (id, version) in departed {
             each(id, copy(version));
         }
     }
