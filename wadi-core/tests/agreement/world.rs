@@ -431,8 +431,9 @@ impl Driver {
                 Some(Standing::Joining | Standing::Ready) if leaving => {
                     self.ask(Command::Leave(me)).await
                 }
-                // Whether nobody else is there to take anything.
-                Some(Standing::Leaving) => {
+                // Only who wants to go: to be leaving may be the leader's word, so that the only vote moves,
+                // and who is declared dead then comes back. Forced where nobody is there to take anything.
+                Some(Standing::Leaving) if leaving => {
                     let mut others = layout.members.values();
                     let force = others.all(|member| member.standing == Standing::Leaving);
                     let incarnation = me;

@@ -120,10 +120,11 @@ impl Asker {
         hint: Option<String>,
         route: &mut Route,
     ) -> Heard {
-        // A leader that agrees on nothing any more asks elsewhere every second time.
+        // A leader that agrees on nothing any more asks elsewhere every second time, unless others say that
+        // it is this very node that leads: they may know since it asked itself.
         route.here = !route.here;
-        if route.here
-            && hint.is_none()
+        let is_said_to_lead = hint.as_ref() == Some(&self.own);
+        if (is_said_to_lead || route.here && hint.is_none())
             && let Some(said) = directions.ask_here(command).await
         {
             return Heard::Said(said);
@@ -203,7 +204,13 @@ enum Heard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::member::Incarnation;
+    use crate::transport::{Answers, Carrying};
 
     fn addresses(all: &[&str]) -> Vec<String> {
         all.iter().map(|address| (*address).to_owned()).collect()
@@ -248,5 +255,60 @@ mod tests {
         assert_eq!(route.next(None, &one), Some("a".to_owned()));
         assert_eq!(route.next(None, &one), Some("a".to_owned()));
         assert_eq!(route.next(None, &[]), None);
+    }
+
+    /// The only other node, which knows that n1 leads; so many questions do not reach it.
+    #[derive(Debug)]
+    struct Knows(AtomicU32);
+
+    impl Carrier for Knows {
+        fn carry<'a>(&'a self, _: &'a str, _: Bytes, _: Duration) -> Carrying<'a> {
+            let said = Reply::Said(Said::Elsewhere(Some("n1".to_owned())));
+            let said = encode(&said).expect("it is short");
+            let lost = self.0.load(Relaxed);
+            self.0.store(lost.saturating_sub(1), Relaxed);
+            Box::pin(async move {
+                (lost == 0)
+                    .then(|| said.into())
+                    .ok_or(NotCarried::NotDelivered)
+            })
+        }
+
+        fn serve(&self, _: Arc<dyn Answers>) {}
+    }
+
+    /// Leads from some question on.
+    struct Leads(AtomicU32);
+
+    impl Directions for Leads {
+        async fn ask_here(&self, _: &Command) -> Option<Said> {
+            let leads_not_yet = self.0.load(Relaxed);
+            self.0.store(leads_not_yet.saturating_sub(1), Relaxed);
+            let said = Said::Answered(Answer::TookOver, LayoutVersion::ZERO);
+            (leads_not_yet == 0).then_some(said)
+        }
+
+        fn addresses(&self) -> Vec<String> {
+            addresses(&["n2"])
+        }
+
+        fn part(&self) -> Option<Part> {
+            None
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_to_lead_while_it_asks_is_answered_by_itself() {
+        for (asked_before, lost) in [(1, 0), (1, 1), (1, 2), (2, 1), (3, 3)] {
+            let asker = Asker {
+                own: "n1".to_owned(),
+                carrier: Arc::new(Knows(AtomicU32::new(lost))),
+                timing: Timing::of(Duration::from_secs(4)),
+            };
+            let directions = Leads(AtomicU32::new(asked_before));
+            let renew = Command::Renew(Incarnation::new(1));
+            let answered = asker.ask(renew, &directions, Duration::from_secs(20)).await;
+            assert!(answered.is_ok(), "{asked_before}, {lost}: {answered:?}");
+        }
     }
 }
