@@ -88,6 +88,8 @@ impl Leader {
                 continue;
             }
             tokio::select! {
+                // Whoever asks here has seen that this node leads, perhaps just before this task does.
+                biased;
                 changed = metrics.changed() => if changed.is_err() { return },
                 one = asked.recv() => {
                     let Some(one) = one else { return };

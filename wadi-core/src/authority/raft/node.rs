@@ -266,13 +266,70 @@ impl RaftAuthority {
     ///
     /// [`AskFailed`]; commands that may be repeated without harm are, the others are not.
     pub async fn propose(&self, command: Command, within: Duration) -> Result<Answer, AskFailed> {
-        let (answer, version) = self.asker.ask(command, self, within).await?;
+        let (answer, version) = match command {
+            Command::DeclareDead { incarnation, .. } if self.may_succeed(incarnation) => {
+                self.ask_successor(command, incarnation, within).await?
+            }
+            command => self.asker.ask(command, self, within).await?,
+        };
         self.answered_under.send_if_modified(|highest| {
             let is_higher = version > *highest;
             *highest = version.max(*highest);
             is_higher
         });
         Ok(answer)
+    }
+
+    /// Whether this one leads, and this node votes.
+    fn may_succeed(&self, dead: Incarnation) -> bool {
+        let led = self.machine.led_by();
+        led.is_some_and(|led| led.node_id == raft_id(dead))
+            && self.votes().voters.contains(&self.me)
+    }
+
+    /// Asks for the death of the one that leads.
+    async fn ask_successor(
+        &self,
+        command: Command,
+        dead: Incarnation,
+        within: Duration,
+    ) -> Result<(Answer, LayoutVersion), AskFailed> {
+        let asking = async {
+            // By an operator's word it may be one that runs. It agrees to that, and nobody has to stand.
+            let soon = self.asker.timing.first_pause();
+            if let Ok(answered) = self.asker.ask(command.clone(), self, soon).await {
+                return Ok(answered);
+            }
+            // Where nobody is elected so soon it is asked for all the same.
+            let _ = time::timeout(within / 2, self.succeed(dead)).await;
+            self.asker.ask(command, self, within).await
+        };
+        let asked = time::timeout(within, asking).await;
+        asked.unwrap_or(Err(AskFailed::Unknown))
+    }
+
+    /// Waits until somebody else leads than the one that is proven dead. Who votes stands for it at once,
+    /// instead of when the leader has been silent for long enough: each that has a proof does, so nobody is
+    /// left who keeps to that one. Whom to elect is the voters' own affair as always.
+    async fn succeed(&self, dead: Incarnation) {
+        let dead = raft_id(dead);
+        let mut metrics = self.raft.metrics();
+        let is_another = |leader: Option<u64>| leader.is_some_and(|leader| leader != dead);
+        // The first may come before others have their proof, and a few are enough: who cannot win and goes
+        // on standing lets nobody else lead.
+        for pause in [1, 2, 4] {
+            if is_another(metrics.borrow_and_update().current_leader) {
+                return;
+            }
+            if self.raft.trigger().elect().await.is_err() {
+                return;
+            }
+            let another = metrics.wait_for(|metrics| is_another(metrics.current_leader));
+            let pause = self.asker.timing.look() * pause;
+            if time::timeout(pause, another).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Renews this node's lease; the answer is its length. Note the renewal in the
