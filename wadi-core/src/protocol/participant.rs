@@ -391,7 +391,6 @@ impl Participant {
         });
     }
 
-    /// What is said of one session or one bucket; whether a copy of a session has gone from here.
     /// A message of a layout that is not known here yet. It comes again, at ever longer intervals; for a
     /// directory nobody should wait for that, since a whole bucket does.
     fn comes_early(&mut self, from: Incarnation, message: &Message) {
@@ -403,6 +402,7 @@ impl Participant {
         }
     }
 
+    /// What is said of one session or one bucket; whether a copy of a session has gone from here.
     fn dispatch(
         &mut self,
         turn: &mut Turn<'_>,

@@ -14,7 +14,7 @@ use wadi_core::clock::Moment;
 use wadi_core::member::{Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message, Want};
 use wadi_core::protocol::{
-    Copy, Found, Holdings, Input, Output, Participant, ReturnedCopy, Settings,
+    Copy, Found, Holdings, Input, Output, Participant, ReturnedCopy, SealedCopy, Settings,
 };
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -92,6 +92,7 @@ static LAYOUTS: LazyLock<Vec<Arc<Layout>>> = LazyLock::new(|| {
         };
         let layout = Layout {
             version,
+            unproven: LayoutVersion::ZERO,
             members: members.iter().map(|who| (*who, member(*who))).collect(),
             placements: managers.into_iter().enumerate().map(placement).collect(),
         };
@@ -106,6 +107,7 @@ fn member(who: Incarnation) -> Member {
         node: NodeName::new(format!("n{}", who.get())),
         address: format!("127.0.0.1:{}", who.get()),
         standing: Standing::Ready,
+        place: None,
     }
 }
 
@@ -257,7 +259,12 @@ impl World {
             || !self.layout.is_member(from)
             || since.is_none_or(|since| epoch != since);
         if is_void {
-            assert!(self.participant == before, "what is void changed something");
+            // A directory may be asked for under a layout that is not known yet; that is remembered.
+            let is_early = matches!(message.body, Body::Pull { .. });
+            assert!(
+                is_early || self.participant == before,
+                "what is void changed something"
+            );
             assert!(out.len() <= 1, "what is void is answered at length");
             assert!(out.iter().all(|output| match output {
                 Output::WantLayout(_) => true,
@@ -291,7 +298,7 @@ impl World {
     }
 
     fn says(&mut self, from: Incarnation, epoch: LayoutVersion, body: Body) {
-        let message = Message { epoch, body };
+        let message = Message::new(epoch, body);
         let mut out = Vec::new();
         self.handle(
             Input::Message {
@@ -383,12 +390,12 @@ impl World {
             inputs.push_back(Input::Busy(id));
         } else {
             let copy = self.map.0.remove(&id).expect("it is there").copy;
-            inputs.push_back(Input::Sealed {
+            inputs.push_back(Input::Sealed(vec![SealedCopy {
                 id,
                 tenure: copy.tenure,
                 revision: copy.revision,
                 state: Bytes::from_static(b"sealed"),
-            });
+            }]));
         }
     }
 
@@ -401,7 +408,7 @@ impl World {
     /// One input, without what comes of it.
     fn handle(&mut self, input: Input, out: &mut Vec<Output>) {
         let sealed = match &input {
-            Input::Sealed { id, .. } => Some((*id, self.participant.sealed())),
+            Input::Sealed(copies) => Some((copies[0].id, self.participant.sealed())),
             _ => None,
         };
         self.participant.handle(self.now, input, &self.map, out);
