@@ -64,7 +64,8 @@ pub struct Evidence {
     /// ended.
     pub was_connected: bool,
     /// The address is of this host, and the member listens at it in the same place as this node: no
-    /// kernel but this one can have refused, and it knows.
+    /// kernel but this one can have refused. It knows, unless an administrator has it refuse for a
+    /// process that lives.
     pub is_here: bool,
     /// This node is configured to trust the kernels of other hosts, and the network between.
     pub trusts_refusals: bool,

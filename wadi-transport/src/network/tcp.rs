@@ -73,7 +73,9 @@ impl Tcp {
     /// its lease has run out. Default `false`. Only for networks in which nothing refuses a connection
     /// for a node that lives: no proxy, balancer or service mesh between nodes, no firewall that resets.
     ///
-    /// On this host, where nothing can stand between, a refusal counts in any case.
+    /// On this host a refusal counts in any case, because no other kernel stands between. What must not be
+    /// done there to a node that lives: having a packet filter reset or reject connections to its
+    /// address, or destroying its listening socket from outside.
     #[must_use]
     pub fn trust_refusals(mut self, trusts: bool) -> Self {
         self.trusts_refusals = trusts;
