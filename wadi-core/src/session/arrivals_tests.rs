@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::bucket::LayoutVersion;
 use crate::clock::{Clock, ManualClock, Moment};
 use crate::lease::LeaseGate;
@@ -79,15 +81,19 @@ impl Node {
     }
 
     fn receives_again(&self, sender: &Node, id: SessionId, count: u64) {
-        let held = sender.held(&id);
-        let alone = held.try_alone();
-        let now = sender.clock.now();
-        let sealed = sender.sessions.seal(&id, &held, alone, now).unwrap();
-        let (revision, now) = (sealed.revision, self.clock.now());
-        let state = leaving(&sealed.state, now);
+        let (revision, state) = sender.sends(&id, self.clock.now());
         self.sessions
-            .install_unconfirmed(id, tenure(count), revision, &state, now)
+            .install_unconfirmed(id, tenure(count), revision, &state, self.clock.now())
             .unwrap();
+    }
+
+    /// What another node is sent of a session, at this moment of that node's clock.
+    fn sends(&self, id: &SessionId, now: Moment) -> (Revision, Bytes) {
+        let held = self.held(id);
+        let alone = held.try_alone();
+        let sealed = self.sessions.seal(id, &held, alone, self.clock.now());
+        let sealed = sealed.unwrap();
+        (sealed.revision, leaving(&sealed.state, now))
     }
 }
 
@@ -175,6 +181,28 @@ async fn what_another_copy_has_overtaken_is_not_answered() {
             assert_eq!(node.visit(&id).get("n"), Ok(Some(1_u64)));
         }
     }
+}
+
+/// What was sealed here is put back in the place of one that has come again.
+#[tokio::test]
+async fn nothing_is_waited_for_where_a_copy_that_serves_is_put_in_its_place() {
+    let (here, sender) = (node(), node());
+    let first = Visit::without(Arc::clone(&sender.sessions), Origin::New);
+    first.insert("n", 1_u64).unwrap();
+    let id = first.id().unwrap();
+    first.commit().unwrap();
+    drop(first);
+    let now = here.clock.now();
+    let (revision, state) = sender.sends(&id, now);
+    let sessions = &here.sessions;
+    sessions
+        .install_unconfirmed(id, tenure(3), revision, &state, now)
+        .unwrap();
+    assert_eq!(format!("{:?}", sessions.arrivals), "Arrivals(1)");
+    sessions
+        .install(id, tenure(4), revision, &state, now)
+        .unwrap();
+    assert_eq!(format!("{:?}", sessions.arrivals), "Arrivals(0)");
 }
 
 #[tokio::test]

@@ -259,7 +259,11 @@ impl Sessions {
         }
         if let Some(older) = self.map.insert(id, Arc::clone(&held)) {
             self.supersede(older);
-            self.arrivals.superseded(&id);
+            match phase {
+                Phase::Arriving => self.arrivals.superseded(&id),
+                // Nothing is waited for any more.
+                _ => self.arrivals.settled(&id),
+            }
         }
         Ok(held)
     }

@@ -247,14 +247,7 @@ impl World {
             .placements
             .get(bucket.index())
             .map(|placement| placement.since);
-        let mut out = Vec::new();
-        self.handle(
-            Input::Message {
-                from,
-                message: message.clone(),
-            },
-            &mut out,
-        );
+        let out = self.reads(from, &message);
         let is_void = self.now >= self.leased_until
             || !self.layout.is_member(from)
             || since.is_none_or(|since| epoch != since);
@@ -299,14 +292,7 @@ impl World {
 
     fn says(&mut self, from: Incarnation, epoch: LayoutVersion, body: Body) {
         let message = Message::new(epoch, body);
-        let mut out = Vec::new();
-        self.handle(
-            Input::Message {
-                from,
-                message: message.clone(),
-            },
-            &mut out,
-        );
+        let out = self.reads(from, &message);
         self.perform(Some((from, &message)), out);
     }
 
@@ -403,6 +389,14 @@ impl World {
         let mut out = Vec::new();
         self.handle(input, &mut out);
         self.perform(None, out);
+    }
+
+    /// One message, without what comes of it.
+    fn reads(&mut self, from: Incarnation, message: &Message) -> Vec<Output> {
+        let message = message.clone();
+        let mut out = Vec::new();
+        self.handle(Input::Message { from, message }, &mut out);
+        out
     }
 
     /// One input, without what comes of it.
