@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -19,9 +19,9 @@ use super::attributes::{Attributes, Displaced, Emptied, Found, Prepared, Refused
 use super::error::SessionError;
 use super::known::Known;
 use super::limits::{Expiry, Lifetime, Limits};
+use super::named::Named;
 use super::nested;
 use super::value::{self, Attribute, Storable};
-use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
 use crate::tenure::{Revision, Tenure};
 
@@ -43,55 +43,8 @@ pub struct Held {
     named: Named,
 }
 
-/// Under which tenure a session is held by which id, also for whoever must not wait for an operation on
-/// it. Written only under the body lock. There are many sessions, so it is no lock of its own.
-struct Named {
-    /// Half of the id's random bits, which nobody meets twice; zero while it changes.
-    half: AtomicU64,
-    epoch: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Named {
-    fn new(id: &SessionId, tenure: Tenure) -> Self {
-        Self {
-            half: AtomicU64::new(half(id)),
-            epoch: AtomicU64::new(tenure.epoch().as_u64()),
-            count: AtomicU64::new(tenure.count()),
-        }
-    }
-
-    /// Under the body lock.
-    fn set(&self, id: &SessionId, tenure: Tenure) {
-        self.half.store(0, Release);
-        self.epoch.store(tenure.epoch().as_u64(), Release);
-        self.count.store(tenure.count(), Release);
-        self.half.store(half(id), Release);
-    }
-
-    fn tenure(&self) -> Tenure {
-        let epoch = LayoutVersion::from_u64(self.epoch.load(Acquire));
-        Tenure::new(epoch, self.count.load(Acquire))
-    }
-
-    /// Its tenure, where it has this id before and after the look.
-    fn tenure_as(&self, id: &SessionId) -> Option<Tenure> {
-        let has_id = || self.half.load(Acquire) == half(id);
-        let tenure = has_id().then(|| self.tenure());
-        // Whoever has seen a part of another tenure sees that the id went before.
-        tenure.filter(|_| has_id())
-    }
-}
-
-fn half(id: &SessionId) -> u64 {
-    let mut half = [0; 8];
-    half.copy_from_slice(&id.random()[8..]);
-    u64::from_le_bytes(half)
-}
-
 /// What the body lock guards.
 pub(super) struct Body {
-    pub(super) id: SessionId,
     pub(super) revision: Revision,
     pub(super) lifetime: Lifetime,
     /// When somebody last asked for it.
@@ -189,11 +142,11 @@ impl fmt::Debug for Guard {
 }
 
 impl Held {
-    pub(super) fn new(body: Body, tenure: Tenure, limits: &Limits) -> Self {
+    pub(super) fn new(id: &SessionId, body: Body, tenure: Tenure, limits: &Limits) -> Self {
         let held = Self {
             lock: Semaphore::new(ALONE as usize),
             deadline: AtomicU64::new(0),
-            named: Named::new(&body.id, tenure),
+            named: Named::new(id, tenure),
             body: Mutex::new(body),
         };
         held.set_deadline(&held.body.lock(), limits);
@@ -280,7 +233,24 @@ impl Held {
     /// Its id, which renewing changes.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.body().id
+        let _renewed_or_not = self.body();
+        self.named.id()
+    }
+
+    /// Its id, for whoever has the body's lock.
+    #[inline]
+    pub(super) fn id_of(&self, _body: &Body) -> SessionId {
+        self.named.id()
+    }
+
+    /// Its id, if this is the second half of it. It waits for no operation on the session, apart from
+    /// the one that gives it another id, which runs no code but ours.
+    #[inline]
+    pub(super) fn id_by(&self, half: u64) -> Option<SessionId> {
+        self.named.id_by(half).or_else(|| {
+            let id = self.id();
+            (id.half() == half).then_some(id)
+        })
     }
 
     /// When somebody last asked for it.
@@ -321,13 +291,14 @@ impl Held {
                 self.body()
             }
         };
-        (body.id == *id).then(|| (self.tenure(), body.revision))
+        (self.id_of(&body) == *id).then(|| (self.tenure(), body.revision))
     }
 
     /// Gives it another id.
-    pub(super) fn rename(&self, body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
+    pub(super) fn rename(&self, _body: &mut Body, id: SessionId, tenure: Tenure) -> SessionId {
+        let old = self.named.id();
         self.named.set(&id, tenure);
-        std::mem::replace(&mut body.id, id)
+        old
     }
 
     /// Whether its present state is, or will be, another copy's.
@@ -358,7 +329,7 @@ impl Held {
     /// Ends it for somebody who knows it.
     pub(super) fn end_known(&self, known: &Known) -> Result<Option<Remains>, SessionError> {
         let body = self.body();
-        if body.phase != Phase::Ended && !known.is(&body.id) {
+        if body.phase != Phase::Ended && !known.is(&self.id_of(&body)) {
             return Err(SessionError::Ended);
         }
         // Only what is held may end: another copy may count.
@@ -377,7 +348,7 @@ impl Held {
         body.revision = body.revision.next();
         self.deadline.store(0, Relaxed);
         Some(Remains {
-            id: body.id,
+            id: self.id_of(&body),
             tenure: self.tenure(),
             revision: body.revision,
             _attributes: body.attributes.clear(),
@@ -390,7 +361,9 @@ impl Held {
         let _mark = nested::enter()?;
         let body = self.body();
         match body.phase {
-            Phase::Serving | Phase::Arriving if known.is(&body.id) => Ok(Serving { body, _mark }),
+            Phase::Serving | Phase::Arriving if known.is(&self.id_of(&body)) => {
+                Ok(Serving { body, _mark })
+            }
             Phase::Serving | Phase::Arriving | Phase::Ended => Err(SessionError::Ended),
             Phase::Sealed => Err(SessionError::Moved),
         }
@@ -409,7 +382,7 @@ impl Held {
         now: Moment,
     ) -> Result<(), SessionError> {
         let mut body = self.serving(known)?;
-        let id = body.id;
+        let id = self.id_of(&body);
         body.used(now, known.came_back(&id) == Some(true));
         self.set_deadline(&body, limits);
         Ok(())
@@ -588,9 +561,8 @@ impl Held {
 
 impl Body {
     /// A session that begins now.
-    pub(super) fn new(id: SessionId, limits: &Limits, now: Moment) -> Self {
+    pub(super) fn new(limits: &Limits, now: Moment) -> Self {
         Self {
-            id,
             revision: Revision::ZERO,
             lifetime: Lifetime::new(limits, now),
             touched: now,

@@ -85,6 +85,14 @@ impl SessionId {
         self.issued
     }
 
+    /// The half of the random bits that does not choose the bucket; it is as good as any hash.
+    #[inline]
+    pub(super) fn half(&self) -> u64 {
+        let mut half = [0; 8];
+        half.copy_from_slice(&self.random[8..]);
+        u64::from_le_bytes(half)
+    }
+
     /// The bucket it belongs to.
     #[must_use]
     pub fn bucket(&self, buckets: BucketCount) -> BucketId {

@@ -151,7 +151,7 @@ impl Visit {
             return Ok(CookieChange::Keep);
         }
         // Whoever knows it by an older id neither uses it nor learns the new one.
-        let Some(came_back) = self.known().came_back(&body.id) else {
+        let Some(came_back) = self.known().came_back(&held.id_of(&body)) else {
             return Ok(CookieChange::Keep);
         };
         body.used(now, came_back);
@@ -171,12 +171,12 @@ impl Visit {
             if !may_answer(body.phase) {
                 return taken(body.phase);
             }
-            if !self.known().is(&body.id) {
+            if !self.known().is(&held.id_of(&body)) {
                 return Ok(CookieChange::Keep);
             }
         }
         body.cookie_sent = now;
-        let (id, left) = (body.id, body.lifetime.ends.since(now));
+        let (id, left) = (held.id_of(&body), body.lifetime.ends.since(now));
         drop(body);
         Ok(CookieChange::Set {
             text: self.sessions().text(&id),

@@ -21,17 +21,19 @@ pub struct SessionMap {
     len: AtomicUsize,
 }
 
+/// There are many sessions, and mostly twice as many places for them, so no id stands here twice: the
+/// session knows its own, and the half of it tells it from others in its bucket.
 struct Entry {
-    id: SessionId,
+    half: u64,
     held: Arc<Held>,
 }
 
-/// The half of the random bits that did not choose the bucket; they are as good as any hash.
-#[inline]
-fn hash(id: &SessionId) -> u64 {
-    let mut low = [0; 8];
-    low.copy_from_slice(&id.random()[8..]);
-    u64::from_le_bytes(low)
+impl Entry {
+    /// The session and its id; no id when it is being renewed, and goes from under this one. Not under
+    /// the bucket's lock.
+    fn named(self) -> (Option<SessionId>, Arc<Held>) {
+        (self.held.id_by(self.half), self.held)
+    }
 }
 
 impl SessionMap {
@@ -72,18 +74,22 @@ impl SessionMap {
     #[inline]
     #[must_use]
     pub fn get(&self, id: &SessionId) -> Option<Arc<Held>> {
+        let half = id.half();
         let shard = self.shard(id).read();
-        let entry = shard.find(hash(id), |entry| entry.id == *id)?;
-        Some(Arc::clone(&entry.held))
+        let held = Arc::clone(&shard.find(half, |entry| entry.half == half)?.held);
+        // A session's own lock is never taken under the bucket's.
+        drop(shard);
+        (held.id_by(half) == Some(*id)).then_some(held)
     }
 
     /// Puts a session in, in place of the one that had this id, which it returns.
     pub fn insert(&self, id: SessionId, held: Arc<Held>) -> Option<Arc<Held>> {
+        let half = id.half();
         let mut shard = self.shard(&id).write();
-        match shard.find_mut(hash(&id), |entry| entry.id == id) {
+        match shard.find_mut(half, |entry| entry.half == half) {
             Some(entry) => Some(std::mem::replace(&mut entry.held, held)),
             None => {
-                shard.insert_unique(hash(&id), Entry { id, held }, |entry| hash(&entry.id));
+                shard.insert_unique(half, Entry { half, held }, |entry| entry.half);
                 self.len.fetch_add(1, Relaxed);
                 None
             }
@@ -98,16 +104,17 @@ impl SessionMap {
         held: &Arc<Held>,
         may: impl FnOnce() -> bool,
     ) -> bool {
+        let half = id.half();
         let mut shard = self.shard(&id).write();
         if !may() {
             return false;
         }
         debug_assert!(
-            shard.find(hash(&id), |entry| entry.id == id).is_none(),
+            shard.find(half, |entry| entry.half == half).is_none(),
             "128 random bits came twice"
         );
         let held = Arc::clone(held);
-        shard.insert_unique(hash(&id), Entry { id, held }, |entry| hash(&entry.id));
+        shard.insert_unique(half, Entry { half, held }, |entry| entry.half);
         self.len.fetch_add(1, Relaxed);
         true
     }
@@ -120,8 +127,9 @@ impl SessionMap {
         held: &Arc<Held>,
     ) -> bool {
         let mut shard = self.shard(id).write();
-        let found = shard.find_mut(hash(id), |entry| {
-            entry.id == *id && Arc::ptr_eq(&entry.held, there)
+        let half = id.half();
+        let found = shard.find_mut(half, |entry| {
+            entry.half == half && Arc::ptr_eq(&entry.held, there)
         });
         // `there` is the caller's too, so no value's own code runs here.
         found.is_some_and(|entry| {
@@ -147,12 +155,13 @@ impl SessionMap {
         wanted: impl Fn(&Arc<Held>) -> bool,
     ) -> Option<Arc<Held>> {
         let mut shard = self.shard(id).write();
+        let half = id.half();
         let found = shard
-            .find_entry(hash(id), |entry| entry.id == *id && wanted(&entry.held))
+            .find_entry(half, |entry| entry.half == half && wanted(&entry.held))
             .ok()?;
         let (entry, _) = found.remove();
         if shard.len() < shard.capacity() / 4 {
-            shard.shrink_to(0, |entry| hash(&entry.id));
+            shard.shrink_to(0, |entry| entry.half);
         }
         self.len.fetch_sub(1, Relaxed);
         Some(entry.held)
@@ -165,21 +174,23 @@ impl SessionMap {
             return Vec::new();
         };
         let shard = shard.read();
-        let sessions = shard
-            .iter()
-            .map(|entry| (entry.id, Arc::clone(&entry.held)));
-        sessions.collect()
+        let entries = shard.iter().map(|entry| Entry {
+            half: entry.half,
+            held: Arc::clone(&entry.held),
+        });
+        let entries: Vec<_> = entries.collect();
+        let named = entries.into_iter().map(Entry::named);
+        named.filter_map(|(id, held)| Some((id?, held))).collect()
     }
 
-    /// Takes all sessions of one bucket out.
-    pub(super) fn take(&self, bucket: BucketId) -> Vec<(SessionId, Arc<Held>)> {
+    /// Takes all sessions of one bucket out; one without an id is, or goes, into another one.
+    pub(super) fn take(&self, bucket: BucketId) -> Vec<(Option<SessionId>, Arc<Held>)> {
         let Some(shard) = self.shards.get(bucket.index()) else {
             return Vec::new();
         };
         let taken = std::mem::take(&mut *shard.write());
         self.len.fetch_sub(taken.len(), Relaxed);
-        let sessions = taken.into_iter().map(|entry| (entry.id, entry.held));
-        sessions.collect()
+        taken.into_iter().map(Entry::named).collect()
     }
 
     /// How many sessions of one bucket there are.
@@ -190,10 +201,10 @@ impl SessionMap {
     }
 
     /// Looks at the sessions of one bucket under its lock; `look` must not come back to the map.
-    pub(super) fn for_each(&self, bucket: BucketId, mut look: impl FnMut(&SessionId, &Arc<Held>)) {
+    pub(super) fn for_each(&self, bucket: BucketId, mut look: impl FnMut(&Arc<Held>)) {
         if let Some(shard) = self.shards.get(bucket.index()) {
             for entry in shard.read().iter() {
-                look(&entry.id, &entry.held);
+                look(&entry.held);
             }
         }
     }
@@ -218,8 +229,8 @@ mod tests {
 
     fn held(id: SessionId) -> Arc<Held> {
         let limits = Limits::default();
-        let body = Body::new(id, &limits, Moment::from_nanos(1));
-        Arc::new(Held::new(body, Tenure::NONE, &limits))
+        let body = Body::new(&limits, Moment::from_nanos(1));
+        Arc::new(Held::new(&id, body, Tenure::NONE, &limits))
     }
 
     #[test]
@@ -258,5 +269,37 @@ mod tests {
         assert!(!map.remove_exactly(&id, &first));
         assert!(map.remove_exactly(&id, &second));
         assert_eq!(map.len(), 0);
+    }
+
+    #[test]
+    fn one_that_is_being_renewed_is_found_by_its_id_alone() {
+        let map = SessionMap::new(BucketCount::new(1).unwrap());
+        let (old, new) = (
+            SessionId::from_parts([3; 16], 1),
+            SessionId::from_parts([4; 16], 2),
+        );
+        let session = held(old);
+        map.insert(old, Arc::clone(&session));
+        assert!(map.insert_new(new, &session, || true));
+        assert!(map.get(&old).is_some() && map.get(&new).is_none());
+        let ids = || map.bucket(BucketId::new(0)).into_iter().map(|(id, _)| id);
+        assert!(ids().eq([old]));
+        session.rename(&mut session.body(), new, Tenure::NONE);
+        assert!(map.get(&old).is_none() && map.get(&new).is_some());
+        assert!(ids().eq([new]));
+        assert!(map.remove_exactly(&old, &session));
+        assert_eq!(map.len(), 1);
+    }
+
+    #[test]
+    fn half_of_an_id_finds_nothing() {
+        let map = SessionMap::new(BucketCount::new(1).unwrap());
+        let id = SessionId::from_parts([3; 16], 1);
+        map.insert(id, held(id));
+        let mut random = [3; 16];
+        random[0] = 4;
+        assert!(map.get(&SessionId::from_parts(random, 1)).is_none());
+        assert!(map.get(&SessionId::from_parts([3; 16], 2)).is_none());
+        assert!(map.get(&id).is_some());
     }
 }

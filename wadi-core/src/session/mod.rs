@@ -19,6 +19,7 @@ mod leave;
 mod limits;
 mod map;
 mod mint;
+mod named;
 mod nested;
 mod origin;
 mod others;

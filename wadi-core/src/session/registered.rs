@@ -26,8 +26,8 @@ impl Sessions {
     /// The caller is the node's driver, in the step in which it learns of the tenure.
     #[must_use]
     pub fn put_registered(self: &Arc<Self>, id: SessionId, tenure: Tenure) -> Registered {
-        let body = Body::new(id, &self.limits, self.now());
-        let held = Arc::new(Held::new(body, tenure, &self.limits));
+        let body = Body::new(&self.limits, self.now());
+        let held = Arc::new(Held::new(&id, body, tenure, &self.limits));
         let keeper = held.try_share().expect("nobody else knows it yet");
         self.map.insert(id, held);
         Registered::kept_by(keeper, self)
@@ -62,7 +62,12 @@ impl Registered {
         // Nobody who has this one waits for another.
         let mut body = keeper.body();
         let is_in_place = body.phase == Phase::Serving;
-        if !is_in_place || !self.sessions.map.replace_exactly(&body.id, keeper, held) {
+        if !is_in_place
+            || !self
+                .sessions
+                .map
+                .replace_exactly(&keeper.id_of(&body), keeper, held)
+        {
             // It was taken from under the request, or this node has lost everything.
             return Err(SessionError::Moved);
         }

@@ -84,7 +84,7 @@ impl Sessions {
         let departures = departures.filter(|_| former != Tenure::NONE);
         // Before the session loses the id, so that the node has it in the map or here.
         let parting =
-            departures.map(|departures| departures.depart(body.id, former, body.revision));
+            departures.map(|departures| departures.depart(held.id_of(body), former, body.revision));
         let old = held.rename(body, id, tenure);
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;
@@ -107,7 +107,7 @@ impl Sessions {
         let id = held.id();
         let registered = Registered::kept_by(others.register(id).await?, self);
         let mut body = held.serving(known)?;
-        if body.id != id {
+        if held.id_of(&body) != id {
             // It was renewed meanwhile, and with that registered.
             return Ok(());
         }

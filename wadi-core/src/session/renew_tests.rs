@@ -316,7 +316,9 @@ async fn who_waits_for_what_kept_the_place_finds_it_ended() {
     let registered = stage.sessions.put_registered(id, Tenure::new(epoch(), 7));
     let keeper = stage.sessions.map().get(&id).unwrap();
     assert!(keeper.try_alone().is_none());
+    let tenure = registered.tenure();
     registered.make_way(&held).unwrap();
+    held.rename(&mut held.body(), id, tenure);
     let alone = keeper.try_alone();
     assert!(alone.is_some());
     let now = stage.sessions.now();

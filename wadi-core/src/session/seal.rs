@@ -81,7 +81,7 @@ impl Sessions {
         let held = Arc::clone(held);
         let mut body = held.try_body().ok_or(SessionError::Busy)?;
         match body.phase {
-            Phase::Serving if body.id == *id => {}
+            Phase::Serving if held.id_of(&body) == *id => {}
             // Under its former id it has ended.
             Phase::Serving => return Err(SessionError::Ended),
             Phase::Arriving | Phase::Sealed => return Err(SessionError::Moved),
@@ -134,18 +134,21 @@ impl Sessions {
                 let mut body = held.body();
                 let served = body.phase == Phase::Serving;
                 // One whose id is being renewed is there under both.
-                let is_this =
-                    body.id == id && matches!(body.phase, Phase::Serving | Phase::Arriving);
-                if is_this {
+                let this = id.filter(|id| {
+                    held.id_of(&body) == *id
+                        && matches!(body.phase, Phase::Serving | Phase::Arriving)
+                });
+                if this.is_some() {
                     body.phase = Phase::Sealed;
                     held.set_deadline(&body, &self.limits);
                 }
                 drop(body);
-                self.arrivals.settled(&id);
-                if is_this {
-                    drained.push(Drained { served, id, held });
-                } else {
-                    let_go(held);
+                if let Some(id) = id {
+                    self.arrivals.settled(&id);
+                }
+                match this {
+                    Some(id) => drained.push(Drained { served, id, held }),
+                    None => let_go(held),
                 }
             }
         }
@@ -238,7 +241,6 @@ impl Sessions {
             Moment::from_nanos(now.as_nanos().saturating_sub(nanos).max(1))
         };
         let body = Body {
-            id,
             revision,
             lifetime: Lifetime {
                 idle: portable.idle,
@@ -253,7 +255,7 @@ impl Sessions {
             returned: portable.returned,
             stays_live: false,
         };
-        let held = Arc::new(Held::new(body, tenure, &self.limits));
+        let held = Arc::new(Held::new(&id, body, tenure, &self.limits));
         if phase == Phase::Arriving {
             self.arrivals.expect(id);
         }

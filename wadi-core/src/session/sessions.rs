@@ -384,8 +384,8 @@ impl Sessions {
     }
 
     fn new_held(&self, id: SessionId, tenure: Tenure, now: Moment) -> (Arc<Held>, Guard) {
-        let body = Body::new(id, &self.limits, now);
-        let held = Arc::new(Held::new(body, tenure, &self.limits));
+        let body = Body::new(&self.limits, now);
+        let held = Arc::new(Held::new(&id, body, tenure, &self.limits));
         let guard = held.try_share().expect("nobody else knows it yet");
         (held, guard)
     }

@@ -43,7 +43,7 @@ impl Sessions {
         while swept.looked_at < batch {
             let at = self.swept_to.load(Relaxed);
             let mut frozen = 0;
-            self.map.for_each(BucketId::new(at as u16), |_, held| {
+            self.map.for_each(BucketId::new(at as u16), |held| {
                 swept.looked_at += 1;
                 match self.state_of(held, now) {
                     State::Due => due.push(Arc::clone(held)),
