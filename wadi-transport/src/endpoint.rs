@@ -27,9 +27,9 @@ use crate::listener;
 use crate::medium::place;
 use crate::medium::{Medium, TcpMedium};
 use crate::members::Members;
-use crate::notice::Observe;
+use crate::notice::{Notice, Observe};
 use crate::peer::{Membership, Peer};
-use crate::security::{Guard, SecurityError};
+use crate::security::{Guard, Renewal, SecurityError};
 use crate::shared::{ARRIVALS, Shared, Taker};
 use crate::stream::{Audience, Stream, Streams};
 use crate::witness::Watched;
@@ -153,7 +153,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         inbox: Inbox<M>,
     ) -> Result<Self, StartError> {
         config.check()?;
-        let guard = Guard::new(&config.security)?;
+        let (guard, renewal) = Guard::new(&config.security)?;
         if !guard.keeps_out() && !config.bind.ip().is_loopback() {
             return Err(StartError::NeedsKey(config.bind.to_string()));
         }
@@ -193,6 +193,9 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             limits,
         });
         shared.spawn(listener::listen(shared.clone(), sockets, inbox));
+        if let Some(renewal) = renewal {
+            shared.spawn(keep_fresh(renewal, shared.clone()));
+        }
         Ok(Self {
             shared,
             local,
@@ -328,6 +331,19 @@ pub(crate) async fn open_stream(
     let purpose = Purpose::Stream { kind };
     let Dialled { socket, peer, .. } = dial(shared, address, sought, purpose).await?;
     Ok(Stream::new(socket, peer, None, &shared.ended))
+}
+
+/// Says what becomes of new certificates, for as long as the endpoint lives.
+async fn keep_fresh(mut renewal: Renewal, shared: Arc<Shared>) {
+    loop {
+        let notice = match renewal.next().await {
+            Ok(()) => Notice::Renewed,
+            Err(why) => Notice::NotRenewed {
+                why: why.to_string(),
+            },
+        };
+        shared.tell(&notice);
+    }
 }
 
 /// The address that others are told.

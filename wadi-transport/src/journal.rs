@@ -29,7 +29,12 @@ impl Journal {
     pub(crate) fn note(&self, notice: &Notice) {
         let sort = match notice {
             Notice::Unfinished { .. } => &self.strangers,
+            Notice::Renewed => {
+                tracing::info!("{notice}");
+                return;
+            }
             Notice::CannotAccept { .. }
+            | Notice::NotRenewed { .. }
             | Notice::Ended {
                 why: Ended::Malformed(_),
                 ..

@@ -55,6 +55,13 @@ pub enum Notice {
         /// The system's word for it.
         why: String,
     },
+    /// Certificates were read anew; connections that are made from now on use them.
+    Renewed,
+    /// A certificate's file has changed, and what is there now cannot be used: the former ones still are.
+    NotRenewed {
+        /// What is wrong, and how to mend it.
+        why: String,
+    },
 }
 
 /// Why a connection for messages ended. What was queued for it is lost; a link dials again.
@@ -114,6 +121,10 @@ impl fmt::Display for Notice {
             Self::Accepted { peer } => write!(f, "{peer} was accepted"),
             Self::Ended { peer, why } => write!(f, "the connection of {peer} ended: {why}"),
             Self::CannotAccept { why } => write!(f, "no connection can be accepted: {why}"),
+            Self::Renewed => f.write_str("the certificates were read anew, for new connections"),
+            Self::NotRenewed { why } => {
+                write!(f, "the former certificates are still used: {why}")
+            }
         }
     }
 }

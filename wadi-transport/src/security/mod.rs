@@ -6,14 +6,17 @@
 mod files;
 mod key;
 mod objection;
+mod renewal;
 mod tls;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 
 pub use key::TransportKey;
 pub(crate) use objection::Objection;
+pub(crate) use renewal::Renewal;
 pub(crate) use tls::Guard;
 
 /// How connections are authenticated and encrypted.
@@ -28,7 +31,10 @@ pub enum Security {
     Files(Files),
 }
 
-/// Where certificates are, in PEM. They are read once, at the start.
+/// Where certificates are, in PEM. They are read at the start, and again when a file has changed: a new
+/// certificate or another authority counts for connections that are made from then on, and what cannot be
+/// used is told in the log and changes nothing. To change the authority itself: give every node both, then
+/// a certificate of the new one, then take the old one away.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The authority's certificates. Whoever has a certificate of it is taken for a member, so it is
@@ -42,6 +48,13 @@ pub struct Files {
     /// A DNS name that every member's certificate bears, checked on both sides. Addresses are not
     /// looked for in certificates, because a node's address may change.
     pub member_name: Option<String>,
+    /// How often to look whether a file has changed; [`Files::LOOK_AGAIN`] is sensible.
+    pub look_again: Duration,
+}
+
+impl Files {
+    /// Soon enough for whoever renews certificates before they run out, and nothing that costs.
+    pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 }
 
 /// Keys or certificates that cannot be used. Nothing was opened.

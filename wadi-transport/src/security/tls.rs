@@ -8,17 +8,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
+use rustls::client::danger::DangerousClientConfigBuilder;
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::key::Accepted;
+use super::key::{Accepted, TransportKey};
 use super::objection::Objection;
-use super::{Security, SecurityError};
+use super::renewal::Renewal;
+use super::{Files, Security, SecurityError};
 use crate::greeting::Fruitless;
 use crate::medium::Socket;
 
@@ -34,91 +38,63 @@ const MOST_UNREAD: u64 = 16 * 1024;
 pub(crate) enum Guard {
     /// Nothing: loopback only.
     Open,
-    /// TLS.
-    Tls {
-        acceptor: TlsAcceptor,
-        connector: TlsConnector,
-    },
+    /// TLS, as it is for the next connection.
+    Tls(Arc<RwLock<Ends>>),
+}
+
+/// TLS of both ends of a connection.
+#[derive(Clone)]
+pub(super) struct Ends {
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
 }
 
 impl Guard {
-    /// Reads files where there are any, so it blocks for a moment; at a start that is fine.
-    pub(crate) fn new(security: &Security) -> Result<Self, SecurityError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = [&rustls::version::TLS13];
-        let client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&versions)?
-            .dangerous();
-        let server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&versions)?;
-        let (client, server) = match security {
-            Security::Loopback => return Ok(Self::Open),
+    /// Reads files where there are any, so it blocks for a moment; at a start that is fine. Files also
+    /// have somebody who looks at them later.
+    pub(crate) fn new(security: &Security) -> Result<(Self, Option<Renewal>), SecurityError> {
+        Ok(match security {
+            Security::Loopback => (Self::Open, None),
             Security::Keys(keys) => {
-                let pairs = keys.iter().map(|key| key.pair(&provider));
-                let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
-                let used = pairs.first().ok_or(SecurityError::NoKey)?.clone();
-                let accepted = Arc::new(Accepted::new(&pairs, &provider));
-                let shown = AlwaysResolvesClientRawPublicKeys::new(used.clone());
-                let client = client
-                    .with_custom_certificate_verifier(accepted.clone())
-                    .with_client_cert_resolver(Arc::new(shown));
-                let shown = AlwaysResolvesServerRawPublicKeys::new(used);
-                let server = server
-                    .with_client_cert_verifier(accepted)
-                    .with_cert_resolver(Arc::new(shown));
-                (client, server)
+                let ends = Ends::of_keys(keys)?;
+                (Self::Tls(Arc::new(RwLock::new(ends))), None)
             }
             Security::Files(files) => {
-                let read = files.read(&provider)?;
-                let client = client
-                    .with_custom_certificate_verifier(read.members.clone())
-                    .with_client_auth_cert(read.chain.clone(), read.key.clone_key())?;
-                let server = server
-                    .with_client_cert_verifier(read.members)
-                    .with_single_cert(read.chain, read.key)?;
-                (client, server)
+                let (ends, renewal) = Renewal::begin(files)?;
+                (Self::Tls(ends), Some(renewal))
             }
-        };
-        Ok(Self::tls(client, server))
-    }
-
-    fn tls(mut client: ClientConfig, mut server: ServerConfig) -> Self {
-        client.resumption = Resumption::disabled();
-        client.enable_sni = false;
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        server.send_tls13_tickets = 0;
-        server.alpn_protocols = vec![ALPN.to_vec()];
-        Self::Tls {
-            acceptor: TlsAcceptor::from(Arc::new(server)),
-            connector: TlsConnector::from(Arc::new(client)),
-        }
+        })
     }
 
     /// Whether strangers are kept out, so that other addresses than loopback may be used.
     pub(crate) fn keeps_out(&self) -> bool {
-        matches!(self, Self::Tls { .. })
+        matches!(self, Self::Tls(_))
     }
 
     /// The error is told as what it means for an operator.
     pub(crate) async fn accept(&self, socket: Socket) -> Result<Socket, Fruitless> {
         match self {
             Self::Open => Ok(socket),
-            Self::Tls { acceptor, .. } => match acceptor.accept(socket).into_fallible().await {
-                Ok(guarded) => Ok(Box::new(guarded)),
-                Err((cause, socket)) => {
-                    // Its outcome is of no consequence: the reason was sent as well as it could be.
-                    let _ = timeout(PARTING, part(socket)).await;
-                    let told = Objection::told_by_acceptor(&cause);
-                    Err(Fruitless::because(&cause, told))
+            Self::Tls(ends) => {
+                let acceptor = ends.read().acceptor.clone();
+                match acceptor.accept(socket).into_fallible().await {
+                    Ok(guarded) => Ok(Box::new(guarded)),
+                    Err((cause, socket)) => {
+                        // Its outcome is of no consequence: the reason was sent as well as it could be.
+                        let _ = timeout(PARTING, part(socket)).await;
+                        let told = Objection::told_by_acceptor(&cause);
+                        Err(Fruitless::because(&cause, told))
+                    }
                 }
-            },
+            }
         }
     }
 
     pub(crate) async fn connect(&self, socket: Socket) -> io::Result<Socket> {
         match self {
             Self::Open => Ok(socket),
-            Self::Tls { connector, .. } => {
+            Self::Tls(ends) => {
+                let connector = ends.read().connector.clone();
                 // Never sent and never compared: the verifiers know whom they accept.
                 let name = ServerName::try_from("wadi").map_err(io::Error::other)?;
                 Ok(Box::new(connector.connect(name, socket).await?))
@@ -127,11 +103,74 @@ impl Guard {
     }
 }
 
+impl Ends {
+    fn of_keys(keys: &[TransportKey]) -> Result<Self, SecurityError> {
+        let provider = provider();
+        let pairs = keys.iter().map(|key| key.pair(&provider));
+        let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
+        let used = pairs.first().ok_or(SecurityError::NoKey)?.clone();
+        let accepted = Arc::new(Accepted::new(&pairs, &provider));
+        let shown = AlwaysResolvesClientRawPublicKeys::new(used.clone());
+        let client = client(&provider)?
+            .with_custom_certificate_verifier(accepted.clone())
+            .with_client_cert_resolver(Arc::new(shown));
+        let shown = AlwaysResolvesServerRawPublicKeys::new(used);
+        let server = server(&provider)?
+            .with_client_cert_verifier(accepted)
+            .with_cert_resolver(Arc::new(shown));
+        Ok(Self::of(client, server))
+    }
+
+    /// Reads them.
+    pub(super) fn of_files(files: &Files) -> Result<Self, SecurityError> {
+        let provider = provider();
+        let read = files.read(&provider)?;
+        let client = client(&provider)?
+            .with_custom_certificate_verifier(read.members.clone())
+            .with_client_auth_cert(read.chain.clone(), read.key.clone_key())?;
+        let server = server(&provider)?
+            .with_client_cert_verifier(read.members)
+            .with_single_cert(read.chain, read.key)?;
+        Ok(Self::of(client, server))
+    }
+
+    fn of(mut client: ClientConfig, mut server: ServerConfig) -> Self {
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        server.send_tls13_tickets = 0;
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            connector: TlsConnector::from(Arc::new(client)),
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The verifiers are this crate's own: nobody's name is looked for in a certificate by its address.
+fn client(provider: &Arc<CryptoProvider>) -> Result<DangerousClientConfigBuilder, rustls::Error> {
+    let client = ClientConfig::builder_with_provider(provider.clone());
+    Ok(client
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous())
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    let server = ServerConfig::builder_with_provider(provider.clone());
+    server.with_protocol_versions(&[&rustls::version::TLS13])
+}
+
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "Guard(open)",
-            Self::Tls { .. } => "Guard(tls)",
+            Self::Tls(_) => "Guard(tls)",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Mutual TLS with certificates from files.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use wadi_transport::{Config, Endpoint, Files, Security, SecurityError, StartError};
@@ -71,6 +72,7 @@ impl Authority {
             certificate: directory.write(&format!("{node}.pem"), &certificate.pem()),
             key: directory.write(&format!("{node}.key"), &key.serialize_pem()),
             member_name: None,
+            look_again: Duration::from_millis(10),
         }
     }
 }
@@ -185,4 +187,41 @@ async fn files_that_cannot_be_used_are_named() {
     let mut files = good;
     files.member_name = Some("10.0.0.1".to_owned());
     assert!(matches!(start(&files).await, SecurityError::MemberName(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificates_count_without_a_restart_and_useless_ones_change_nothing() {
+    let directory = Directory::new("renewed");
+    let old = Authority::new(&directory, "old");
+    let new = Authority::new(&directory, "new");
+    let member = |authority: &Authority, node: &str, accepts: &Path| {
+        authority.member(&directory, node, "wadi.shop", accepts)
+    };
+    let n1 = Node::start(with("n1", &member(&old, "n1", &old.certificate))).await;
+    let files = member(&old, "n2", &old.certificate);
+    let mut n2 = Node::start(with("n2", &files)).await;
+    let before = n1.link_to(&n2);
+    before.connected(LONG).await.unwrap();
+
+    // Half of a pair: nothing changes, and it is told.
+    let other = member(&old, "other", &old.certificate);
+    std::fs::copy(&other.key, &files.key).unwrap();
+    n2.heard.of("the former certificates are still used").await;
+    let n3 = Node::start(with("n3", &member(&old, "n3", &old.certificate))).await;
+    n3.link_to(&n2).connected(LONG).await.unwrap();
+
+    // The other half, and a new authority beside the old one.
+    std::fs::copy(&other.certificate, &files.certificate).unwrap();
+    n2.heard.of("read anew").await;
+    let stranger = Node::start(with("n4", &member(&new, "n4", &old.certificate))).await;
+    unreachable(&stranger.link_to(&n2)).await;
+    let both =
+        [&old.certificate, &new.certificate].map(|one| std::fs::read_to_string(one).unwrap());
+    directory.write("old.pem", &both.concat());
+    stranger.link_to(&n2).connected(LONG).await.unwrap();
+
+    // What was open all the while still is.
+    send(&before, &letter(1, 10)).await;
+    assert_eq!(n2.next().await.0, "n1");
+    assert_eq!(n2.heard.count("n1"), 1, "it was accepted once");
 }

@@ -38,6 +38,7 @@ async fn what_cannot_be_used_is_named() {
         certificate: "/absent/n1.pem".into(),
         key: "/absent/n1.key".into(),
         member_name: None,
+        look_again: Files::LOOK_AGAIN,
     };
     let tcp = Tcp::new().certificates(files);
     let told = tcp.open(settings("n1", KEY)).await.unwrap_err().to_string();
