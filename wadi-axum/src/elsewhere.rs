@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tracing::Instrument;
 use wadi_core::clock::Moment;
 use wadi_core::member::Incarnation;
@@ -60,6 +61,8 @@ pub(crate) enum Outcome {
     Misdirected,
     /// Nobody can say, or it cannot be had: 503.
     Refuse(Why),
+    /// It is on another node, and stays there: 503, with that node as the client's route.
+    Apart(Option<HeaderValue>),
 }
 
 /// Where to go on.
@@ -115,6 +118,9 @@ pub(crate) async fn seek(
     let outcome = seeker.run().await;
     if let Outcome::Refuse(why) = outcome {
         tracing::debug!(why = why.as_str(), "a request cannot have its session now");
+        cluster.counts().unavailable.one();
+    }
+    if let Outcome::Apart(_) = outcome {
         cluster.counts().unavailable.one();
     }
     (outcome, seeker.load)
@@ -308,7 +314,8 @@ impl Seeker<'_> {
         };
         let mut hops = 1;
         let mut asked_to_move = false;
-        let mut step = match self.first_step(manager, view.me).await {
+        let choice = self.choose();
+        let mut step = match self.first_step(choice, manager, view.me).await {
             Ok(step) => step,
             Err(answer) => return Next::Done(Outcome::Answer(answer)),
         };
@@ -316,7 +323,14 @@ impl Seeker<'_> {
             let next = match step {
                 Step::Ask(want) => {
                     asked_to_move |= want == Want::Move;
-                    match self.locate(id, want).await {
+                    let located = self.locate(id, want).await;
+                    if let Located::At(holder) = located
+                        && holder != view.me
+                        && let Some(outcome) = self.parted(choice, id, holder).await
+                    {
+                        return Next::Done(outcome);
+                    }
+                    match located {
                         Located::Here => return Next::Look,
                         Located::Came(from) => {
                             self.how = How::Migrated;
@@ -389,11 +403,51 @@ impl Seeker<'_> {
         }
     }
 
+    fn choose(&self) -> Choice {
+        match self.cluster.choose(&self.quest.stray) {
+            Choice::Redirect if !self.may_redirect() => Choice::Proxy,
+            choice => choice,
+        }
+    }
+
+    fn may_redirect(&self) -> bool {
+        let load = self.load.as_ref();
+        load.is_some_and(|load| self.cluster.may_redirect(load))
+    }
+
+    /// The request and its session do not come together here, as the policy says: the client is sent to
+    /// `holder`, or at least told of it.
+    async fn parted(&self, choice: Choice, id: SessionId, holder: Incarnation) -> Option<Outcome> {
+        match choice {
+            Choice::Redirect => {
+                let served = &self.shared.node.served;
+                let answer = self
+                    .cluster
+                    .redirect(self.load.as_ref()?, id, holder, served);
+                Some(Outcome::Answer(answer.await?))
+            }
+            Choice::Refuse => {
+                let name = self.cluster.view()?.ready(holder);
+                let route = name.and_then(|name| self.cluster.route().set_to(name.as_str()));
+                Some(Outcome::Apart(route))
+            }
+            _ => None,
+        }
+    }
+
     /// Where the way to the session begins. A request that can be sent again goes straight to where
     /// its session probably is.
-    async fn first_step(&mut self, manager: Incarnation, me: Incarnation) -> Result<Step, Answer> {
-        if self.cluster.choose(&self.quest.stray) == Choice::Migrate {
-            return Ok(Step::Ask(Want::Move));
+    async fn first_step(
+        &mut self,
+        choice: Choice,
+        manager: Incarnation,
+        me: Incarnation,
+    ) -> Result<Step, Answer> {
+        match choice {
+            Choice::Migrate => return Ok(Step::Ask(Want::Move)),
+            // Only the manager's word says where to send a client.
+            Choice::Redirect | Choice::Refuse => return Ok(Step::Ask(Want::Locate)),
+            _ => {}
         }
         let Some(load) = &mut self.load else {
             return Ok(Step::Ask(Want::Move));

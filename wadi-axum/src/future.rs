@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::header::SET_COOKIE;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -350,6 +351,13 @@ where
                         (Outcome::Serve(visit, _), None) => {
                             visit.abandon();
                             refused(Why::NoWay, shared)
+                        }
+                        (Outcome::Apart(route), _) => {
+                            let mut response = unavailable::<ResBody>();
+                            let headers = response.headers_mut();
+                            shared.node.served.refuse(headers, Some(Why::Elsewhere));
+                            headers.extend(route.map(|route| (SET_COOKIE, route)));
+                            return Poll::Ready(Ok(response));
                         }
                         (Outcome::Refuse(why), _) => refused(why, shared),
                     }

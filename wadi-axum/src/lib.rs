@@ -49,6 +49,7 @@ mod lifecycle;
 pub mod mode;
 mod node;
 mod proxied;
+mod public_url;
 mod rejection;
 mod route;
 #[cfg(feature = "axum")]

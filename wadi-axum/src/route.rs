@@ -8,7 +8,7 @@ use std::fmt;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::{CookieMode, SameSite, WadiConfig};
+use crate::config::{CookieMode, SameSite, WadiConfig, is_node_name};
 
 /// How many bytes of one `Cookie` header are looked at.
 const MAX_HEADER: usize = 16 * 1024;
@@ -17,6 +17,7 @@ const MAX_HEADER: usize = 16 * 1024;
 pub(crate) struct Route {
     name: String,
     node: String,
+    attributes: String,
     set: HeaderValue,
     clear: HeaderValue,
 }
@@ -34,16 +35,17 @@ impl Route {
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         };
+        let attributes = format!("; Path=/{secure}; HttpOnly; SameSite={same_site}");
         let header = |value: &str, end: &str| {
-            let header =
-                format!("{name}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}{end}");
-            HeaderValue::try_from(header).expect("checked names and fixed words")
+            HeaderValue::try_from(format!("{name}={value}{attributes}{end}"))
+                .expect("checked names and fixed words")
         };
         Self {
             set: header(&node, ""),
             clear: header("", "; Max-Age=0"),
             name,
             node,
+            attributes,
         }
     }
 
@@ -74,6 +76,12 @@ impl Route {
 
     pub(crate) fn set(&self) -> HeaderValue {
         self.set.clone()
+    }
+
+    /// Names another node to the client; `None` where that node's name is none that a node may have.
+    pub(crate) fn set_to(&self, node: &str) -> Option<HeaderValue> {
+        is_node_name(node).then_some(())?;
+        HeaderValue::try_from(format!("{}={node}{}", self.name, self.attributes)).ok()
     }
 
     pub(crate) fn clear(&self) -> HeaderValue {
@@ -129,5 +137,19 @@ mod tests {
         assert!(!is_wrong("wadi-route=n1") && !is_wrong("a=b"));
         let set = route().set();
         assert_eq!(set, "wadi-route=n1; Path=/; Secure; HttpOnly; SameSite=Lax");
+        let other = route().set_to("n2").unwrap();
+        assert_eq!(
+            other,
+            "wadi-route=n2; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+        for odd in [
+            "",
+            "n2; Domain=evil.com",
+            "n2\r\nx: y",
+            "é",
+            &"n".repeat(64),
+        ] {
+            assert_eq!(route().set_to(odd), None);
+        }
     }
 }

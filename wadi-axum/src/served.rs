@@ -21,6 +21,8 @@ pub(crate) enum How {
     Migrated,
     /// Here, where it came by way of another node.
     Proxied,
+    /// Not at all: its client is to send it to another node.
+    Redirected,
 }
 
 /// What a node's responses say of it; nothing where that is off. The common ones are written out once.
@@ -75,6 +77,7 @@ impl Words {
             (How::Created, _) => "created",
             (How::Migrated, _) => "migrated",
             (How::Proxied, _) => "proxied",
+            (How::Redirected, _) => "redirected",
         };
         Cow::Owned(words(how, &self.node, hops))
     }

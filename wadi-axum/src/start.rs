@@ -4,9 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::JoinError;
-use crate::config::WadiConfig;
+use crate::cluster::{Cluster, JoinError};
+use crate::config::{Relocate, WadiConfig};
 use crate::lifecycle::Phase;
+#[cfg(feature = "serve")]
+use crate::public_url::PublicUrl;
 use crate::{WadiLayer, driver};
 
 /// A node could not be started. Nothing was changed.
@@ -59,6 +61,7 @@ impl WadiLayer {
             joins.inspect_err(|_| {
                 self.node().lifecycle.advance(Phase::Closed);
             })?;
+            self.announce(cluster);
         }
         if self.cookie().is_plain() {
             tracing::warn!("the session cookie is plain: good for HTTP on your own machine only");
@@ -67,6 +70,22 @@ impl WadiLayer {
         let sessions = Arc::downgrade(self.sessions());
         tokio::spawn(driver::run(sessions, self.node().lifecycle.clone()));
         Ok(())
+    }
+
+    /// Says to the other nodes where clients reach this one.
+    fn announce(&self, cluster: &Cluster) {
+        let public_url = self.config().public_url();
+        #[cfg(feature = "serve")]
+        if let Some(url) = public_url.as_deref().and_then(PublicUrl::parse) {
+            cluster.announce(url, &self.node().lifecycle);
+        }
+        let _ = cluster;
+        if public_url.is_none() && self.config().relocate() == Relocate::Redirect {
+            tracing::warn!(
+                "relocate is redirect and this node has no public_url: no client is sent to it, and \
+                 requests for its sessions are proxied; set public_url to where clients reach it"
+            );
+        }
     }
 
     /// Asks this node to leave, as a signal does. Returns at once; `serve` returns when it has left.

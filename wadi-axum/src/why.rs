@@ -22,6 +22,8 @@ pub(crate) enum Why {
     /// Nobody has confirmed in time that the session is here: the request was executed, and whether what
     /// it wrote stands is unknown.
     Unconfirmed,
+    /// The session is on another node, and neither goes to the other here: so it is configured.
+    Elsewhere,
     /// The application was not ready in time, while the request already had its session.
     NotReady,
 }
@@ -38,6 +40,7 @@ impl Why {
             Self::NoAnswer => "no-answer",
             Self::NoCreator => "no-creator",
             Self::Unconfirmed => "unconfirmed",
+            Self::Elsewhere => "elsewhere",
             Self::NotReady => "not-ready",
         }
     }

@@ -139,6 +139,16 @@ fn bad_files_are_refused_with_the_reason() {
         (r#"{"cluster": "0.0.0.0:7000"}"#, "same key file"),
         (r#"{"join": "a:1, b:2"}"#, "cluster is not"),
         (r#"{"advertise": "a:1"}"#, "cluster is not"),
+        (r#"{"public_url": "https://a"}"#, "cluster is not"),
+        (
+            r#"{"public_url": "https://a/b", "cluster": "127.0.0.1:0"}"#,
+            "as in https://",
+        ),
+        (
+            r#"{"public_url": "http://a", "cluster": "127.0.0.1:0"}"#,
+            "over https only",
+        ),
+        (r#"{"relocate": "there"}"#, "redirect or none"),
         (r#"{"lease": "1h"}"#, "1 second to 5 minutes"),
     ] {
         let error = serde_json::from_str::<WadiConfig>(text).unwrap_err();

@@ -82,11 +82,21 @@ pub struct Options {
     /// Where a request and its session, which another node holds, come together [default: adaptive]
     #[arg(
         long,
-        value_name = "adaptive|migrate|proxy",
+        value_name = "adaptive|migrate|proxy|redirect|none",
         env = "WADI_RELOCATE",
         requires = "cluster"
     )]
     pub relocate: Option<Relocate>,
+
+    /// Where clients reach this node, as in `http://127.0.0.1:8080`: with `--relocate redirect` the others
+    /// send them there [default: none, requests are proxied to it]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WADI_PUBLIC_URL",
+        requires = "cluster"
+    )]
+    pub public_url: Option<String>,
 
     /// Speaks no newer protocol between nodes than this, as a node of an older version would.
     #[arg(
@@ -176,6 +186,7 @@ impl Options {
         let builder = with(builder, Builder::cluster_name, self.cluster_name.as_deref());
         let builder = with(builder, Builder::lease, self.lease);
         let builder = with(builder, Builder::relocate, self.relocate);
+        let builder = with(builder, Builder::public_url, self.public_url.clone());
         let builder = with(builder, Builder::found_with, self.found_with);
         let join = (!self.join.is_empty()).then(|| self.join.clone());
         let builder = with(builder, Builder::join, join);

@@ -41,6 +41,8 @@ counts! {
     proxied_in,
     /// Requests that came by way of another node, and whose session was not here either.
     misdirected,
+    /// Requests whose clients were sent to another node with them.
+    redirected,
     /// Sessions that followed the requests to this node.
     followed,
     /// Requests whose session was nowhere any more.

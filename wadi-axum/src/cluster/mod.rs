@@ -14,6 +14,8 @@ pub(crate) mod proxy;
 #[cfg(not(feature = "serve"))]
 #[path = "no_proxy.rs"]
 pub(crate) mod proxy;
+#[cfg(feature = "serve")]
+mod public;
 mod view;
 
 use std::fmt;
@@ -24,7 +26,9 @@ use std::time::Duration;
 use wadi_core::clock::{BootClock, Clock};
 use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
-use wadi_core::relocate::{Adaptive, Choice, Migrate, Proxy, Relocation, Stray, Use};
+use wadi_core::relocate::{
+    Adaptive, Choice, Migrate, Neither, Proxy, Redirect, Relocation, Stray, Use,
+};
 use wadi_core::session::{Keyring, SessionId, Sessions};
 #[cfg(feature = "serve")]
 use wadi_core::transport::Streams;
@@ -35,6 +39,8 @@ pub use self::counts::RequestCounts;
 use self::follow::Following;
 pub use self::join::JoinError;
 use self::proxy::Pool;
+#[cfg(feature = "serve")]
+use self::proxy::Redirected;
 use crate::config::{Relocate, WadiConfig};
 use crate::route::Route;
 
@@ -53,6 +59,10 @@ pub(crate) struct Cluster {
     route: Route,
     pool: Pool,
     following: Following,
+    #[cfg(feature = "serve")]
+    known: public::Known,
+    #[cfg(feature = "serve")]
+    redirected: Redirected,
     counts: Arc<Counts>,
     /// Whose turn it is to create what this node cannot.
     turn: AtomicUsize,
@@ -91,6 +101,8 @@ impl Cluster {
             Relocate::Adaptive => Arc::new(Adaptive::default()),
             Relocate::Migrate => Arc::new(Migrate),
             Relocate::Proxy => Arc::new(Proxy),
+            Relocate::Redirect => Arc::new(Redirect::default()),
+            Relocate::None => Arc::new(Neither),
         };
         let clock = surroundings.clock;
         Self {
@@ -98,6 +110,10 @@ impl Cluster {
             relocation,
             route: Route::new(config),
             following: Following::default(),
+            #[cfg(feature = "serve")]
+            known: public::Known::default(),
+            #[cfg(feature = "serve")]
+            redirected: Redirected::new(config),
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
             draining: AtomicBool::new(false),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use http::{Request, Response};
 use wadi_core::clock::Clock;
 use wadi_core::member::Incarnation;
-use wadi_core::session::Origin;
+use wadi_core::session::{Origin, SessionId};
 
 use super::Cluster;
 use crate::layer_id::LayerId;
+use crate::served::Served;
 
 /// No request may be sent to another node.
 pub(crate) struct Load(Infallible);
@@ -117,6 +118,20 @@ impl Arrived {
 }
 
 impl Cluster {
+    pub(crate) const fn may_redirect(&self, load: &Load) -> bool {
+        match load.0 {}
+    }
+
+    pub(crate) async fn redirect(
+        &self,
+        load: &Load,
+        _: SessionId,
+        _: Incarnation,
+        _: &Served,
+    ) -> Option<Answer> {
+        match load.0 {}
+    }
+
     pub(crate) async fn send(&self, load: &mut Load, _: Incarnation, _: Wants, _: u8) -> Sent {
         match load.0 {}
     }

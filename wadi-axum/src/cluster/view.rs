@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wadi_core::bucket::{BucketId, Layout};
-use wadi_core::member::{Incarnation, Standing};
+use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::session::SessionId;
 
 use super::Cluster;
@@ -48,6 +48,12 @@ impl View {
     pub(crate) fn is_ready(&self, who: Incarnation) -> bool {
         let member = self.layout.members.get(&who);
         member.is_some_and(|member| member.standing == Standing::Ready)
+    }
+
+    /// The name of that member, if it is ready.
+    pub(crate) fn ready(&self, who: Incarnation) -> Option<NodeName> {
+        let member = self.layout.members.get(&who)?;
+        (member.standing == Standing::Ready).then(|| member.node.clone())
     }
 
     /// The other ready member that is called so; of several, the latest to join.

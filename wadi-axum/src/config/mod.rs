@@ -14,6 +14,7 @@ mod value;
 pub use error::ConfigError;
 pub use key_file::keys_from_file;
 pub use options::{WadiConfig, WadiConfigBuilder};
+pub(crate) use relations::is_node_name;
 pub use value::{CookieMode, Relocate, duration_from_text};
 
 pub use crate::cookie::SameSite;

@@ -186,11 +186,23 @@ options! {
     /// is proxied to the session, and its client sent there from then on (by the cookie
     /// `<cookie_name>-route`); a session follows a client that keeps coming to another node.
     /// `migrate`: the session comes to the request. `proxy`: the request goes to the session.
+    /// `redirect`: the client is told (307) to go to the session with its request, where that is a GET
+    /// or HEAD and the session's node has a `public_url`; other requests are proxied. `none`: the
+    /// request is refused (503), and its client told by the route cookie where to go.
     ///
     /// Default `adaptive`. What cannot be had (a session that is in use for long does not migrate; a
-    /// node that runs without `serve` takes no proxied requests) becomes the other one. A node that is
+    /// node that runs without `serve` takes no proxied requests) becomes another one. A node that is
     /// alone has no use for it.
     relocate: Relocate = Relocate::Adaptive;
+
+    /// Where clients reach this node: `http` or `https`, a host, perhaps a port, and nothing else. With
+    /// `relocate` at `redirect` the other nodes send clients there.
+    ///
+    /// Default none: requests are proxied to this node, and none is redirected. Cookies go by the host,
+    /// so the nodes have one host and a port each, or all have their balancer's URL, and the balancer
+    /// goes by the route cookie; a request is redirected only to the host that its client has
+    /// named. With a `secure` cookie it is `https`.
+    public_url: Option<String> = None;
 
     /// How many buckets the id space is divided into. Part of a cluster's identity.
     ///

@@ -8,6 +8,7 @@ use super::error::ConfigError;
 use super::options::{WadiConfig, WadiConfigBuilder};
 use super::value::CookieMode;
 use crate::cookie::{Cookie, CookieError, SameSite};
+use crate::public_url::PublicUrl;
 
 /// Long enough for anybody, and far from what a clock can hold.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
@@ -148,6 +149,27 @@ fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
         "advertise",
         "others cannot reach a node at 0.0.0.0; set the address by which they do",
     )?;
+    needs(
+        bind.is_some() || config.public_url().is_none(),
+        "public_url",
+        "cluster",
+        "nobody else would send clients there; set the address where it listens for other nodes",
+    )?;
+    if let Some(given) = config.public_url() {
+        let url = PublicUrl::parse(&given);
+        require(
+            url.is_some(),
+            "public_url",
+            &given,
+            "use http or https, the host and perhaps a port, as in https://app.example.com:8443",
+        )?;
+        require(
+            config.cookie() == CookieMode::Plain || url.is_some_and(|url| url.is_https()),
+            "public_url",
+            &given,
+            "browsers send a secure cookie over https only; use https, or set cookie to plain",
+        )?;
+    }
     let lease = config.lease();
     require(
         (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&lease),
@@ -157,14 +179,19 @@ fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
     )
 }
 
+/// Whether a node, or a cluster, may be called so.
+pub(crate) fn is_node_name(name: &str) -> bool {
+    let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+    (1..=63).contains(&name.len()) && name.bytes().all(letter)
+}
+
 fn names(config: &WadiConfig) -> Result<(), ConfigError> {
     for (option, name) in [
         ("name", config.name()),
         ("cluster_name", config.cluster_name()),
     ] {
-        let letter = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
         require(
-            (1..=63).contains(&name.len()) && name.bytes().all(letter),
+            is_node_name(&name),
             option,
             &name,
             "use 1 to 63 letters, digits, `-`, `_` or `.`",

@@ -31,6 +31,10 @@ pub enum Relocate {
     Migrate,
     /// The request goes to the session.
     Proxy,
+    /// The client goes to the session with its request, where it can; else the request is proxied.
+    Redirect,
+    /// Neither: the request is refused.
+    None,
 }
 
 /// A value before its option is known.
@@ -208,9 +212,11 @@ impl OptionValue for Relocate {
                 ("adaptive", Self::Adaptive),
                 ("migrate", Self::Migrate),
                 ("proxy", Self::Proxy),
+                ("redirect", Self::Redirect),
+                ("none", Self::None),
             ],
         )
-        .ok_or_else(|| "is adaptive, migrate or proxy".into())
+        .ok_or_else(|| "is adaptive, migrate, proxy, redirect or none".into())
     }
 }
 

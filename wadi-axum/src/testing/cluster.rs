@@ -150,7 +150,7 @@ impl ClusterBuilder {
         let clock = Arc::new(Moved::default());
         let key = Keyring::new(ClusterKey::random());
         let configure = Arc::clone(&self.configure);
-        let config = config("n1", &key, &configure);
+        let config = config("n1", None, &key, &configure);
         let charter = Charter {
             buckets: config.buckets(),
             lease: Duration::MAX,

@@ -33,8 +33,13 @@ pub(super) struct Ground {
     pub(super) policy: Policy,
 }
 
-/// The configuration of the node with this name.
-pub(super) fn config(name: &str, key: &Keyring, configure: &Configure) -> WadiConfig {
+/// The configuration of the node with this name, which serves the application at that address.
+pub(super) fn config(
+    name: &str,
+    serves_at: Option<SocketAddr>,
+    key: &Keyring,
+    configure: &Configure,
+) -> WadiConfig {
     let few = BucketCount::new(64).expect("above zero");
     let builder = WadiConfig::builder()
         .name(name)
@@ -44,7 +49,16 @@ pub(super) fn config(name: &str, key: &Keyring, configure: &Configure) -> WadiCo
         .buckets(few)
         .x_wadi(true)
         .deregister_delay(Duration::from_millis(10));
-    configure(builder)
-        .build()
-        .expect("the options fit together")
+    let build = |builder: WadiConfigBuilder| {
+        let built = configure(builder).build();
+        built.expect("the options fit together")
+    };
+    let config = build(builder.clone());
+    match serves_at {
+        // A secure cookie does not go where it is served.
+        Some(address) if config.cookie() == CookieMode::Plain => {
+            build(builder.public_url(format!("http://{address}")))
+        }
+        _ => config,
+    }
 }

@@ -45,14 +45,12 @@ impl Node {
             authority: Some(Arc::clone(&ground.authority) as Arc<_>),
             in_haste: true,
         };
-        let wadi = WadiLayer::new((ground.policy)(Settings::within(
-            config(name, &ground.key, &ground.configure),
-            surroundings,
-        )));
-        let app = (ground.app)(wadi.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port on loopback");
         let address = listener.local_addr().expect("it is bound");
+        let config = config(name, Some(address), &ground.key, &ground.configure);
+        let wadi = WadiLayer::new((ground.policy)(Settings::within(config, surroundings)));
+        let app = (ground.app)(wadi.clone());
         let serving = {
             let (wadi, app) = (wadi.clone(), app.clone());
             tokio::spawn(async move {

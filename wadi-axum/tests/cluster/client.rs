@@ -120,7 +120,7 @@ impl Client {
         response
     }
 
-    fn keep(&self, headers: &HeaderMap) {
+    pub(crate) fn keep(&self, headers: &HeaderMap) {
         for set in headers.get_all(SET_COOKIE) {
             let set = set.to_str().unwrap();
             let (pair, attributes) = set.split_once(';').unwrap();

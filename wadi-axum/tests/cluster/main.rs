@@ -15,4 +15,5 @@ mod following;
 mod hops;
 mod layers;
 mod proxying;
+mod redirecting;
 mod upgrades;

@@ -2,8 +2,10 @@
 //!
 //! Pure and small: it reads no clock and moves nothing. A node asks it and does what it says.
 
+mod lately;
 mod policy;
 mod streaks;
 
-pub use policy::{Adaptive, Choice, Migrate, Proxy, Relocation, Stray};
+pub use lately::Lately;
+pub use policy::{Adaptive, Choice, Migrate, Neither, Proxy, Redirect, Relocation, Stray};
 pub use streaks::{Streaks, Use};

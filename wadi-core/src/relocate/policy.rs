@@ -11,7 +11,7 @@ use std::fmt;
 /// for long does not migrate, a body without a way through is not proxied) becomes the other one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no relocation policy",
-    note = "implement `wadi_core::relocate::Relocation`, or use `Adaptive`, `Migrate` or `Proxy`"
+    note = "implement `wadi_core::relocate::Relocation`, or use `Adaptive`, `Migrate`, `Proxy`, `Redirect` or `Neither`"
 )]
 pub trait Relocation: fmt::Debug + Send + Sync + 'static {
     /// Where they come together.
@@ -26,6 +26,10 @@ pub enum Choice {
     Migrate,
     /// The request goes to the session's node.
     Proxy,
+    /// The client is told to send the request to the session's node itself.
+    Redirect,
+    /// The request is refused (503), and its client told which node has its session.
+    Refuse,
 }
 
 /// A request whose session another node holds.
@@ -106,6 +110,52 @@ impl Relocation for Proxy {
     }
 }
 
+/// Clients are sent to the session's node with their requests, where they can be: a request that
+/// changes nothing, from a client that follows. All others are proxied.
+///
+/// For clients that go to nodes by addresses of their own (the same host, a port for each node), or through
+/// a balancer that goes by the route cookie and is to carry each session's traffic to one node only:
+/// where proxied bodies would be a burden on the way. It costs the client a round trip, which
+/// proxying does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redirect {
+    /// Whether requests that may change something are redirected too. 307 keeps the method and the
+    /// body, and nothing was done with the request here, so it is as safe to send as it was the first
+    /// time. But a client has to send its body twice, some cannot (a stream that was read), and after
+    /// a redirect to another port a browser says `Origin: null`, which defences against forged requests
+    /// refuse. Default `false`.
+    pub every_method: bool,
+}
+
+impl Relocation for Redirect {
+    fn choose(&self, stray: &Stray) -> Choice {
+        let is_asked_first = stray.streak == 0;
+        if is_asked_first && !stray.is_upgrade && (stray.is_safe || self.every_method) {
+            Choice::Redirect
+        } else {
+            Choice::Proxy
+        }
+    }
+}
+
+/// Neither goes to the other: a request whose session is elsewhere is refused, and its client told
+/// where to.
+///
+/// For those who want a balancer's mistakes to be seen, and not mended: with a balancer that goes by the
+/// route cookie, a client that tries again comes to its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neither;
+
+impl Relocation for Neither {
+    fn choose(&self, stray: &Stray) -> Choice {
+        if stray.streak == 0 {
+            Choice::Refuse
+        } else {
+            Choice::Proxy
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_changes_nothing_is_redirected_unless_the_owner_says_so() {
+        let safe = Stray {
+            is_safe: true,
+            ..Stray::default()
+        };
+        let upgrade = Stray {
+            is_upgrade: true,
+            ..safe
+        };
+        let write = Stray::default();
+        let (usual, every) = (Redirect::default(), Redirect { every_method: true });
+        assert_eq!(usual.choose(&safe), Choice::Redirect);
+        assert_eq!(usual.choose(&write), Choice::Proxy);
+        assert_eq!(every.choose(&write), Choice::Redirect);
+        for policy in [usual, every] {
+            assert_eq!(policy.choose(&upgrade), Choice::Proxy);
+            assert_eq!(policy.choose(&after(9)), Choice::Proxy, "nothing follows");
+        }
+    }
+
+    #[test]
     fn the_simple_ones_are_simple() {
+        assert_eq!(Neither.choose(&after(0)), Choice::Refuse);
+        assert_eq!(Neither.choose(&after(1)), Choice::Proxy);
         assert_eq!(Migrate.choose(&after(0)), Choice::Migrate);
         assert_eq!(Proxy.choose(&after(99)), Choice::Proxy);
     }

@@ -136,6 +136,22 @@ impl Load {
         }
     }
 
+    pub(super) const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    pub(super) const fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The request's URI, as it was before anything of the application changed it.
+    pub(super) fn received(&self) -> &Uri {
+        let extensions = &self.parts.extensions;
+        let received = extensions.get::<Received>().map(|received| &received.0);
+        let original = || extensions.get::<OriginalUri>().map(|original| &original.0);
+        received.or_else(original).unwrap_or(&self.parts.uri)
+    }
+
     /// The client's connection, to be used for something else once the response allows it.
     pub(super) fn take_upgrade(&mut self) -> Option<OnUpgrade> {
         self.parts.extensions.remove()
@@ -168,16 +184,12 @@ impl Load {
     }
 
     fn hop(&self, wants: Wants, hops: u8) -> Hop {
-        let extensions = &self.parts.extensions;
-        let received = extensions.get::<Received>().map(|received| &received.0);
-        let original = || extensions.get::<OriginalUri>().map(|original| &original.0);
-        let uri = received.or_else(original).unwrap_or(&self.parts.uri);
-        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = self.parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Hop {
             wants,
             hops,
             version: self.parts.version,
-            uri: uri.clone(),
+            uri: self.received().clone(),
             peer: peer.map(|peer| peer.0),
         }
     }

@@ -9,6 +9,7 @@ mod hop;
 mod lent;
 mod load;
 mod pool;
+mod redirect;
 mod send;
 
 pub(crate) use arrived::Arrived;
@@ -18,4 +19,5 @@ pub(crate) use load::{Answer, Load, Received};
 pub(crate) use pool::{
     AT_ONCE, GREETING, MAX_HEADERS, Pool, REQUESTS, UPGRADES, WINDOW, WINDOW_OF_ALL,
 };
+pub(crate) use redirect::Redirected;
 pub(crate) use send::Sent;
