@@ -75,6 +75,7 @@ async fn open(name: &str) -> Connections {
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         advertise: None,
         secrets: vec![Secret([1; 32])],
+        gate: None,
     };
     Tcp::new()
         .open(settings)

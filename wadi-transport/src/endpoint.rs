@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use wadi_core::lease::LeaseGate;
 use wadi_core::member::{Incarnation, Place};
 
 use crate::config::{Config, ConfigError};
@@ -23,9 +24,9 @@ use crate::handshake::Purpose;
 use crate::inbox::{Inbox, Queued, Take};
 use crate::journal::Journal;
 use crate::link::{self, Link};
-use crate::listener;
+use crate::listener::{self, Guarded};
 use crate::medium::place;
-use crate::medium::{Medium, TcpMedium};
+use crate::medium::{Medium, Sockets, TcpMedium};
 use crate::members::Members;
 use crate::notice::{Notice, Observe};
 use crate::peer::{Membership, Peer};
@@ -132,18 +133,21 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         observer: Arc<dyn Observe>,
     ) -> Result<(Self, Incoming<M>), StartError> {
         let (sender, inbox) = mpsc::channel(config.limits.incoming_messages.max(1));
-        let endpoint = Self::start_with(medium, config, observer, Inbox::Queue(sender)).await?;
+        let endpoint =
+            Self::start_with(medium, config, observer, Inbox::Queue(sender), None).await?;
         Ok((endpoint, Incoming { inbox }))
     }
 
-    /// The same, with messages given to `taker` by the tasks that read them.
+    /// The same, with messages given to `taker` by the tasks that read them. Before it stops listening
+    /// `gate` is revoked.
     pub(crate) async fn start_for(
         taker: Arc<dyn Take<M>>,
         medium: Arc<dyn Medium>,
         config: Config,
         observer: Arc<dyn Observe>,
+        gate: Option<Arc<LeaseGate>>,
     ) -> Result<Self, StartError> {
-        Self::start_with(medium, config, observer, Inbox::taken_by(taker)).await
+        Self::start_with(medium, config, observer, Inbox::taken_by(taker), gate).await
     }
 
     async fn start_with(
@@ -151,6 +155,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
         config: Config,
         observer: Arc<dyn Observe>,
         inbox: Inbox<M>,
+        gate: Option<Arc<LeaseGate>>,
     ) -> Result<Self, StartError> {
         config.check()?;
         let (guard, renewal) = Guard::new(&config.security)?;
@@ -163,6 +168,7 @@ impl<M: Serialize + DeserializeOwned + Send + 'static> Endpoint<M> {
             cause,
         })?;
         let local = sockets.local();
+        let sockets: Box<dyn Sockets> = Box::new(Guarded::by(gate, sockets));
         let us = Peer {
             node: config.node,
             membership: config.membership,

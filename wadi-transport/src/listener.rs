@@ -14,13 +14,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
+use wadi_core::lease::LeaseGate;
 
 use crate::admission::{self, Admission};
 use crate::connection::{self, Agreement};
 use crate::greeting::{self, Fruitless};
 use crate::handshake::{Hello, Purpose, Refusal, Reply};
 use crate::inbox::Inbox;
-use crate::medium::{Socket, Sockets};
+use crate::medium::{Socket, Sockets, Waiting};
 use crate::notice::Notice;
 use crate::peer::Peer;
 use crate::shared::Shared;
@@ -28,6 +29,39 @@ use crate::stream::{Audience, Stream};
 
 /// How long to leave the system alone after it could not accept.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket, and who may act only while it listens: to others, a node that does not listen any
+/// more has ended. However it is closed, also with the runtime that everything here runs on, the gate is
+/// revoked before.
+pub(crate) struct Guarded {
+    gate: Option<Arc<LeaseGate>>,
+    sockets: Box<dyn Sockets>,
+}
+
+impl Guarded {
+    pub(crate) fn by(gate: Option<Arc<LeaseGate>>, sockets: Box<dyn Sockets>) -> Self {
+        Self { gate, sockets }
+    }
+}
+
+impl Sockets for Guarded {
+    fn local(&self) -> SocketAddr {
+        self.sockets.local()
+    }
+
+    fn accept(&mut self) -> Waiting<'_, (Socket, SocketAddr)> {
+        self.sockets.accept()
+    }
+}
+
+impl Drop for Guarded {
+    /// The sockets go after this.
+    fn drop(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.revoke();
+        }
+    }
+}
 
 /// Listens until the endpoint closes, whatever becomes of the accepting: to others, a node that does not
 /// listen any more has ended.

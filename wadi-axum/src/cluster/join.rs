@@ -33,7 +33,12 @@ impl Cluster {
     /// Opens the network, and has the node join; it is ready some time after this returns.
     pub(crate) async fn start(&self, config: &WadiConfig) -> Result<(), JoinError> {
         let network = self.network.as_ref().ok_or(JoinError::NoNetwork)?;
-        let connections = network.open(config.network_settings()).await?;
+        let connections = network
+            .open(NetworkSettings {
+                gate: Some(Arc::clone(self.node.sessions().gate())),
+                ..config.network_settings()
+            })
+            .await?;
         let authority = match &self.authority {
             Some(given) => Arc::clone(given),
             None => self.agree(config, &**network, &connections)?,
@@ -105,6 +110,39 @@ impl WadiConfig {
             bind: self.cluster().unwrap_or(([127, 0, 0, 1], 0).into()),
             advertise: self.advertise(),
             secrets: secrets.map(|key| Secret(*key.network_secret())).collect(),
+            gate: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use wadi_core::lease::LeaseGate;
+    use wadi_core::transport::Opening;
+
+    use super::*;
+    use crate::WadiLayer;
+
+    /// Keeps what it is told, and does not open.
+    #[derive(Clone, Debug, Default)]
+    struct Told(Arc<Mutex<Option<Arc<LeaseGate>>>>);
+
+    impl Network for Told {
+        fn open(&self, settings: NetworkSettings) -> Opening<'_> {
+            *self.0.lock() = settings.gate;
+            Box::pin(async { Err(NotOpened("it does not open".into())) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_network_closes_the_gate_of_this_nodes_sessions() {
+        let network = Told::default();
+        let bind = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = WadiConfig::builder().cluster(bind).build().unwrap();
+        let wadi = WadiLayer::with_network(config, network.clone());
+        assert!(wadi.start().await.is_err());
+        let told = network.0.lock().clone().unwrap();
+        assert!(Arc::ptr_eq(&told, wadi.sessions().gate()));
     }
 }

@@ -211,6 +211,12 @@ impl Sessions {
         self.clock.unix_seconds()
     }
 
+    /// The gate through which this node's right to act reaches its sessions.
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<LeaseGate> {
+        &self.gate
+    }
+
     /// Whether this node may act.
     #[inline]
     #[must_use]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{AddressList, Carrier, Discovery, Streams, Transport};
 use crate::bucket::BucketCount;
+use crate::lease::LeaseGate;
 use crate::member::{NodeName, Place};
 
 /// The future of [`Network::open`].
@@ -43,6 +44,9 @@ pub struct NetworkSettings {
     pub advertise: Option<String>,
     /// The cluster's secrets; the first is used, all are accepted. None: only loopback will do.
     pub secrets: Vec<Secret>,
+    /// Revoked before the node stops listening, however that comes: to others, a node that does not listen
+    /// has ended. `None`: nobody acts by what is agreed over this network.
+    pub gate: Option<Arc<LeaseGate>>,
 }
 
 /// A secret of the cluster for its network, never shown.

@@ -98,6 +98,7 @@ impl Member {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             secrets,
+            gate: None,
         };
         let connections = Tcp::new().open(network).await.expect("loopback is there");
         let addresses = founder.map(str::to_owned);

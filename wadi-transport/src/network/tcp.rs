@@ -124,11 +124,13 @@ impl Tcp {
     }
 
     async fn start(&self, settings: NetworkSettings) -> Result<Connections, StartError> {
+        let gate = settings.gate.clone();
         let config = self.config(settings);
         let (medium, observer) = (self.medium.clone(), self.observer.clone());
         let addressees = Arc::new(Addressees::default());
         let taker = addressees.clone();
-        let endpoint = Endpoint::<Message>::start_for(taker, medium, config, observer).await?;
+        let endpoint =
+            Endpoint::<Message>::start_for(taker, medium, config, observer, gate).await?;
         let us = endpoint.us();
         let by = match (&self.certificates, endpoint.shared.guard.keeps_out()) {
             (Some(_), _) => "by certificates",

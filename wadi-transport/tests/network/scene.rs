@@ -31,6 +31,7 @@ pub(crate) fn settings(name: &str, secrets: &[Secret]) -> NetworkSettings {
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         advertise: None,
         secrets: secrets.to_vec(),
+        gate: None,
     }
 }
 
