@@ -243,8 +243,9 @@ impl Held {
         self.named.id()
     }
 
-    /// Its id, if this is the second half of it. It waits for no operation on the session, apart from
-    /// the one that gives it another id, which runs no code but ours.
+    /// Its id, if this is the second half of it. Where it is, no operation on the session is waited for.
+    /// Where it is not, the one that gives it another id may be under way, which runs no code but ours, and
+    /// is waited for: the session may be about to have it.
     #[inline]
     pub(super) fn id_by(&self, half: u64) -> Option<SessionId> {
         self.named.id_by(half).or_else(|| {

@@ -30,7 +30,8 @@ struct Entry {
 
 impl Entry {
     /// The session and its id; no id when it is being renewed, and goes from under this one. Not under
-    /// the bucket's lock.
+    /// the bucket's lock. One that is to come under this id is waited for: who walks a bucket that was
+    /// just closed sees everything that came into it before.
     fn named(self) -> (Option<SessionId>, Arc<Held>) {
         (self.held.id_by(self.half), self.held)
     }
@@ -289,6 +290,32 @@ mod tests {
         assert!(ids().eq([new]));
         assert!(map.remove_exactly(&old, &session));
         assert_eq!(map.len(), 1);
+    }
+
+    #[test]
+    fn who_walks_the_bucket_that_a_renewed_session_comes_into_does_not_miss_it() {
+        let map = SessionMap::new(BucketCount::new(1).unwrap());
+        let (old, new) = (
+            SessionId::from_parts([3; 16], 1),
+            SessionId::from_parts([4; 16], 2),
+        );
+        let session = held(old);
+        map.insert(old, Arc::clone(&session));
+        std::thread::scope(|scope| {
+            // As renewing does it: the session is in the bucket before it has the id.
+            let mut body = session.body();
+            assert!(map.insert_new(new, &session, || true));
+            let walks = scope.spawn(|| map.bucket(BucketId::new(0)));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            session.rename(&mut body, new, Tenure::NONE);
+            map.remove_exactly(&old, &session);
+            drop(body);
+            let seen = walks.join().unwrap();
+            assert!(
+                seen.iter().any(|(id, _)| *id == new),
+                "it would be left behind"
+            );
+        });
     }
 
     #[test]
