@@ -40,6 +40,15 @@ mod elsewhere;
 mod extract;
 #[cfg(feature = "axum")]
 mod failure;
+#[cfg(all(any(test, fuzzing), feature = "serve"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! What the fuzz target calls.
+
+    pub use crate::cluster::proxy::fuzzing::{
+        a_body, a_key_file, from_a_client, from_a_member, where_to,
+    };
+}
 mod future;
 #[cfg(feature = "serve")]
 mod health;

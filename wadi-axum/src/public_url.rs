@@ -198,6 +198,12 @@ mod tests_of_requests {
         assert_eq!(with("/\\evil.com"), at_n1("/\\evil.com"));
         assert_eq!(with("http://evil.com/a?b"), at_n1("/a?b"));
         assert_eq!(with("http://evil.com"), at_n1("/"));
+        // As HTTP/2 may have it.
+        for path in [".evil.com/", "@evil.com", "443/"] {
+            let odd = Uri::builder().scheme("http").authority("n1.example.com");
+            let odd = odd.path_and_query(path).build();
+            assert_eq!(odd.ok().and_then(|odd| n1.with(&odd)), None, "{path}");
+        }
         for nowhere in ["*", "evil.com:80", "http://evil.com?a", "/é"] {
             assert_eq!(with(nowhere), None, "{nowhere}");
         }

@@ -16,6 +16,9 @@ mod dns;
 pub mod endpoint;
 pub mod farewell;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
 pub mod handshake;
 mod inbox;

@@ -21,11 +21,16 @@ pub(crate) const MANIFESTS: [&str; 3] = [
     "wadi-axum/fuzz/Cargo.toml",
 ];
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target {
         name: "cookie",
         directory: "wadi-axum/fuzz",
         longest: 8192,
+    },
+    Target {
+        name: "hop",
+        directory: "wadi-axum/fuzz",
+        longest: 1024,
     },
     Target {
         name: "id",
@@ -60,7 +65,7 @@ const PLANTED: Target = Target {
     longest: 64,
 };
 const PLANTED_LIMIT: Duration = Duration::from_secs(60);
-/// All of ours on two cores: each has its minute, and a third as many runs in it.
+/// All of ours on two cores: each has its minute, and two in seven of the runs that it could have.
 const AT_ONCE: usize = TARGETS.len();
 
 /// `level=4`: every edge, and the comparisons that lead there. The host's build scripts and macros are
@@ -77,7 +82,7 @@ pub(crate) struct Options {
     /// How long to run each target, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// One target only: cookie, id, frozen, greeting, message or authority.
+    /// One target only: cookie, hop, id, frozen, greeting, message or authority.
     target: Option<String>,
 }
 
@@ -392,5 +397,69 @@ mod tests {
                 .expect("a fault")
                 .contains("panicked at src/a.rs")
         );
+    }
+
+    fn read(path: &str) -> String {
+        let path = child::top().join(path);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[test]
+    fn every_target_is_run_and_begins_with_something() {
+        for manifest in MANIFESTS {
+            let text = read(manifest);
+            let directory = manifest.strip_suffix("/Cargo.toml").expect("a manifest");
+            for bin in text.split("[[bin]]").skip(1) {
+                let is_it = |target: &Target| {
+                    let name = format!("name = \"{}\"", target.name);
+                    bin.contains(&name) && target.directory == directory
+                };
+                let is_run = TARGETS.iter().chain([&PLANTED]).any(is_it);
+                assert!(is_run, "{manifest}: nobody runs {bin}");
+            }
+        }
+        for target in TARGETS {
+            let seeds = child::top().join(target.directory).join("seeds");
+            let seeds = std::fs::read_dir(seeds.join(target.name));
+            assert!(
+                seeds.is_ok_and(|mut seeds| seeds.next().is_some()),
+                "{}",
+                target.name
+            );
+        }
+    }
+
+    /// Where the decoders are, each with what must hold of any bytes, and where they are given some.
+    #[test]
+    fn every_check_of_foreign_bytes_is_called_by_a_target() {
+        for (checks, targets) in [
+            (
+                "wadi-core/src/session/fuzzing.rs",
+                &["wadi-core/fuzz/src/id.rs", "wadi-core/fuzz/src/frozen.rs"][..],
+            ),
+            (
+                "wadi-core/src/authority/raft/fuzzing.rs",
+                &["wadi-core/fuzz/src/authority.rs"],
+            ),
+            (
+                "wadi-transport/src/fuzzing.rs",
+                &["wadi-transport/fuzz/src/greeting.rs"],
+            ),
+            (
+                "wadi-axum/src/cluster/proxy/fuzzing.rs",
+                &["wadi-axum/fuzz/src/hop.rs"],
+            ),
+        ] {
+            let targets: String = targets.iter().map(|target| read(target)).collect();
+            let text = read(checks);
+            let lines = text.lines().map(str::trim);
+            let names = lines.filter_map(|line| line.strip_prefix("pub fn "));
+            let mut named = 0;
+            for name in names.filter_map(|rest| rest.split(['(', '<']).next()) {
+                named += 1;
+                assert!(targets.contains(name), "{checks}: nobody calls {name}");
+            }
+            assert!(named > 0, "{checks}");
+        }
     }
 }

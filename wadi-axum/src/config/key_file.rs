@@ -19,6 +19,22 @@ pub fn keys_from_file(path: impl AsRef<Path>) -> Result<Keyring, ConfigError> {
     parse(&std::fs::read_to_string(path).map_err(ConfigError::KeyFile)?)
 }
 
+/// What the fuzz target calls: keys, or a refusal that knows of a line no more than its length.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(text: &str) {
+    let lines = || text.lines().map(str::trim);
+    let mut secrets = lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match parse(text) {
+        Ok(_) => assert!(secrets.all(|line| line.len() >= 32)),
+        Err(ConfigError::NoKey) => assert_eq!(secrets.next(), None),
+        Err(ConfigError::ShortKey { line, length }) => {
+            assert_eq!(lines().nth(line - 1).map(str::len), Some(length));
+            assert!(length < 32);
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn parse(text: &str) -> Result<Keyring, ConfigError> {
     let mut keys = text
         .lines()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::RwLock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use wadi_core::transport::Answers;
 
@@ -92,12 +92,19 @@ pub(super) async fn write_frame(stream: &mut Stream, body: &Bytes) -> io::Result
 }
 
 /// Reads one frame's body.
-pub(super) async fn read_frame(stream: &mut Stream, limit: usize) -> io::Result<Bytes> {
+pub(crate) async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: usize,
+) -> io::Result<Bytes> {
     let length = stream.read_u32().await?;
     read_body(stream, length, limit).await
 }
 
-async fn read_body(stream: &mut Stream, length: u32, limit: usize) -> io::Result<Bytes> {
+async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: u32,
+    limit: usize,
+) -> io::Result<Bytes> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > limit {
         let told = format!("a frame of {length} bytes, which may have {limit}");

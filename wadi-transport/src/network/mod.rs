@@ -12,4 +12,6 @@ mod questions;
 mod streams;
 mod tcp;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use answering::read_frame;
 pub use tcp::Tcp;

@@ -66,7 +66,7 @@ impl Hop {
             Ok(())
         };
         put(HOP, format!("{wants} {} {version}", self.hops))?;
-        put(URI, written(&self.uri))?;
+        put(URI, written(&self.uri)?)?;
         if let Some(peer) = self.peer {
             put(PEER, peer.to_string())?;
         }
@@ -107,10 +107,16 @@ impl Hop {
     }
 }
 
-fn written(uri: &Uri) -> String {
-    let path = uri.path_and_query().map_or(NONE, uri::PathAndQuery::as_str);
-    let authority = uri.authority().map_or(NONE, uri::Authority::as_str);
-    format!("{path} {} {authority}", uri.scheme_str().unwrap_or(NONE))
+/// A host may be called as what is not there is written; such a request goes nowhere.
+fn written(uri: &Uri) -> Result<String, Unwritable> {
+    let path = uri.path_and_query().map(uri::PathAndQuery::as_str);
+    let authority = uri.authority().map(uri::Authority::as_str);
+    if [path, authority].contains(&Some(NONE)) {
+        return Err(Unwritable);
+    }
+    let [path, authority] = [path, authority].map(|part| part.unwrap_or(NONE));
+    let scheme = uri.scheme_str().unwrap_or(NONE);
+    Ok(format!("{path} {scheme} {authority}"))
 }
 
 fn parsed(text: &[u8]) -> Option<Uri> {
@@ -172,8 +178,10 @@ impl Verdict {
     /// Reads it and takes it off. What a later version may say and this one does not know counts as
     /// "nobody could say".
     pub(crate) fn read(headers: &mut HeaderMap) -> Option<Self> {
-        let verdict = headers.remove(VERDICT)?;
+        let verdict = headers.remove(VERDICT);
+        // Also where it says nothing: none of them is the client's.
         take_off(headers);
+        let verdict = verdict?;
         let text = verdict.to_str().unwrap_or_default();
         let holder = text.strip_prefix("at ").and_then(|id| id.parse().ok());
         Some(match (text, holder) {
@@ -253,6 +261,10 @@ mod tests {
             hop.write(&mut headers).unwrap();
             assert_eq!(Hop::read(&mut headers), Some(hop));
         }
+        for ambiguous in ["-", "http://-/a"] {
+            let hop = hop(ambiguous.parse().unwrap());
+            assert_eq!(hop.write(&mut HeaderMap::new()), Err(Unwritable));
+        }
     }
 
     #[test]
@@ -278,6 +290,9 @@ mod tests {
             None,
             "the application has no say in it"
         );
+        let mut headers = HeaderMap::from_iter([(HOP, HeaderValue::from_static("any 1 2"))]);
+        assert_eq!(Verdict::read(&mut headers), None);
+        assert!(headers.is_empty(), "nothing of it comes to the client");
         let mut headers = HeaderMap::from_iter([(VERDICT, HeaderValue::from_static("?"))]);
         assert_eq!(Verdict::read(&mut headers), Some(Verdict::Unavailable));
     }

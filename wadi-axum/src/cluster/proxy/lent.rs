@@ -13,9 +13,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 
 /// How much of one body is kept.
-const KEPT: usize = 64 * 1024;
+pub(super) const KEPT: usize = 64 * 1024;
 /// In how many frames.
-const FRAMES: usize = 1024;
+pub(super) const FRAMES: usize = 1024;
 
 /// A body that may be lent.
 pub(super) struct Lendable(Arc<Mutex<Shelf>>);
@@ -75,6 +75,17 @@ impl Lendable {
     /// Whether all of it is still here.
     pub(super) fn is_whole(&self) -> bool {
         !self.0.lock().is_broken
+    }
+
+    /// How many bytes, and in how many frames, are kept.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let shelf = self.0.lock();
+        let bytes = shelf.kept.iter().map(|kept| match kept {
+            Kept::Data(data) => data.len(),
+            Kept::Trailers(_) => 0,
+        });
+        (bytes.sum(), shelf.kept.len())
     }
 
     /// Lends it from its beginning; whoever had it before has it no more.

@@ -4,6 +4,8 @@
 //! receives it serves it, or says where it should have gone.
 
 mod arrived;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod hop;
 mod lent;
