@@ -44,6 +44,7 @@ impl PublicUrl {
         })
     }
 
+    #[cfg(any(test, feature = "serve"))]
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -181,7 +182,7 @@ mod tests_of_requests {
     use super::*;
 
     fn url(text: &str) -> PublicUrl {
-        PublicUrl::parse(text).unwrap()
+        PublicUrl::parse(text).expect("it is one")
     }
 
     #[test]

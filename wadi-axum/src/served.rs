@@ -22,6 +22,7 @@ pub(crate) enum How {
     /// Here, where it came by way of another node.
     Proxied,
     /// Not at all: its client is to send it to another node.
+    #[cfg(feature = "serve")]
     Redirected,
 }
 
@@ -77,6 +78,7 @@ impl Words {
             (How::Created, _) => "created",
             (How::Migrated, _) => "migrated",
             (How::Proxied, _) => "proxied",
+            #[cfg(feature = "serve")]
             (How::Redirected, _) => "redirected",
         };
         Cow::Owned(words(how, &self.node, hops))

@@ -19,6 +19,8 @@ use wadi_core::relocate::Redirect;
 use crate::app::{app, is_unavailable};
 use crate::client::{Answer, Client};
 
+type Headers = [(&'static str, &'static str)];
+
 fn redirects() -> ClusterBuilder {
     Cluster::builder(3).configure(|builder| builder.relocate(Relocate::Redirect))
 }
@@ -164,7 +166,7 @@ async fn a_balancer_that_takes_no_notice_gets_its_requests_proxied() {
 async fn what_the_request_does_not_allow_is_proxied() {
     let (_cluster, [n1, n2, _]) = three().await;
     let client = stranger(&n1).await;
-    let odd: [(Method, &str, &[(&str, &str)]); 7] = [
+    let odd: [(Method, &str, &Headers); 7] = [
         (Method::POST, "/count", &[]),
         (Method::OPTIONS, "/what", &[]),
         // Cookies would not come along.
