@@ -4,6 +4,7 @@
 //! listen in, on loopback.
 
 mod files;
+mod guard;
 mod key;
 mod objection;
 mod renewal;
@@ -14,10 +15,10 @@ use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 
+pub(crate) use guard::Guard;
 pub use key::TransportKey;
 pub(crate) use objection::Objection;
 pub(crate) use renewal::Renewal;
-pub(crate) use tls::Guard;
 
 /// How connections are authenticated and encrypted.
 #[derive(Clone, Debug)]
