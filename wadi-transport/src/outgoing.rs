@@ -341,4 +341,82 @@ mod tests {
             }
         }
     }
+
+    /// What was sent, by number, as the other side reads it; ends with the connection.
+    async fn numbers(mut there: tokio::io::DuplexStream) -> (Vec<u32>, Vec<u32>) {
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        while let Ok(length) = there.read_u32().await {
+            let mut body = vec![0; length as usize];
+            there.read_exact(&mut body).await.unwrap();
+            let bytes: Bytes = frame::decode(&body).unwrap();
+            let number = u32::from_be_bytes(*bytes.first_chunk().unwrap());
+            assert!(bytes[4..].iter().all(|byte| *byte == number as u8));
+            let lane = if body.len() <= SMALL {
+                &mut small
+            } else {
+                &mut large
+            };
+            lane.push(number);
+        }
+        (small, large)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn frames_stay_whole_and_in_order_whoever_writes_them() {
+        const ALL: u32 = 1000;
+        const LONG: std::time::Duration = std::time::Duration::from_secs(30);
+        for (room, buffered) in [(1, 1), (13, 7), (64, 200), (700, 64), (20_000, 3000)] {
+            let (here, there) = tokio::io::duplex(room);
+            // What is written is not sent off before it is flushed, as with TLS.
+            let here = tokio::io::BufWriter::with_capacity(buffered, here);
+            let (_read, write) = tokio::io::split(Box::new(here) as crate::medium::Socket);
+            let outgoing = std::sync::Arc::new(outgoing());
+            outgoing.wire().connect(write);
+            let reading = tokio::spawn(numbers(there));
+            let writing = tokio::spawn({
+                let outgoing = outgoing.clone();
+                async move {
+                    while let Some(frames) = outgoing.next().await {
+                        outgoing.wire().write_all(&frames).await.unwrap();
+                        if !outgoing.has_more() {
+                            outgoing.wire().flush().await.unwrap();
+                        }
+                    }
+                    let mut write = outgoing.wire().disconnect().unwrap();
+                    tokio::io::AsyncWriteExt::shutdown(&mut write)
+                        .await
+                        .unwrap();
+                }
+            });
+            let mut given = (Vec::new(), Vec::new());
+            for number in 0..ALL {
+                let is_large = number % 7 == 0;
+                let length = if is_large { 600 } else { 4 } + number as usize % 90;
+                let mut bytes = vec![number as u8; length];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                let bytes = Bytes::from(bytes);
+                let pushed = async {
+                    while outgoing.push(&bytes).is_err() {
+                        outgoing.flush();
+                        tokio::task::yield_now().await;
+                    }
+                };
+                let pushed = tokio::time::timeout(LONG, pushed).await;
+                assert!(pushed.is_ok(), "{room} {buffered}: nothing is written");
+                let lane = if is_large { &mut given.1 } else { &mut given.0 };
+                lane.push(number);
+                if number % 3 == 0 {
+                    outgoing.flush();
+                }
+                if number % 40 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            outgoing.flush();
+            outgoing.close();
+            tokio::time::timeout(LONG, writing).await.unwrap().unwrap();
+            let seen = tokio::time::timeout(LONG, reading).await.unwrap().unwrap();
+            assert!(seen == given, "{room} {buffered}");
+        }
+    }
 }
