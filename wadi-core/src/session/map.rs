@@ -180,6 +180,8 @@ impl SessionMap {
             held: Arc::clone(&entry.held),
         });
         let entries: Vec<_> = entries.collect();
+        // Who renews a session has its lock, and comes for the bucket's.
+        drop(shard);
         let named = entries.into_iter().map(Entry::named);
         named.filter_map(|(id, held)| Some((id?, held))).collect()
     }
@@ -301,21 +303,27 @@ mod tests {
         );
         let session = held(old);
         map.insert(old, Arc::clone(&session));
-        std::thread::scope(|scope| {
+        let map = Arc::new(map);
+        let (seen, sees) = std::sync::mpsc::channel();
+        let (locked, is_locked) = std::sync::mpsc::channel();
+        let there = Arc::clone(&map);
+        std::thread::spawn(move || {
             // As renewing does it: the session is in the bucket before it has the id.
             let mut body = session.body();
-            assert!(map.insert_new(new, &session, || true));
-            let walks = scope.spawn(|| map.bucket(BucketId::new(0)));
+            assert!(there.insert_new(new, &session, || true));
+            locked.send(()).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
             session.rename(&mut body, new, Tenure::NONE);
-            map.remove_exactly(&old, &session);
-            drop(body);
-            let seen = walks.join().unwrap();
-            assert!(
-                seen.iter().any(|(id, _)| *id == new),
-                "it would be left behind"
-            );
+            there.remove_exactly(&old, &session);
         });
+        is_locked.recv().unwrap();
+        std::thread::spawn(move || seen.send(map.bucket(BucketId::new(0))));
+        let seen = sees.recv_timeout(std::time::Duration::from_secs(20));
+        let seen = seen.expect("neither waits for the other for ever");
+        assert!(
+            seen.iter().any(|(id, _)| *id == new),
+            "it would be left behind"
+        );
     }
 
     #[test]
