@@ -4,6 +4,8 @@
 //! every message that moves ownership a tenure. What is said of one session may be said of several of
 //! one bucket in one message, each by its own words. Nothing here says how it travels.
 
+pub mod frame;
+
 use std::mem::discriminant;
 use std::time::Duration;
 
@@ -138,7 +140,9 @@ pub enum Body {
         tenure: Tenure,
         /// How many commits it has seen.
         revision: Revision,
-        /// The encoded session.
+        /// The encoded session. As it was decoded it may be a part of a whole frame, which it keeps in
+        /// memory: whoever keeps it for long copies it.
+        #[serde(deserialize_with = "frame::part")]
         state: Bytes,
     },
     /// New holder to manager: it is here.

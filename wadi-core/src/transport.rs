@@ -60,9 +60,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
 /// Where the messages for one incarnation go.
 pub trait Inbox: fmt::Debug + Send + Sync + 'static {
-    /// Takes a message that arrived from `from`, whom the transport has proven to be that; `false`
-    /// when there is no room for it, or nobody any more, and it is dropped. Returns at once.
-    fn arrived(&self, from: Incarnation, message: Message) -> bool;
+    /// Takes a message that arrived from `from`, whom the transport has proven to be that. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// The message, when there is no room for it, or nobody any more.
+    fn arrived(&self, from: Incarnation, message: Message) -> Result<(), Message>;
 
     /// The transport has this proof that the process of this member has ended: see
     /// [`Evidence`](crate::proof::Evidence). Told again for as long as it is among the members.

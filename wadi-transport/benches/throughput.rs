@@ -46,11 +46,11 @@ struct Counting {
 }
 
 impl Inbox for Counting {
-    fn arrived(&self, _: Incarnation, _: Message) -> bool {
+    fn arrived(&self, _: Incarnation, _: Message) -> Result<(), Message> {
         if (self.came.fetch_add(1, Relaxed) + 1).is_multiple_of(STEP) {
             self.step.notify_one();
         }
-        true
+        Ok(())
     }
 
     fn died(&self, _: Incarnation, _: Proof) {}

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use wadi_core::member::Incarnation;
+use wadi_core::message::frame::within;
 
 use crate::config::Limits;
 use crate::farewell::{self, Farewell};
@@ -172,13 +173,14 @@ fn reason(ended: &Ended) -> Option<Farewell> {
 async fn hand_over<M: DeserializeOwned>(
     shared: &Shared,
     agreed: &Agreement,
-    body: &[u8],
+    body: &Bytes,
     inbox: &Inbox<M>,
 ) -> Result<(), Ended> {
     let malformed = |cause: String| Ended::Malformed(cause);
     let share = u32::try_from(body.len()).map_err(|cause| malformed(cause.to_string()))?;
     let decode = || {
-        let message = frame::decode(body).map_err(|cause| malformed(cause.to_string()))?;
+        let message = within(body, || frame::decode(body));
+        let message = message.map_err(|cause| malformed(cause.to_string()))?;
         Ok(Received {
             peer: agreed.peer.clone(),
             to: agreed.sought,

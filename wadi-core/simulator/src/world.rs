@@ -235,6 +235,7 @@ impl World {
             absent_after,
             remember_for: Duration::from_secs(8),
             mark_for: Duration::from_secs(3600),
+            hand_over_records: if seed.is_multiple_of(2) { 1 } else { 2048 },
             evacuate_at_once: 3,
             ..Settings::default()
         });

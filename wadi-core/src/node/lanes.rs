@@ -7,6 +7,7 @@ use std::fmt;
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::given::Given;
 use crate::member::Incarnation;
@@ -52,9 +53,10 @@ impl Entrance {
         self.lane_of(&given).send(given).await.is_ok()
     }
 
-    /// Whether there was room for it.
-    pub(super) fn try_send(&self, given: Given) -> bool {
-        self.lane_of(&given).try_send(given).is_ok()
+    /// Gives it back where there is no room for it.
+    pub(super) fn try_send(&self, given: Given) -> Result<(), Given> {
+        let sent = self.lane_of(&given).try_send(given);
+        sent.map_err(TrySendError::into_inner)
     }
 
     /// The lane for all that no request waits for.
@@ -121,13 +123,16 @@ pub(super) struct Letterbox {
 }
 
 impl Inbox for Letterbox {
-    fn arrived(&self, from: Incarnation, message: Message) -> bool {
+    fn arrived(&self, from: Incarnation, message: Message) -> Result<(), Message> {
         let given = Given::Message {
             to: self.me,
             from,
             message,
         };
-        self.queue.try_send(given)
+        match self.queue.try_send(given) {
+            Err(Given::Message { message, .. }) => Err(message),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn died(&self, who: Incarnation, proof: Proof) {
@@ -174,12 +179,12 @@ mod tests {
     fn lanes_that_both_have_something_take_turns_and_neither_takes_the_others_room() {
         let (entrance, mut lanes) = lanes(3);
         let entrance = Arc::new(entrance);
-        assert!((0..3).all(|_| entrance.try_send(Given::Leased)));
-        assert!(!entrance.try_send(Given::Leased), "it is full");
-        assert!((0..2).all(|_| entrance.try_send(find())));
+        assert!((0..3).all(|_| entrance.try_send(Given::Leased).is_ok()));
+        assert!(entrance.try_send(Given::Leased).is_err(), "it is full");
+        assert!((0..2).all(|_| entrance.try_send(find()).is_ok()));
         let order: Vec<_> = std::iter::from_fn(|| is_find(lanes.try_next())).collect();
         assert_eq!(order, [true, false, true, false, false]);
-        assert!(entrance.try_send(find()) && entrance.try_send(find()));
+        assert!((0..2).all(|_| entrance.try_send(find()).is_ok()));
         assert_eq!(
             is_find(lanes.try_next()),
             Some(true),

@@ -1,13 +1,14 @@
 //! A leaving member moves everything it holds to the buckets' managers.
 //!
-//! The layout has already given its buckets to others. It asks each manager to take each session;
-//! that is an ordinary migration, so what is true of migrations is true of leaving. So much is under
-//! way at once, in number and in bytes, and a session counts until its manager lets the last copy
-//! here go: whoever is slow to take is not given more.
+//! The layout has already given its buckets to others. As soon as a bucket's next manager has its directory
+//! it is asked to take each session; that is an ordinary migration, so what is true of migrations is true
+//! of leaving. So much is under way at once, in number and in bytes, and a session counts until its manager
+//! lets the last copy here go: whoever is slow to take is not given more.
 
 use std::collections::VecDeque;
 
 use super::by_bucket::ByBucket;
+use super::directory::Directory;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::turn::Turn;
@@ -30,6 +31,8 @@ pub(super) struct Evacuation {
     stay: ByBucket<()>,
     /// Found by the last look at a bucket, and not asked for yet.
     found: VecDeque<SessionId>,
+    /// Buckets whose next managers have just fetched their directories.
+    fetched: VecDeque<BucketId>,
     /// The bucket that is looked at next.
     next: u16,
     /// The last look went through all buckets and found nothing: there is no other before the next tick.
@@ -71,23 +74,29 @@ fn most_ticks(settings: &Settings) -> u32 {
 
 impl Evacuation {
     /// Asks for more, when there is room for much more.
-    pub(super) fn push(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn push(&mut self, turn: &mut Turn<'_>, directory: &Directory) {
         let room = self.room(turn.settings);
         if room >= self.under_way.len() {
-            self.fill(turn, room);
+            self.fill(turn, directory, room);
         }
+    }
+
+    /// The bucket's next manager has its directory, and so can take its sessions.
+    pub(super) fn fetched(&mut self, turn: &mut Turn<'_>, directory: &Directory, bucket: BucketId) {
+        self.fetched.push_back(bucket);
+        self.push(turn, directory);
     }
 
     /// The layout has changed: everything under way is asked for once more, of who manages it now.
-    pub(super) fn start_again(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn start_again(&mut self, turn: &mut Turn<'_>, directory: &Directory) {
         for (_, pending) in self.under_way.iter_mut() {
             (pending.left, pending.wait) = (1, 1);
         }
-        self.tick(turn);
+        self.tick(turn, directory);
     }
 
     /// A while later: asks again what was asked long ago, and for more.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>, directory: &Directory) {
         (self.held_back, self.seen_all) = (false, false);
         let most = most_ticks(turn.settings);
         let mut again = Vec::new();
@@ -115,7 +124,7 @@ impl Evacuation {
             self.ask(turn, id);
         }
         let room = self.room(turn.settings);
-        self.fill(turn, room);
+        self.fill(turn, directory, room);
     }
 
     /// How many more may be under way, by number and by what they probably take.
@@ -139,12 +148,14 @@ impl Evacuation {
         }
     }
 
-    fn fill(&mut self, turn: &mut Turn<'_>, room: usize) {
+    fn fill(&mut self, turn: &mut Turn<'_>, directory: &Directory, room: usize) {
         if self.held_back {
             return;
         }
         for _ in 0..room {
-            let Some(id) = self.another(turn) else { break };
+            let Some(id) = self.another(turn, directory) else {
+                break;
+            };
             self.under_way.insert(turn.bucket(&id), id, Pending::NEW);
             self.ask(turn, id);
         }
@@ -157,26 +168,38 @@ impl Evacuation {
     }
 
     /// A session that is here and that nobody was asked to take.
-    fn another(&mut self, turn: &Turn<'_>) -> Option<SessionId> {
+    fn another(&mut self, turn: &Turn<'_>, directory: &Directory) -> Option<SessionId> {
         let buckets = turn.layout.buckets().get();
         let mut looks = buckets;
         loop {
             while let Some(id) = self.found.pop_front() {
-                if !self.knows(turn.bucket(&id), &id) && turn.holdings.get(&id).is_some() {
+                let bucket = turn.bucket(&id);
+                let may_go = !self.knows(bucket, &id) && !directory.is_handing_over(bucket);
+                if may_go && turn.holdings.get(&id).is_some() {
                     return Some(id);
                 }
             }
-            if looks == 0 || self.seen_all {
-                self.seen_all = true;
-                return None;
+            let bucket = match self.fetched.pop_front() {
+                Some(bucket) => bucket,
+                None if looks == 0 || self.seen_all => {
+                    self.seen_all = true;
+                    return None;
+                }
+                None => {
+                    looks -= 1;
+                    let bucket = BucketId::new(self.next);
+                    self.next = (self.next + 1) % buckets;
+                    bucket
+                }
+            };
+            if directory.is_handing_over(bucket) {
+                continue;
             }
-            looks -= 1;
             let mut found = Vec::new();
-            (turn.holdings).for_each_in(BucketId::new(self.next), &mut |id, _| found.push(id));
+            (turn.holdings).for_each_in(bucket, &mut |id, _| found.push(id));
             // Those of one bucket are asked for together, which takes an order.
             found.sort_unstable();
             self.found = found.into();
-            self.next = (self.next + 1) % buckets;
         }
     }
 

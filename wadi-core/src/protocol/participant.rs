@@ -321,7 +321,7 @@ impl Participant {
                 }
             }
             if let Some(evacuation) = &mut this.evacuation {
-                evacuation.start_again(turn);
+                evacuation.start_again(turn, &this.directory);
             }
             this.look_whether_evacuated(turn);
         });
@@ -471,6 +471,9 @@ impl Participant {
             Body::NotMine { bucket } => self.directory.not_mine(turn, from, bucket),
             Body::Pulled { bucket } if from_manager => {
                 self.directory.pulled(turn, bucket);
+                if let Some(evacuation) = &mut self.evacuation {
+                    evacuation.fetched(turn, &self.directory, bucket);
+                }
                 self.look_whether_evacuated(turn);
             }
             // From the manager to holders and askers.
@@ -521,8 +524,9 @@ impl Participant {
                 revision,
                 state,
             } if self.takes_more() => {
-                let copies = &mut self.copies;
-                let here = copies.state(turn, &self.markers, id, tenure, revision, state);
+                let (copies, directory) = (&mut self.copies, &mut self.directory);
+                let markers = &self.markers;
+                let here = copies.state(turn, markers, directory, id, tenure, revision, state);
                 if here {
                     self.asks.arrived(turn, id);
                 }
@@ -657,21 +661,21 @@ impl Participant {
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {
                     evacuation.waits(turn, id);
-                    evacuation.push(turn);
+                    evacuation.push(turn, &this.directory);
                 }
             }
             Input::Busy(id) => {
                 this.copies.busy(turn, id);
                 if let Some(evacuation) = &mut this.evacuation {
                     evacuation.waits(turn, id);
-                    evacuation.push(turn);
+                    evacuation.push(turn, &this.directory);
                 }
             }
             Input::Unencodable(id) => {
                 this.copies.busy(turn, id);
                 if let Some(evacuation) = &mut this.evacuation {
                     evacuation.stays(turn.bucket(&id), id);
-                    evacuation.push(turn);
+                    evacuation.push(turn, &this.directory);
                 }
             }
             Input::Gone(id) => {
@@ -690,7 +694,8 @@ impl Participant {
                 }
             }
             Input::Evacuate => {
-                this.evacuation.get_or_insert_default().push(turn);
+                let evacuation = this.evacuation.get_or_insert_default();
+                evacuation.push(turn, &this.directory);
                 this.look_whether_evacuated(turn);
             }
             Input::Layout(_) | Input::Lease(_) | Input::Message { .. } | Input::Timer(_) => {}
@@ -708,7 +713,7 @@ impl Participant {
                 || copies.is_sealing(bucket, id)
                 || copies.is_sealed(bucket, id)
         });
-        evacuation.tick(turn);
+        evacuation.tick(turn, &self.directory);
         self.look_whether_evacuated(turn);
     }
 
@@ -739,7 +744,7 @@ impl Participant {
     /// There may be room for others, or nothing may be left.
     fn some_have_gone(&mut self, turn: &mut Turn<'_>) {
         if let Some(evacuation) = &mut self.evacuation {
-            evacuation.push(turn);
+            evacuation.push(turn, &self.directory);
         }
         self.look_whether_evacuated(turn);
     }

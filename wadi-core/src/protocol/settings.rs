@@ -30,6 +30,9 @@ pub struct Settings {
     /// How long the marker of an ended session is kept. Must be longer than any copy of it can
     /// last, so above the longest idle time. Default 2 h.
     pub mark_for: Duration,
+    /// How many records of directories a node that takes over buckets asks one previous manager for at once,
+    /// by what those before had; always one bucket's. Default 2048; what both handle in a few milliseconds.
+    pub hand_over_records: usize,
     /// How many sessions an evacuation has under way at once, from the asking until the copy here is
     /// dropped; also how many copies a node that came back offers, and how many markers are given to
     /// others, at once. Default 1024; about as many as move in two network round trips.
@@ -67,6 +70,7 @@ impl Default for Settings {
             absent_after: Duration::from_secs(30),
             remember_for: Duration::from_secs(16),
             mark_for: Duration::from_secs(2 * 3600),
+            hand_over_records: 2048,
             evacuate_at_once: 1024,
             evacuate_bytes: 8 << 20,
         }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::SessionId;
 use super::attributes::Attributes;
@@ -41,8 +40,8 @@ const SEALED_BYTES: usize = 8;
 /// A state that was kept for less leaves as it is, and is not copied.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What travels beside the attributes.
-#[derive(Serialize, Deserialize)]
+/// What travels beside the attributes. Each has its place, one after the other, and a later version may add
+/// more behind them.
 struct Portable {
     /// How long nobody has asked for it, in nanoseconds.
     idle_for: u64,
@@ -51,15 +50,52 @@ struct Portable {
     /// How long until its absolute end, in nanoseconds.
     left: u64,
     /// How long until the node's own limit would end it, where that is another time.
-    #[serde(default)]
     node_left: Option<u64>,
     /// How long since its cookie was sent, in nanoseconds; `None` before.
     cookie_age: Option<u64>,
     returned: bool,
 }
 
-/// What all of it takes, about, beside the attributes.
-const AROUND: usize = 160;
+/// Stands for a time that there is none of.
+const NONE: u64 = u64::MAX;
+/// Five numbers, and whether its cookie came back.
+const PORTABLE_BYTES: usize = 5 * 8 + 1;
+
+/// What all of it takes beside the attributes.
+const AROUND: usize = KEPT_BYTES + SEALED_BYTES + 1 + PORTABLE_BYTES;
+
+impl Portable {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let idle = self.idle.map_or(0, IdleLimit::get);
+        let (node_left, cookie_age) = (
+            self.node_left.unwrap_or(NONE),
+            self.cookie_age.unwrap_or(NONE),
+        );
+        for number in [self.idle_for, idle, self.left, node_left, cookie_age] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.push(u8::from(self.returned));
+    }
+
+    /// What lies behind it is a later version's.
+    fn read(bytes: &[u8]) -> Result<Self, DecodeFault> {
+        let bytes = bytes.first_chunk::<PORTABLE_BYTES>();
+        let bytes = bytes.ok_or(DecodeFault::Truncated)?;
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let [idle_for, idle, left, node_left, cookie_age] = *numbers else {
+            return Err(DecodeFault::Truncated);
+        };
+        let some = |number: [u8; 8]| Some(u64::from_le_bytes(number)).filter(|it| *it != NONE);
+        Ok(Self {
+            idle_for: u64::from_le_bytes(idle_for),
+            idle: IdleLimit::new(u64::from_le_bytes(idle)),
+            left: u64::from_le_bytes(left),
+            node_left: some(node_left),
+            cookie_age: some(cookie_age),
+            returned: rest != [0],
+        })
+    }
+}
 
 impl Sessions {
     /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
@@ -327,10 +363,8 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
     let mut state = Vec::with_capacity(AROUND + body.attributes.expected_bytes());
     state.extend_from_slice(&[0; KEPT_BYTES]);
     state.extend_from_slice(&now.as_nanos().to_le_bytes());
-    let at = state.len();
-    state.push(0);
-    rmp_serde::encode::write_named(&mut state, &portable).expect("plain numbers encode");
-    state[at] = u8::try_from(state.len() - at - 1).expect("six numbers are short");
+    state.push(PORTABLE_BYTES as u8);
+    portable.write(&mut state);
     Ok(body.attributes.encode_after(state)?.into())
 }
 
@@ -363,8 +397,11 @@ fn read(state: &[u8]) -> Result<(u64, Portable, &[u8]), DecodeFault> {
     let (portable, attributes) = rest
         .split_at_checked(usize::from(*len))
         .ok_or(DecodeFault::Truncated)?;
-    let portable = rmp_serde::from_slice(portable).map_err(|_| DecodeFault::Malformed)?;
-    Ok((u64::from_le_bytes(*kept_for), portable, attributes))
+    Ok((
+        u64::from_le_bytes(*kept_for),
+        Portable::read(portable)?,
+        attributes,
+    ))
 }
 
 /// Whether `state` is what another node sent, as by [`leaving`].

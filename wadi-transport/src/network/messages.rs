@@ -186,11 +186,8 @@ impl Take<Message> for Addressees {
         if !is_for_me || !shared.members.read().has(from) {
             return Ok(());
         }
-        // An inbox without room loses what it is given, so that is a copy. What is large in a message
-        // is shared by its copies.
-        if inbox.arrived(from, received.message.clone()) {
-            return Ok(());
-        }
-        Err(received)
+        let Received { peer, to, message } = received;
+        let taken = inbox.arrived(from, message);
+        taken.map_err(|message| Received { peer, to, message })
     }
 }

@@ -242,13 +242,13 @@ impl Letters {
 }
 
 impl Inbox for Letters {
-    fn arrived(&self, from: Incarnation, message: Message) -> bool {
+    fn arrived(&self, from: Incarnation, message: Message) -> Result<(), Message> {
         let mut came = self.came.lock();
         if came.len() >= self.room {
-            return false;
+            return Err(message);
         }
         came.push_back((from, message));
-        true
+        Ok(())
     }
 
     fn died(&self, who: Incarnation, proof: Proof) {

@@ -17,6 +17,7 @@ mod timers;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -45,6 +46,9 @@ use crate::session::{Departed, Departures, Drained, Sealed, SessionId, Sessions}
 /// At most so many inputs, and so many of the protocol's timers, are handled before the other is
 /// looked at again, and the lease.
 const ROUND: usize = 64;
+/// For so long at most each of the two, too, and one of them more: an input or a timer may concern some
+/// hundreds of sessions. What came out goes on its way then, and whoever was answered has a turn.
+const SLICE: Duration = Duration::from_millis(1);
 /// Of how many ends the protocol is told before an input: more than inputs can cause, so that they
 /// become fewer, and few enough for a driver that is asked something.
 const BURIED_BEFORE: usize = 8;
@@ -125,6 +129,20 @@ struct Membership {
     has_asked_to_go: bool,
 }
 
+/// Whether `next` says that the session which `output` puts into the map is held here.
+fn is_confirmed_by(output: &Output, next: &Output) -> bool {
+    match (output, next) {
+        (
+            Output::Install { id, tenure, .. },
+            Output::Confirm {
+                id: confirmed,
+                tenure: under,
+            },
+        ) => id == confirmed && tenure == under,
+        _ => false,
+    }
+}
+
 impl Drop for Driver {
     /// However it ends: where nobody performs what the protocol says, nobody may act.
     fn drop(&mut self) {
@@ -200,9 +218,13 @@ impl Driver {
             };
             self.pass_lease_on();
             let mut left = ROUND;
+            let until = self.now() + SLICE;
             while let Some(one) = given.take() {
                 self.take(one);
                 left -= 1;
+                if self.now() >= until {
+                    left = 0;
+                }
                 if left > 0 && !matches!(self.life, Life::Over) {
                     given = self.queue.try_next();
                 }
@@ -298,9 +320,13 @@ impl Driver {
             };
             let tells_of_sealed = matches!(input, Input::Sealed(_));
             member.participant.handle(now, input, &here, &mut outputs);
-            for output in outputs.drain(..) {
-                self.perform(output, &mut inputs);
+            let mut outputs_left = outputs.drain(..).peekable();
+            while let Some(output) = outputs_left.next() {
+                // Its manager is this node, and has confirmed it.
+                let confirmed = outputs_left.next_if(|next| is_confirmed_by(&output, next));
+                self.perform(output, confirmed.is_some(), &mut inputs);
             }
+            drop(outputs_left);
             if tells_of_sealed {
                 self.let_sealed_go();
             }

@@ -44,7 +44,13 @@ impl Driver {
         self.surroundings.listener.told(what);
     }
 
-    pub(super) fn perform(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
+    /// Does what the protocol says; of a session that is to be installed also whether it is `confirmed`.
+    pub(super) fn perform(
+        &mut self,
+        output: Output,
+        confirmed: bool,
+        inputs: &mut VecDeque<Input>,
+    ) {
         match output {
             Output::Send { to, mut message } => {
                 self.let_leave(&mut message);
@@ -74,7 +80,12 @@ impl Driver {
                 state,
             } => {
                 let (sessions, now) = (&self.sessions, self.now());
-                let installed = sessions.install_unconfirmed(id, tenure, revision, &state, now);
+                let installed = if confirmed {
+                    self.migrations.arrived.fetch_add(1, Relaxed);
+                    sessions.install(id, tenure, revision, &state, now)
+                } else {
+                    sessions.install_unconfirmed(id, tenure, revision, &state, now)
+                };
                 self.expect_readable(installed.map(drop));
             }
             Output::Confirm { id, tenure } => {

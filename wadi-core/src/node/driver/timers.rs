@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use super::{Driver, Life, ROUND};
+use super::{Driver, Life, ROUND, SLICE};
 use crate::clock::Moment;
 use crate::node::given::Given;
 use crate::protocol::Input;
@@ -118,11 +118,15 @@ impl Driver {
     /// Of the protocol's timers that were due at `now` so many as one round may take; what is left is
     /// due in the next.
     fn wake_participant(&mut self, now: Moment) {
+        let until = self.now() + SLICE;
         for _ in 0..ROUND {
             let Some(member) = self.member() else { return };
             match member.participant.next_timer() {
                 Some((at, timer)) if at <= now => self.give(Input::Timer(timer)),
                 _ => return,
+            }
+            if self.now() >= until {
+                return;
             }
         }
     }

@@ -4,8 +4,10 @@
 use bytes::Bytes;
 
 use super::{Copies, Grant, Refusal, Sealed};
+use crate::bucket::BucketId;
 use crate::member::Incarnation;
 use crate::message::Body;
+use crate::protocol::directory::Directory;
 use crate::protocol::io::{Event, Output, SealedCopy};
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
@@ -165,10 +167,15 @@ impl Copies {
     }
 
     /// Holder: here is the session. Whether it is in the map now.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the message's own fields, and who may confirm it"
+    )]
     pub(in crate::protocol) fn state(
         &mut self,
         turn: &mut Turn<'_>,
         markers: &Markers,
+        directory: &mut Directory,
         id: SessionId,
         tenure: Tenure,
         revision: Revision,
@@ -204,13 +211,19 @@ impl Copies {
                 return true;
             }
         }
-        self.arriving.insert(bucket, id, tenure);
         turn.out.push(Output::Install {
             id,
             tenure,
             revision,
             state,
         });
+        if directory.comes_home(turn, id, tenure) {
+            // This node is its manager, too, and so confirms it in the same step.
+            turn.out.push(Output::Confirm { id, tenure });
+            self.is_confirmed(turn, bucket, id, tenure);
+            return true;
+        }
+        self.arriving.insert(bucket, id, tenure);
         if sabotage::is_off(Rule::AwaitConfirm) {
             turn.out.push(Output::Confirm { id, tenure });
         }
@@ -248,8 +261,21 @@ impl Copies {
             return;
         }
         let tenure = arrived;
-        self.arriving.remove(bucket, &id);
-        turn.answered(Timer::Arrived(id));
+        self.is_confirmed(turn, bucket, id, tenure);
+        turn.out.push(Output::Confirm { id, tenure });
+    }
+
+    /// The copy of this tenure, which is in the map, is the session: what came before it is over.
+    fn is_confirmed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        bucket: BucketId,
+        id: SessionId,
+        tenure: Tenure,
+    ) {
+        if self.arriving.remove(bucket, &id).is_some() {
+            turn.answered(Timer::Arrived(id));
+        }
         if self
             .sealed
             .get(bucket, &id)
@@ -258,7 +284,6 @@ impl Copies {
             self.sealed.remove(bucket, &id);
             self.offered(turn, id);
         }
-        turn.out.push(Output::Confirm { id, tenure });
     }
 }
 

@@ -13,6 +13,9 @@ pub enum DirectoryFault {
     /// An entry of an open bucket says only what the node's own map says.
     #[error("bucket {0:?} has an entry for a session at home")]
     NeedlessEntry(BucketId),
+    /// A bucket waits for its previous manager, who will not be asked; or the other way round.
+    #[error("bucket {0:?} is not pulled as it should be")]
+    NotPulled(BucketId),
     /// A tenure is above what the manager has allotted.
     #[error("bucket {0:?} has a tenure that was never allotted")]
     NeverAllotted(BucketId),
@@ -27,8 +30,8 @@ impl Directory {
         me: Incarnation,
         layout: &Layout,
     ) -> Result<(), DirectoryFault> {
-        let mut all = self.managed.iter();
-        all.try_for_each(|(bucket, managed)| managed.check(*bucket, me, layout))
+        let mut all = self.managed.keys();
+        all.try_for_each(|bucket| self.check_bucket(*bucket, me, layout))
     }
 
     /// The same of one bucket, whatever the others are.
@@ -38,8 +41,14 @@ impl Directory {
         me: Incarnation,
         layout: &Layout,
     ) -> Result<(), DirectoryFault> {
-        let managed = self.managed.get(&bucket);
-        managed.map_or(Ok(()), |managed| managed.check(bucket, me, layout))
+        let Some(managed) = self.managed.get(&bucket) else {
+            return Ok(());
+        };
+        managed.check(bucket, me, layout)?;
+        if !self.pulls_what_it_waits_for(bucket, managed) {
+            return Err(DirectoryFault::NotPulled(bucket));
+        }
+        Ok(())
     }
 
     /// Whether nothing is on its way and nobody is being asked.

@@ -29,7 +29,13 @@ impl Directory {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
-        if matches!(managed.phase, super::Phase::Pulling(_)) || !managed.has_allotted(tenure) {
+        if !managed.has_allotted(tenure) {
+            return;
+        }
+        if matches!(managed.phase, super::Phase::Pulling(_)) {
+            // It is told again.
+            let bucket = turn.bucket(&id);
+            self.urge(turn, bucket);
             return;
         }
         let mut with_copies = BTreeSet::new();

@@ -44,6 +44,10 @@ impl Directory {
             }
             None if managed.phase != Phase::Open => {
                 turn.send(asker, answer(id, Answer::Wait));
+                if asker == to {
+                    managed.early.keep(id, asker, want);
+                    self.urge(turn, bucket);
+                }
                 return;
             }
             None => match turn.holdings.get(&id) {
@@ -87,6 +91,7 @@ impl Directory {
         };
         let known = markers.get(bucket, &id).is_some() || turn.holdings.get(&id).is_some();
         if !managed.is_open() || known {
+            self.urge(turn, bucket);
             return;
         }
         let tenure = match managed.entries.get(&id).map(|entry| &entry.place) {

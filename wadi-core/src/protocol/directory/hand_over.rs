@@ -66,8 +66,7 @@ impl Directory {
             Some(previous) if previous != turn.me && turn.is_member(previous) => {
                 let pulling = Managed::new(epoch, Phase::Pulling(previous));
                 self.managed.insert(bucket, pulling);
-                turn.send(previous, Body::Pull { bucket });
-                turn.await_answer(Timer::Pull(bucket));
+                self.pulls.add(previous, bucket);
             }
             Some(previous) => {
                 let waiting = Managed::new(epoch, Phase::Pulling(previous));
@@ -79,17 +78,6 @@ impl Directory {
                 }
             }
         }
-    }
-
-    /// Asks for the directory again; whether it is still missing.
-    pub(in crate::protocol) fn pull_again(&self, turn: &mut Turn<'_>, bucket: BucketId) -> bool {
-        let Some(Phase::Pulling(previous)) =
-            self.managed.get(&bucket).map(|managed| &managed.phase)
-        else {
-            return false;
-        };
-        turn.send(*previous, Body::Pull { bucket });
-        true
     }
 
     /// The new manager wants the directory.
@@ -201,7 +189,8 @@ impl Directory {
             turn.send(from, Body::Pulled { bucket });
             return;
         }
-        turn.answered(Timer::Pull(bucket));
+        self.pulls.came(from, records.len());
+        self.pulls_no_more(turn, bucket);
         // Whoever may come back died by this layout, or before.
         let until = super::doubt_until(turn);
         let mut unsettled = Vec::new();
@@ -280,6 +269,8 @@ impl Directory {
         for id in known {
             self.clean(turn, id);
         }
+        self.answer_early(turn, markers, bucket);
+        self.pull_more(turn);
     }
 
     /// The previous manager never had it whole.
@@ -290,8 +281,9 @@ impl Directory {
         bucket: BucketId,
     ) {
         if self.is_pulling(bucket, from) {
-            turn.answered(Timer::Pull(bucket));
+            self.pulls_no_more(turn, bucket);
             self.rebuild(turn, bucket);
+            self.pull_more(turn);
         }
     }
 

@@ -284,6 +284,7 @@ impl Directory {
                 for id in known {
                     self.clean(turn, id);
                 }
+                self.answer_early(turn, markers, bucket);
             }
         }
     }
@@ -448,7 +449,7 @@ impl Directory {
         let mut doubt = false;
         let complete = match &mut managed.phase {
             Phase::Pulling(from) if !turn.is_member(*from) => {
-                turn.answered(Timer::Pull(bucket));
+                self.pulls_no_more(turn, bucket);
                 self.rebuild(turn, bucket);
                 false
             }

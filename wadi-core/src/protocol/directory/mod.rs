@@ -11,12 +11,14 @@ mod hand_over;
 mod inquiry;
 mod moving;
 mod offer;
+mod pulls;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use check::DirectoryFault;
 use hand_over::HandedOver;
 use inquiry::Inquiry;
+use pulls::{EarlyAsks, Pulls};
 
 use super::by_bucket::ByBucket;
 use super::io::Output;
@@ -71,7 +73,7 @@ struct Entry {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// The previous manager is being asked for the directory.
+    /// The previous manager is being asked for the directory, or will be.
     Pulling(Incarnation),
     /// Everybody is being asked for copies.
     Rebuilding(Inquiry),
@@ -85,6 +87,8 @@ struct Managed {
     epoch: LayoutVersion,
     phase: Phase,
     entries: BTreeMap<SessionId, Entry>,
+    /// Who asked for sessions before it was open.
+    early: EarlyAsks,
     /// The last tenure's number; grows with each allotted one.
     allotted: u64,
     /// Until then an id that nobody holds may come back with a node that died.
@@ -101,6 +105,7 @@ impl Managed {
             epoch,
             phase,
             entries: BTreeMap::new(),
+            early: EarlyAsks::default(),
             allotted: 0,
             doubt_until: Moment::ZERO,
             lost_until: Moment::ZERO,
@@ -147,6 +152,7 @@ struct Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Directory {
     managed: BTreeMap<BucketId, Managed>,
+    pulls: Pulls,
     handed_over: BTreeMap<BucketId, HandedOver>,
     endings: ByBucket<Ending>,
     /// Markers that wait for their turn to be given to new deputies.
@@ -178,6 +184,7 @@ impl Directory {
             if let Some(managed) = self.managed.get(&bucket)
                 && (!mine || managed.epoch != placement.since)
             {
+                self.pulls_no_more(turn, bucket);
                 let managed = self.managed.remove(&bucket).expect("it was just looked up");
                 closed = true;
                 stop_timers(turn, bucket, &managed);
@@ -218,6 +225,7 @@ impl Directory {
         }
         self.bury_endings(turn);
         self.share_more(turn, markers);
+        self.pull_more(turn);
     }
 
     /// The directory of `bucket` is whole: serves, and takes up what was under way.
@@ -228,6 +236,11 @@ impl Directory {
         managed.phase = Phase::Open;
         turn.out.push(Output::Open(bucket, managed.epoch));
         self.share_markers(turn, markers, bucket);
+    }
+
+    /// Whether this node has given the bucket away, and its next manager has not fetched the directory.
+    pub(super) fn is_handing_over(&self, bucket: BucketId) -> bool {
+        self.handed_over.contains_key(&bucket)
     }
 
     /// Whether this node answers for no bucket, and nobody waits for a directory of it.
@@ -265,7 +278,6 @@ impl Directory {
 }
 
 fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
-    turn.timers.stop(Timer::Pull(bucket));
     turn.timers.stop(Timer::Inquire(Scope::Bucket(bucket)));
     for (id, entry) in &managed.entries {
         turn.timers.stop(Timer::Release(*id));

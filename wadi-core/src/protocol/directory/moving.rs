@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::end::mark;
-use super::{Directory, Entry, Whereabouts};
+use super::{Directory, Entry, Phase, Whereabouts};
 use crate::member::Incarnation;
 use crate::message::{Answer, Body};
 use crate::protocol::markers::Markers;
@@ -13,6 +13,15 @@ use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
+
+impl Entry {
+    /// The session has arrived at its new holder, and the former one has an older copy.
+    fn moved(&mut self, from: Incarnation, to: Incarnation, tenure: Tenure) {
+        self.place = Whereabouts::At { holder: to, tenure };
+        self.older.insert(from);
+        self.older.remove(&to);
+    }
+}
 
 impl Directory {
     /// Commits a move from `from`, whose copy has tenure `held`, to `to`, and tells `from`.
@@ -185,6 +194,11 @@ impl Directory {
             return;
         }
         let open = managed.is_open();
+        if matches!(managed.phase, Phase::Pulling(_)) {
+            // It is told again, and answers wait for it.
+            self.urge(turn, bucket);
+            return;
+        }
         let confirmed = Body::Confirmed {
             id,
             tenure: arrived,
@@ -194,12 +208,7 @@ impl Directory {
                 Whereabouts::Moving {
                     from, to, tenure, ..
                 } if to == sender && (tenure == arrived || sabotage::is_off(Rule::OlderTenure)) => {
-                    entry.place = Whereabouts::At {
-                        holder: to,
-                        tenure: arrived,
-                    };
-                    entry.older.insert(from);
-                    entry.older.remove(&to);
+                    entry.moved(from, to, arrived);
                     turn.answered(Timer::Release(id));
                     turn.send(sender, confirmed);
                     self.clean(turn, id);
@@ -234,6 +243,34 @@ impl Directory {
         }
     }
 
+    /// A session that was to move to this very node, its manager, is about to be in the map: whether
+    /// that ends the move. Else it is told like any other arrival.
+    pub(in crate::protocol) fn comes_home(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        arrived: Tenure,
+    ) -> bool {
+        let me = turn.me;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return false;
+        };
+        let open = managed.is_open();
+        let entry = managed.entries.get_mut(&id).filter(|_| open);
+        let Some(entry) = entry else { return false };
+        match entry.place {
+            Whereabouts::Moving {
+                from, to, tenure, ..
+            } if to == me && tenure == arrived => {
+                entry.moved(from, to, arrived);
+                turn.answered(Timer::Release(id));
+                self.clean(turn, id);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Has older copies dropped; an entry that says nothing more than the node's own map goes.
     pub(super) fn clean(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let me = turn.me;
@@ -254,15 +291,14 @@ impl Directory {
         if sabotage::is_off(Rule::DropOlder) {
             entry.older.clear();
         }
-        let older: Vec<_> = entry.older.iter().copied().collect();
-        if older.is_empty() {
+        if entry.older.is_empty() {
             turn.answered(Timer::Drop(id));
             if holder == me && open {
                 managed.entries.remove(&id);
             }
             return;
         }
-        for who in older {
+        for &who in &entry.older {
             turn.send(who, Body::Drop { id, tenure });
         }
         turn.await_answer(Timer::Drop(id));

@@ -132,7 +132,7 @@ impl Network {
             state.carried += 1;
             (state.listening.get(&to)).map(|(_, inbox)| Arc::clone(inbox))
         };
-        inbox.is_some_and(|inbox| inbox.arrived(from, message))
+        inbox.is_some_and(|inbox| inbox.arrived(from, message).is_ok())
     }
 
     fn carry(&self, node: &NodeName, from: Incarnation, to: Somebody, message: Message) -> bool {
