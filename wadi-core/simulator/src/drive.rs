@@ -75,6 +75,12 @@ impl World {
                 }
             }
         }
+        if let Output::Confirm { id, .. } = &output
+            && self.manages(host, id)
+        {
+            // A manager that takes a session in itself confirms it without a word.
+            self.oracle.held(id, me, self.now);
+        }
         match output {
             Output::Send { to, message } if to == me => {
                 self.note_message(host, host, &message);
@@ -284,6 +290,17 @@ impl World {
         for request in resident.held_back {
             self.unavailable(request);
         }
+    }
+
+    /// Whether `host` is the manager of the session's bucket, as far as it knows.
+    fn manages(&self, host: usize, id: &SessionId) -> bool {
+        let participant = self.hosts[host].participant();
+        participant.is_some_and(|participant| {
+            let layout = participant.layout();
+            layout.is_some_and(|layout| {
+                layout.placement(id.bucket(layout.buckets())).manager == participant.me()
+            })
+        })
     }
 
     fn confirm(&mut self, host: usize, id: SessionId, tenure: Tenure) {

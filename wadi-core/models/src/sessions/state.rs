@@ -218,7 +218,15 @@ impl State {
                 self.node(at).resident = Some(resident);
             }
             Output::Discard(_) => self.take_out(at, inputs),
-            Output::Confirm { tenure, .. } => self.confirm(at, tenure),
+            Output::Confirm { tenure, .. } => {
+                let participant = self.nodes[at].participant.as_ref();
+                let layout = participant.and_then(|it| it.layout());
+                if layout.is_some_and(|it| it.placements[0].manager == me) {
+                    // A manager that takes it in itself confirms it without a word.
+                    self.truth.held_by(me);
+                }
+                self.confirm(at, tenure);
+            }
             Output::Found { found, .. } => {
                 self.truth.found(found);
                 self.found = Some(found);
