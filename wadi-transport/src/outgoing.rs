@@ -113,23 +113,29 @@ impl Outgoing {
             ..
         } = &mut *lanes;
         scratch.clear();
+        scratch.put_u32(0);
         frame::encode_into(scratch, message)?;
-        let (length, limit) = (scratch.len(), self.room.frame_bytes);
+        let (length, limit) = (scratch.len() - frame::LENGTH_BYTES, self.room.frame_bytes);
         let header = u32::try_from(length).ok().filter(|_| length <= limit);
         let header = header.ok_or(SendError::TooLong { length, limit })?;
         let lane = if length <= SMALL { small } else { large };
         if lane.messages >= self.room.messages || lane.bytes + length > self.room.bytes {
             return Err(SendError::Full);
         }
-        let piece = lane.piece_for(length);
-        piece.frames.put_u32(header);
-        piece.frames.extend_from_slice(scratch);
-        piece.messages += 1;
+        scratch[..frame::LENGTH_BYTES].copy_from_slice(&header.to_be_bytes());
         lane.messages += 1;
         lane.bytes += length;
-        if scratch.capacity() > GATHER {
-            // One long message does not occupy memory for as long as the connection lives.
-            *scratch = BytesMut::new();
+        if length > GATHER / 4 {
+            // Another like it may follow, and it does not occupy memory for as long as the connection lives.
+            let next = BytesMut::with_capacity(scratch.len().min(2 * GATHER));
+            lane.pieces.push_back(Piece {
+                frames: std::mem::replace(scratch, next),
+                messages: 1,
+            });
+        } else {
+            let piece = lane.piece_for(length);
+            piece.frames.extend_from_slice(scratch);
+            piece.messages += 1;
         }
         let is_much = lanes.small.bytes + lanes.large.bytes > FEW;
         drop(lanes);

@@ -78,6 +78,7 @@ impl Evacuation {
         let room = self.room(turn.settings);
         if room >= self.under_way.len() {
             self.fill(turn, directory, room);
+            self.look_again_later(turn);
         }
     }
 
@@ -125,6 +126,14 @@ impl Evacuation {
         }
         let room = self.room(turn.settings);
         self.fill(turn, directory, room);
+        self.look_again_later(turn);
+    }
+
+    fn look_again_later(&self, turn: &mut Turn<'_>) {
+        if !self.under_way.is_empty() || !self.later.is_empty() {
+            turn.timers
+                .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
+        }
     }
 
     /// How many more may be under way, by number and by what they probably take.
@@ -157,7 +166,7 @@ impl Evacuation {
                 break;
             };
             self.under_way.insert(turn.bucket(&id), id, Pending::NEW);
-            self.ask(turn, id);
+            self.ask_for(turn, id);
         }
     }
 
@@ -205,24 +214,29 @@ impl Evacuation {
 
     /// Asks its manager to take a session, unless it is sealed already.
     fn ask(&self, turn: &mut Turn<'_>, id: SessionId) {
+        if turn.holdings.get(&id).is_some() {
+            self.ask_for(turn, id);
+        }
+    }
+
+    /// Asks its manager to take a session that is here.
+    fn ask_for(&self, turn: &mut Turn<'_>, id: SessionId) {
         let manager = turn.manager(&id);
-        if manager != turn.me && turn.holdings.get(&id).is_some() {
+        if manager != turn.me {
             let (to, want) = (manager, Want::Move);
             turn.send(manager, Body::Find { id, to, want });
         }
-        turn.timers
-            .ensure(Timer::Evacuate, turn.now, turn.settings.retry);
     }
 
     /// The session is sealed, and takes so many bytes until it is gone.
     pub(super) fn sealed(&mut self, bucket: BucketId, id: SessionId, bytes: usize) {
         self.later.remove(bucket, &id);
-        self.forget(bucket, &id);
         let sealed = Pending {
             bytes: Some(bytes),
             ..Pending::NEW
         };
-        self.under_way.insert(bucket, id, sealed);
+        let former = self.under_way.insert(bucket, id, sealed);
+        self.is_over(former);
         self.sealed += 1;
         self.bytes += bytes;
         let typical = self.typical();
@@ -253,11 +267,15 @@ impl Evacuation {
 
     fn forget(&mut self, bucket: BucketId, id: &SessionId) -> bool {
         let pending = self.under_way.remove(bucket, id);
+        self.is_over(pending);
+        pending.is_some()
+    }
+
+    fn is_over(&mut self, pending: Option<Pending>) {
         if let Some(bytes) = pending.and_then(|pending| pending.bytes) {
             self.sealed -= 1;
             self.bytes -= bytes;
         }
-        pending.is_some()
     }
 
     /// Forgets of those under way which are not here any more, however they went.

@@ -1,7 +1,8 @@
 //! What the protocol waits for. Every wait has a timer, and every timer an outcome.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::time::Duration;
 
 use crate::bucket::{BucketCount, BucketId};
@@ -97,10 +98,68 @@ pub(super) struct Timers {
 type Group = (u8, Option<BucketId>);
 
 /// The timers of one group; never none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Running {
     first_at: Moment,
-    timers: BTreeMap<Timer, (Moment, Duration)>,
+    /// When each is due, and how long it waits. Nothing goes by the order in which they lie here.
+    timers: HashMap<Timer, (Moment, Duration), BuildHasherDefault<Spread>>,
+}
+
+impl Hash for Running {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ordered: BTreeMap<_, _> = self.timers.iter().collect();
+        ordered.hash(state);
+    }
+}
+
+/// Spreads what is random already: the ids that nodes mint for sessions. Always the same way.
+#[derive(Clone, Copy, Default)]
+struct Spread(u64);
+
+impl Spread {
+    const fn add(&mut self, word: u64) {
+        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(ODD);
+    }
+}
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.add(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.add(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.add(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.add(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.add(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.add(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Running {
+    /// When the first of them is due.
+    fn first(&self) -> Option<Moment> {
+        self.timers.values().map(|(at, _)| *at).min()
+    }
 }
 
 /// At most so many go off in one step.
@@ -132,24 +191,32 @@ impl Timers {
 
     /// Starts `timer`, or starts it anew, to go off once after `wait`.
     pub(super) fn start(&mut self, timer: Timer, now: Moment, wait: Duration) {
-        self.stop(timer);
         let at = now + wait;
         let group = self.group(timer);
         match self.groups.entry(group) {
             Entry::Vacant(none) => {
+                let mut timers = HashMap::default();
+                timers.insert(timer, (at, wait));
                 none.insert(Running {
                     first_at: at,
-                    timers: BTreeMap::from([(timer, (at, wait))]),
+                    timers,
                 });
                 self.due.insert((at, group));
             }
             Entry::Occupied(mut some) => {
                 let running = some.get_mut();
-                running.timers.insert(timer, (at, wait));
-                if at < running.first_at {
+                let former = running.timers.insert(timer, (at, wait));
+                let was_first = former.is_some_and(|(was_at, _)| was_at == running.first_at);
+                let first_at = if was_first && at > running.first_at {
+                    // It may have been the only one that was due then.
+                    running.first().unwrap_or(at)
+                } else {
+                    running.first_at.min(at)
+                };
+                if first_at != running.first_at {
                     self.due.remove(&(running.first_at, group));
-                    self.due.insert((at, group));
-                    running.first_at = at;
+                    self.due.insert((first_at, group));
+                    running.first_at = first_at;
                 }
             }
         }
@@ -180,9 +247,10 @@ impl Timers {
     /// The next timer to go off.
     pub(super) fn next(&self) -> Option<(Moment, Timer)> {
         let (at, group) = self.due.first()?;
-        let mut timers = self.groups.get(group)?.timers.iter();
-        let first = timers.find(|(_, (due, _))| due == at);
-        first.map(|(timer, _)| (*at, *timer))
+        let timers = self.groups.get(group)?.timers.iter();
+        let due = timers.filter(|(_, (due, _))| due == at);
+        let first = due.map(|(timer, _)| *timer).min();
+        first.map(|timer| (*at, timer))
     }
 
     /// Takes `timer` off, whether it is due or not; how long it had waited.
@@ -200,7 +268,7 @@ impl Timers {
         let same = running.timers.values().any(|(other, _)| *other == at);
         if !same {
             self.due.remove(&(at, group));
-            match running.timers.values().map(|(other, _)| *other).min() {
+            match running.first() {
                 Some(first_at) => {
                     running.first_at = first_at;
                     self.due.insert((first_at, group));
@@ -223,8 +291,11 @@ impl Timers {
         let mut taken = Vec::new();
         if let Some(running) = self.groups.get(&group).filter(|it| it.first_at <= now) {
             let due = running.timers.iter().filter(|(_, (at, _))| *at <= now);
-            let due = due.map(|(timer, (_, wait))| (*timer, *wait));
-            taken.extend(due.take(AT_ONCE - 1));
+            taken.extend(due.map(|(timer, (_, wait))| (*timer, *wait)));
+            if taken.len() >= AT_ONCE {
+                taken.select_nth_unstable(AT_ONCE - 1);
+                taken.truncate(AT_ONCE - 1);
+            }
         }
         for (due, _) in &taken {
             self.take(*due);

@@ -371,20 +371,16 @@ impl Attributes {
         };
         let start = before.len();
         let mut freezing = Freezing::after(before, slots.len());
-        let mut bytes = Vec::new();
         for slot in slots {
-            let value = match &slot.cell {
-                Cell::Encoded(encoded) => encoded.bytes(),
-                Cell::Read(both) => both.0.bytes(),
-                Cell::Written(value) => {
-                    bytes.clear();
-                    bytes.reserve(slot.charge as usize);
-                    nested::run(|| value::encode(&**value, &mut bytes))
-                        .map_err(|fault| unencodable(&slot.key, fault))?;
-                    &bytes
-                }
-            };
-            freezing.attribute(&slot.key, value);
+            match &slot.cell {
+                Cell::Encoded(encoded) => freezing.attribute(&slot.key, encoded.bytes()),
+                Cell::Read(both) => freezing.attribute(&slot.key, both.0.bytes()),
+                Cell::Written(value) => freezing
+                    .attribute_by(&slot.key, slot.charge as usize, |bytes| {
+                        nested::run(|| value::encode(&**value, bytes))
+                    })
+                    .map_err(|fault| unencodable(&slot.key, fault))?,
+            }
         }
         let bytes = freezing.finish();
         within(bytes.len() - start, frozen::MAX_ENCODED)?;

@@ -34,6 +34,29 @@ impl Freezing {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Adds one whose value `encode` writes, probably of so many bytes. After an error a part of it may be
+    /// there.
+    pub(super) fn attribute_by<E>(
+        &mut self,
+        key: &str,
+        expected: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        write_length(&mut self.bytes, key.len());
+        self.bytes.extend_from_slice(key.as_bytes());
+        let at = self.bytes.len();
+        write_length(&mut self.bytes, expected);
+        let start = self.bytes.len();
+        encode(&mut self.bytes)?;
+        if self.bytes.len() - start != expected {
+            let value = self.bytes.split_off(start);
+            self.bytes.truncate(at);
+            write_length(&mut self.bytes, value.len());
+            self.bytes.extend_from_slice(&value);
+        }
+        Ok(())
+    }
+
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
@@ -155,6 +178,21 @@ mod tests {
         let expected = [("", vec![0xC0]), ("a", vec![7; 300]), ("b", vec![])]
             .map(|(key, value)| (key.to_owned(), value));
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_value_of_another_length_than_expected_is_as_any_other() {
+        for expected in [0, 1, 127, 128, 300, 20_000] {
+            let mut freezing = Freezing::after(Vec::new(), 3);
+            freezing.attribute("", b"\xc0");
+            let write = |bytes: &mut Vec<u8>| {
+                bytes.extend_from_slice(&[7; 300]);
+                Ok::<_, ()>(())
+            };
+            freezing.attribute_by("a", expected, write).unwrap();
+            freezing.attribute("b", b"");
+            assert_eq!(freezing.finish(), sample());
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! A sealed session serves nobody. Times travel as durations, since no two machines share a clock.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 
 use super::SessionId;
 use super::attributes::Attributes;
@@ -97,6 +99,61 @@ impl Portable {
     }
 }
 
+/// Where sessions are encoded as they leave, one after the other: many leave together and are let go
+/// together, so several share what they lie in.
+#[derive(Default)]
+pub(super) struct Sealing(Mutex<Desk>);
+
+#[derive(Default)]
+struct Desk {
+    /// What one is written into first.
+    scratch: Vec<u8>,
+    /// Room for those that are written.
+    sheet: BytesMut,
+}
+
+/// So much is shared by sessions that leave together; a larger one lies by itself. Little enough that one
+/// that has to be kept for long may keep it in memory.
+const SHEET: usize = 16 * 1024;
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealing")
+    }
+}
+
+impl Sealing {
+    /// `None` when a value's own code panicked.
+    fn encode(&self, body: &Body, now: Moment) -> Option<Result<Bytes, SessionError>> {
+        // Taken out, so that no lock is held while a value's own code runs.
+        let mut scratch = std::mem::take(&mut self.0.lock().scratch);
+        scratch.clear();
+        let encoded = match encode_or_panic(scratch, body, now)? {
+            Ok(encoded) => encoded,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut desk = self.0.lock();
+        let state = desk.copy(&encoded);
+        if encoded.capacity() <= SHEET {
+            desk.scratch = encoded;
+        }
+        Some(Ok(state))
+    }
+}
+
+impl Desk {
+    fn copy(&mut self, encoded: &[u8]) -> Bytes {
+        if encoded.len() > SHEET / 4 {
+            return Bytes::copy_from_slice(encoded);
+        }
+        if self.sheet.capacity() < encoded.len() {
+            self.sheet = BytesMut::with_capacity(SHEET);
+        }
+        self.sheet.extend_from_slice(encoded);
+        self.sheet.split().freeze()
+    }
+}
+
 impl Sessions {
     /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
     /// then their next operation fails, and so does their response. It never waits.
@@ -123,7 +180,10 @@ impl Sessions {
             Phase::Arriving | Phase::Sealed => return Err(SessionError::Moved),
             Phase::Ended => return Err(SessionError::Ended),
         }
-        let state = encode_or_panic(&body, now).ok_or(SessionError::Busy)??;
+        let state = self
+            .sealing
+            .encode(&body, now)
+            .ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);
         let (tenure, revision) = (held.tenure(), body.revision);
@@ -321,11 +381,11 @@ impl Drained {
     pub fn encode(self, now: Moment) -> Option<(SessionId, Tenure, Revision, Bytes)> {
         let Self { id, held, .. } = self;
         let body = held.body();
-        let state = encode_or_panic(&body, now);
+        let state = encode_or_panic(Vec::new(), &body, now);
         let (tenure, revision) = (held.tenure(), body.revision);
         drop(body);
         let_go(held);
-        Some((id, tenure, revision, state?.ok()?))
+        Some((id, tenure, revision, state?.ok()?.into()))
     }
 }
 
@@ -340,8 +400,12 @@ impl Sealed {
 }
 
 /// `None` when a value's own code panicked, on the task of whoever serves everybody.
-fn encode_or_panic(body: &Body, now: Moment) -> Option<Result<Bytes, SessionError>> {
-    catch_unwind(AssertUnwindSafe(|| encode(body, now))).ok()
+fn encode_or_panic(
+    into: Vec<u8>,
+    body: &Body,
+    now: Moment,
+) -> Option<Result<Vec<u8>, SessionError>> {
+    catch_unwind(AssertUnwindSafe(|| encode(into, body, now))).ok()
 }
 
 /// The values' own code may run, on the task of whoever serves everybody: a panic in it ends here.
@@ -350,7 +414,7 @@ fn let_go(held: Arc<Held>) {
     drop(dropped);
 }
 
-fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
+fn encode(mut state: Vec<u8>, body: &Body, now: Moment) -> Result<Vec<u8>, SessionError> {
     let portable = Portable {
         idle_for: nanos(now.since(body.touched)),
         idle: body.lifetime.idle,
@@ -360,12 +424,12 @@ fn encode(body: &Body, now: Moment) -> Result<Bytes, SessionError> {
         cookie_age: (body.cookie_sent != Moment::ZERO).then(|| nanos(now.since(body.cookie_sent))),
         returned: body.returned,
     };
-    let mut state = Vec::with_capacity(AROUND + body.attributes.expected_bytes());
+    state.reserve(AROUND + body.attributes.expected_bytes());
     state.extend_from_slice(&[0; KEPT_BYTES]);
     state.extend_from_slice(&now.as_nanos().to_le_bytes());
     state.push(PORTABLE_BYTES as u8);
     portable.write(&mut state);
-    Ok(body.attributes.encode_after(state)?.into())
+    body.attributes.encode_after(state)
 }
 
 /// A state that was sealed here, as it leaves now for another node.

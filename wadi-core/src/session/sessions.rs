@@ -21,6 +21,7 @@ use super::mint::Bits;
 use super::mint::{Managed, ManagesAll, Mint};
 use super::origin::Origin;
 use super::others::Others;
+use super::seal::Sealing;
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
@@ -38,6 +39,7 @@ pub struct Sessions {
     pub(super) arrivals: Arrivals,
     /// Who tells the cluster of sessions that end here; `None` where there is no cluster.
     pub(super) departures: Option<Arc<Departures>>,
+    pub(super) sealing: Sealing,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
     /// The frozen sessions that the present round of sweeping has met, and the last one met in all.
@@ -126,6 +128,7 @@ impl SessionsBuilder {
             endings: Endings::new(self.limits.remembered_endings),
             arrivals: Arrivals::default(),
             departures: self.departures,
+            sealing: Sealing::default(),
             limits: self.limits,
             swept_to: AtomicUsize::new(0),
             frozen_so_far: AtomicUsize::new(0),

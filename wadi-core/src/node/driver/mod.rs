@@ -324,7 +324,7 @@ impl Driver {
             while let Some(output) = outputs_left.next() {
                 // Its manager is this node, and has confirmed it.
                 let confirmed = outputs_left.next_if(|next| is_confirmed_by(&output, next));
-                self.perform(output, confirmed.is_some(), &mut inputs);
+                self.perform(output, confirmed.is_some(), now, &mut inputs);
             }
             drop(outputs_left);
             if tells_of_sealed {

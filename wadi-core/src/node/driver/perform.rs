@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
+use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::node::listen::Told;
@@ -49,6 +50,7 @@ impl Driver {
         &mut self,
         output: Output,
         confirmed: bool,
+        now: Moment,
         inputs: &mut VecDeque<Input>,
     ) {
         match output {
@@ -59,7 +61,7 @@ impl Driver {
                     _ => self.congested |= !self.surroundings.transport.send(to, message),
                 }
             }
-            Output::Seal(id) => self.seal(id, inputs),
+            Output::Seal(id) => self.seal(id, now, inputs),
             Output::Restore {
                 id,
                 tenure,
@@ -67,7 +69,6 @@ impl Driver {
                 state,
             } => {
                 if !self.put_back(id) {
-                    let now = self.now();
                     let state = session::leaving(&state, now);
                     let installed = self.sessions.install(id, tenure, revision, &state, now);
                     self.expect_readable(installed.map(drop));
@@ -79,7 +80,7 @@ impl Driver {
                 revision,
                 state,
             } => {
-                let (sessions, now) = (&self.sessions, self.now());
+                let sessions = &self.sessions;
                 let installed = if confirmed {
                     self.migrations.arrived.fetch_add(1, Relaxed);
                     sessions.install(id, tenure, revision, &state, now)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Driver;
+use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::node::given::Given;
 use crate::node::listen::Told;
@@ -14,7 +15,7 @@ use crate::protocol::{Input, SealedCopy};
 use crate::session::{Guard, Held, SessionError, SessionId};
 
 impl Driver {
-    pub(super) fn seal(&mut self, id: SessionId, inputs: &mut VecDeque<Input>) {
+    pub(super) fn seal(&mut self, id: SessionId, now: Moment, inputs: &mut VecDeque<Input>) {
         let Some(held) = self.sessions.map().get(&id) else {
             inputs.push_front(Input::Gone(id));
             if let Some(departed) = self.departures.take_one(&id) {
@@ -25,7 +26,7 @@ impl Driver {
         };
         let alone = held.try_alone();
         if alone.is_some() || self.revokes() {
-            if let Some(refused) = self.seal_now(id, &held, alone) {
+            if let Some(refused) = self.seal_now(id, &held, alone, now) {
                 inputs.push_front(refused);
             }
             return;
@@ -52,13 +53,14 @@ impl Driver {
         if self.me() != Some(me) {
             return;
         }
+        let now = self.now();
         let mut inputs = VecDeque::new();
         match alone {
             // It only kept the place of the one that is there now.
-            Some(alone) if self.is_another(&id, alone.session()) => self.seal(id, &mut inputs),
+            Some(alone) if self.is_another(&id, alone.session()) => self.seal(id, now, &mut inputs),
             Some(alone) => {
                 let held = Arc::clone(alone.session());
-                inputs.extend(self.seal_now(id, &held, Some(alone)));
+                inputs.extend(self.seal_now(id, &held, Some(alone), now));
             }
             // In use for too long: it is served here as before.
             None => inputs.push_back(Input::Busy(id)),
@@ -78,8 +80,14 @@ impl Driver {
     }
 
     /// Seals it and takes it out of the map; else why not.
-    fn seal_now(&mut self, id: SessionId, held: &Arc<Held>, alone: Option<Guard>) -> Option<Input> {
-        match self.sessions.seal(&id, held, alone, self.now()) {
+    fn seal_now(
+        &mut self,
+        id: SessionId,
+        held: &Arc<Held>,
+        alone: Option<Guard>,
+        now: Moment,
+    ) -> Option<Input> {
+        match self.sessions.seal(&id, held, alone, now) {
             Ok(sealed) => {
                 if !self.sessions.take_out(&id, &sealed) {
                     return Some(Input::Gone(id));

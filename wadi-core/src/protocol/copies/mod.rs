@@ -248,14 +248,17 @@ impl Copies {
         tenure: Tenure,
     ) -> bool {
         let bucket = turn.bucket(&id);
-        if let Some(sealed) = self.sealed.get(bucket, &id)
-            && sealed.tenure < tenure
-        {
-            if sealed.granted.is_none() {
-                turn.event(Event::Outdated(id));
+        let mut is_sealed = false;
+        if let Some(sealed) = self.sealed.get(bucket, &id) {
+            is_sealed = sealed.tenure >= tenure;
+            let is_offered = sealed.granted.is_none();
+            if !is_sealed {
+                self.sealed.remove(bucket, &id);
             }
-            self.sealed.remove(bucket, &id);
-            self.offered(turn, id);
+            if !is_sealed && is_offered {
+                turn.event(Event::Outdated(id));
+                self.offered(turn, id);
+            }
         }
         let in_map = turn.holdings.get(&id);
         let is_kept = in_map.is_some_and(|copy| copy.tenure >= tenure);
@@ -268,6 +271,6 @@ impl Copies {
         }
         self.raise_floor(turn, id, tenure, None);
         turn.send(from, Body::Dropped { id, tenure });
-        !is_kept && !self.sealed.contains(bucket, &id)
+        !is_kept && !is_sealed
     }
 }

@@ -55,7 +55,9 @@ impl Directory {
             tenure,
             until: turn.now + turn.settings.resolve_after,
         };
-        turn.answered(Timer::Drop(id));
+        if !entry.older.is_empty() {
+            turn.answered(Timer::Drop(id));
+        }
         turn.send(
             from,
             Body::Release {
@@ -285,9 +287,10 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        entry
-            .older
-            .retain(|who| layout.is_member(*who) && *who != holder);
+        let is_kept = |who: &Incarnation| layout.is_member(*who) && *who != holder;
+        if !entry.older.iter().all(is_kept) {
+            entry.older.retain(is_kept);
+        }
         if sabotage::is_off(Rule::DropOlder) {
             entry.older.clear();
         }
