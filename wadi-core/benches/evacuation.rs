@@ -2,7 +2,8 @@
 //! network in memory. Half of the sessions are live, half frozen.
 //!
 //! `cargo bench -p wadi-core --features test-util --bench evacuation -- <sessions> <bytes>`; without
-//! arguments a few sessions, which shows that it still works.
+//! arguments a few sessions, which shows that it still works. A third argument, milliseconds, is how long
+//! an answer is waited for: under an instrument that makes everything slow, nothing is asked twice then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +12,30 @@ use wadi_core::authority::Charter;
 use wadi_core::clock::{BootClock, Clock};
 use wadi_core::member::NodeName;
 use wadi_core::node::{InProcess, NobodyListens, Node, NodeSettings, Surroundings};
+use wadi_core::protocol::Settings;
 use wadi_core::session::{ClusterKey, Keyring, Limits, Origin, Sessions, Visit};
 use wadi_core::transport::memory::Network;
 
 const FREEZE_AFTER: Duration = Duration::from_millis(1);
 const LIMIT: Duration = Duration::from_secs(600);
 
-fn node(name: &str, charter: Charter) -> Node {
+fn node(name: &str, charter: Charter, patience: Duration) -> Node {
     let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
     let limits = Limits {
         max_sessions: usize::MAX,
         freeze_after: FREEZE_AFTER,
         ..Limits::default()
     };
-    let settings = NodeSettings::new(NodeName::new(name), charter);
+    let mut settings = NodeSettings::new(NodeName::new(name), charter);
+    if !patience.is_zero() {
+        settings.protocol = Arc::new(Settings {
+            retry: patience,
+            retry_most: patience,
+            ask_for: 10 * patience,
+            resolve_after: 10 * patience,
+            ..Settings::default()
+        });
+    }
     let sessions = Sessions::builder(Keyring::new(key)).limits(limits);
     Node::new(settings, Arc::new(BootClock), sessions)
 }
@@ -52,7 +63,7 @@ fn processor_time() -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-async fn run(count: usize, bytes: usize) {
+async fn run(count: usize, bytes: usize, patience: Duration) {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let charter = Charter {
         deputies: 1,
@@ -61,7 +72,7 @@ async fn run(count: usize, bytes: usize) {
     let authority = Arc::new(InProcess::new(charter, 0, Arc::clone(&clock)));
     let network = Network::new();
     let nodes = ["n1", "n2"].map(|name| {
-        let node = node(name, charter);
+        let node = node(name, charter, patience);
         let surroundings = Surroundings {
             place: None,
             authority: Arc::clone(&authority) as Arc<_>,
@@ -123,9 +134,10 @@ fn main() {
         .map(|argument| argument.parse().expect("the arguments are numbers"));
     let count = arguments.next().unwrap_or(2_000);
     let bytes = arguments.next().unwrap_or(1024);
+    let patience = Duration::from_millis(arguments.next().unwrap_or(0) as u64);
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime")
-        .block_on(run(count, bytes));
+        .block_on(run(count, bytes, patience));
 }

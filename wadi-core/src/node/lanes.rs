@@ -54,6 +54,10 @@ impl Entrance {
     }
 
     /// Gives it back where there is no room for it.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is what was given, and on its way anyway"
+    )]
     pub(super) fn try_send(&self, given: Given) -> Result<(), Given> {
         let sent = self.lane_of(&given).try_send(given);
         sent.map_err(TrySendError::into_inner)

@@ -22,7 +22,7 @@ pub struct NodeSettings {
     /// How long a session that is to leave this node is waited for while requests use it; then it
     /// stays. New requests wait behind. Default 500 ms; well below the protocol's `ask_for`.
     pub seal_wait: Duration,
-    /// How many sessions are waited for at once; more stay. Default 4096, at least the protocol's
+    /// How many sessions are waited for at once; more stay. Default 2048, at least the protocol's
     /// `evacuate_at_once`.
     pub seals_at_once: usize,
     /// How many inputs wait for the driver; messages above that are dropped and come again, requests
@@ -46,7 +46,7 @@ impl NodeSettings {
             protocol: Arc::default(),
             pace: Pace::default(),
             seal_wait: Duration::from_millis(500),
-            seals_at_once: 4096,
+            seals_at_once: 2048,
             queue: 4096,
             waiting: 1 << 16,
             authority_wait: Duration::from_secs(1),

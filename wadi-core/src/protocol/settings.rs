@@ -35,8 +35,8 @@ pub struct Settings {
     pub hand_over_records: usize,
     /// How many sessions an evacuation has under way at once, from the asking until the copy here is
     /// dropped; also how many copies a node that came back offers, and how many markers are given to
-    /// others, at once. Default 4096; more than move in two network round trips, so that both nodes always
-    /// have something to do.
+    /// others, at once. Default 2048; more than move in two network round trips, so that both nodes always
+    /// have something to do, and few enough that requests hardly ever meet one.
     pub evacuate_at_once: usize,
     /// How many bytes of sealed sessions an evacuation has under way at once; it overshoots by what
     /// sessions are larger than those before. Default 8 MiB; what a link carries in a tenth of a
@@ -72,7 +72,7 @@ impl Default for Settings {
             remember_for: Duration::from_secs(16),
             mark_for: Duration::from_secs(2 * 3600),
             hand_over_records: 2048,
-            evacuate_at_once: 4096,
+            evacuate_at_once: 2048,
             evacuate_bytes: 8 << 20,
         }
     }

@@ -8,5 +8,6 @@ mod ending;
 mod hostile;
 mod leases;
 mod moving;
+mod taking_over;
 mod waiting;
 mod world;

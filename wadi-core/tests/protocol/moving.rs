@@ -39,6 +39,19 @@ fn an_arrival_is_not_served_before_the_manager_confirms_it() {
 }
 
 #[test]
+fn who_asks_while_a_session_is_on_its_way_hears_where_it_has_come_to() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[]);
+    world.create(N2);
+    world.lose(|_, _, body| matches!(body, Body::State { .. }));
+    world.ask(N3);
+    assert_eq!(world.locate(N4), []);
+    // It does not ask again.
+    world.lose(|from, _, body| from == N4 && matches!(body, Body::Find { .. }));
+    world.pass(secs(1));
+    assert_eq!(world.found(N4), [Found::At(N3)]);
+}
+
+#[test]
 fn a_leaving_member_hands_its_session_on() {
     let mut world = World::founded(&[N1, N2, N3], &[]);
     world.create(N1);

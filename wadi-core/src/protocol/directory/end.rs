@@ -70,6 +70,7 @@ impl Directory {
         let keep_for = keep_for.min(turn.settings.mark_for(tenure));
         let destroyer = Some(destroyer);
         self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, destroyer);
+        self.answer_early_of(turn, markers, id);
     }
 
     /// Keeps a marker for so long, and has it kept by the deputy and by `with_copies`.

@@ -30,6 +30,10 @@ impl Directory {
             Some(&Whereabouts::At { holder, tenure }) => (holder, tenure),
             Some(Whereabouts::Moving { .. } | Whereabouts::Unsettled { .. }) => {
                 turn.send(asker, answer(id, Answer::Wait));
+                // Who wants to have it waits longer, so that whoever gets it has a turn with it.
+                if asker == to && want == Want::Locate {
+                    managed.early.keep(id, asker, want);
+                }
                 return;
             }
             Some(&Whereabouts::Missing { until, .. }) => {

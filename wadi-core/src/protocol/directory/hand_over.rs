@@ -265,7 +265,13 @@ impl Directory {
             turn.await_answer(Timer::Release(id));
         }
         self.bury(turn, markers, bucket);
-        let known: Vec<_> = self.managed[&bucket].entries.keys().copied().collect();
+        let me = turn.me;
+        let to_clean = |(_, entry): &(&SessionId, &Entry)| {
+            let is_here = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me);
+            is_here || !entry.older.is_empty()
+        };
+        let known = self.managed[&bucket].entries.iter().filter(to_clean);
+        let known: Vec<_> = known.map(|(id, _)| *id).collect();
         for id in known {
             self.clean(turn, id);
         }

@@ -264,6 +264,7 @@ impl Directory {
                     super::doubt_until(turn)
                 };
                 self.settle(turn, markers, id, &sightings, latest, until);
+                self.answer_early_of(turn, markers, id);
             }
             Scope::Bucket(bucket) => {
                 let Some(managed) = self.managed.get_mut(&bucket) else {

@@ -110,6 +110,7 @@ impl Directory {
     pub(in crate::protocol) fn busy(
         &mut self,
         turn: &mut Turn<'_>,
+        markers: &Markers,
         sender: Incarnation,
         id: SessionId,
         refused: Tenure,
@@ -144,6 +145,7 @@ impl Directory {
         };
         turn.send(to, Body::Answer { id, answer });
         self.clean(turn, id);
+        self.answer_early_of(turn, markers, id);
     }
 
     /// The supposed holder has no such copy: everybody is asked.
@@ -214,6 +216,7 @@ impl Directory {
                     turn.answered(Timer::Release(id));
                     turn.send(sender, confirmed);
                     self.clean(turn, id);
+                    self.answer_early_of(turn, markers, id);
                 }
                 Whereabouts::At { holder, tenure } if holder == sender && tenure == arrived => {
                     turn.send(sender, confirmed);
@@ -250,16 +253,17 @@ impl Directory {
     pub(in crate::protocol) fn comes_home(
         &mut self,
         turn: &mut Turn<'_>,
+        markers: &Markers,
         id: SessionId,
         arrived: Tenure,
     ) -> bool {
         let me = turn.me;
-        let Some(managed) = self.managed_of(turn, &id) else {
+        let Some(managed) = self.managed_of(turn, &id).filter(|it| it.is_open()) else {
             return false;
         };
-        let open = managed.is_open();
-        let entry = managed.entries.get_mut(&id).filter(|_| open);
-        let Some(entry) = entry else { return false };
+        let Some(entry) = managed.entries.get_mut(&id) else {
+            return false;
+        };
         match entry.place {
             Whereabouts::Moving {
                 from, to, tenure, ..
@@ -267,6 +271,7 @@ impl Directory {
                 entry.moved(from, to, arrived);
                 turn.answered(Timer::Release(id));
                 self.clean(turn, id);
+                self.answer_early_of(turn, markers, id);
                 true
             }
             _ => false,

@@ -77,11 +77,11 @@ impl Pulls {
     }
 }
 
-/// How many questions about the sessions of a bucket that is not open are kept until it is. Who asks
-/// more asks again by itself.
+/// How many questions about the sessions of one bucket are kept until they can be answered. Who asks more
+/// asks again by itself.
 const MOST_EARLY: usize = 256;
 
-/// Who asked for which sessions of a bucket before it was open.
+/// Who asked for which sessions of a bucket before it was open, or while they were on their way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct EarlyAsks(BTreeMap<(SessionId, Incarnation), Want>);
 
@@ -92,6 +92,20 @@ impl EarlyAsks {
             let kept = self.0.entry((id, asker)).or_insert(want);
             *kept = want.max(*kept);
         }
+    }
+
+    /// Takes the questions about one session.
+    fn take_of(&mut self, id: SessionId) -> Vec<(Incarnation, Want)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let (first, last) = (Incarnation::new(0), Incarnation::new(u64::MAX));
+        let askers = self.0.range((id, first)..=(id, last));
+        let askers: Vec<_> = askers.map(|((_, asker), want)| (*asker, *want)).collect();
+        for (asker, _) in &askers {
+            self.0.remove(&(id, *asker));
+        }
+        askers
     }
 }
 
@@ -155,8 +169,28 @@ impl Directory {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
+        if managed.early.0.is_empty() {
+            return;
+        }
         let EarlyAsks(asks) = std::mem::take(&mut managed.early);
         for ((id, asker), want) in asks {
+            if turn.is_member(asker) {
+                self.find(turn, markers, asker, id, asker, want);
+            }
+        }
+    }
+
+    /// The session is somewhere now: answers who asked while it was on its way.
+    pub(super) fn answer_early_of(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &Markers,
+        id: SessionId,
+    ) {
+        let Some(managed) = self.managed_of(turn, &id).filter(|it| it.is_open()) else {
+            return;
+        };
+        for (asker, want) in managed.early.take_of(id) {
             if turn.is_member(asker) {
                 self.find(turn, markers, asker, id, asker, want);
             }
@@ -210,13 +244,13 @@ mod tests {
         pulls.came(FROM, 10_000);
         pulls.done(FROM, BucketId::new(1));
         assert_eq!(asked(&mut pulls, 2048), 0);
-        (2..8).for_each(|number| pulls.done(FROM, BucketId::new(number)));
+        (2..9).for_each(|number| pulls.done(FROM, BucketId::new(number)));
         assert_eq!(asked(&mut pulls, 1), 1, "one always may be");
         for _ in 0..20 {
             pulls.came(FROM, 0);
         }
-        assert_eq!(asked(&mut pulls, 2048), 991, "empty ones cost nothing");
-        (8..1000).for_each(|number| pulls.done(FROM, BucketId::new(number)));
+        assert_eq!(asked(&mut pulls, 2048), 990, "empty ones cost nothing");
+        (9..1000).for_each(|number| pulls.done(FROM, BucketId::new(number)));
         assert_eq!(pulls, Pulls::default());
     }
 }
