@@ -35,8 +35,9 @@ pub(super) struct Unsent {
 }
 
 /// How many bytes of state go together: enough that the message's own cost is little, and few enough
-/// that what is urgent does not stand behind them for long. A larger state goes alone.
-const TOGETHER: usize = 64 * 1024;
+/// that what is urgent does not stand behind them for long, and that all of it fits into the 64 KiB in which a
+/// connection is read. A larger state goes alone.
+const TOGETHER: usize = 48 * 1024;
 
 /// Of how many unsent messages one is looked for that may say more.
 const OPEN: usize = 8;

@@ -51,6 +51,24 @@ fn who_asks_while_a_session_is_on_its_way_hears_where_it_has_come_to() {
     assert_eq!(world.found(N4), [Found::At(N3)]);
 }
 
+/// A session comes back to its manager in the very step in which who asked for it is answered.
+#[test]
+fn who_asks_while_a_session_comes_home_hears_that_it_is_there() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[]);
+    world.create(N1);
+    world.lose(|_, _, body| matches!(body, Body::State { .. }));
+    world.ask(N3);
+    assert_eq!(world.sealed(N1), 1);
+    assert_eq!(world.locate(N4), []);
+    // It does not ask again.
+    world.lose(|from, _, body| from == N4 && matches!(body, Body::Find { .. }));
+    world.stop_proven(N3);
+    world.agree(N1, &[]);
+    world.pass(secs(1));
+    assert_eq!(world.serving(), [N1]);
+    assert_eq!(world.found(N4), [Found::At(N1)]);
+}
+
 #[test]
 fn a_leaving_member_hands_its_session_on() {
     let mut world = World::founded(&[N1, N2, N3], &[]);

@@ -217,7 +217,7 @@ impl Copies {
             revision,
             state,
         });
-        if directory.comes_home(turn, markers, id, tenure) {
+        if directory.comes_home(turn, id, tenure) {
             // This node is its manager, too, and so confirms it in the same step.
             turn.out.push(Output::Confirm { id, tenure });
             self.is_confirmed(turn, bucket, id, tenure);

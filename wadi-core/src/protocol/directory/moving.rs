@@ -253,7 +253,6 @@ impl Directory {
     pub(in crate::protocol) fn comes_home(
         &mut self,
         turn: &mut Turn<'_>,
-        markers: &Markers,
         id: SessionId,
         arrived: Tenure,
     ) -> bool {
@@ -271,7 +270,7 @@ impl Directory {
                 entry.moved(from, to, arrived);
                 turn.answered(Timer::Release(id));
                 self.clean(turn, id);
-                self.answer_early_of(turn, markers, id);
+                self.is_here_now(turn, id, arrived);
                 true
             }
             _ => false,

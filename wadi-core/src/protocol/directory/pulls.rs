@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Directory, Managed, Phase};
 use crate::bucket::BucketId;
 use crate::member::Incarnation;
-use crate::message::{Body, Want};
+use crate::message::{Answer, Body, Want};
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::session::SessionId;
+use crate::tenure::Tenure;
 
 /// The buckets whose directories are to be pulled, by their previous managers. Those, and no others, are
 /// in [`Phase::Pulling`].
@@ -194,6 +195,19 @@ impl Directory {
             if turn.is_member(asker) {
                 self.find(turn, markers, asker, id, asker, want);
             }
+        }
+    }
+
+    /// The same where it comes to this very node, in this step: its map, and so a look at it, does not have
+    /// the session before the step is over.
+    pub(super) fn is_here_now(&mut self, turn: &mut Turn<'_>, id: SessionId, tenure: Tenure) {
+        let holder = turn.me;
+        let Some(managed) = self.managed_of(turn, &id) else {
+            return;
+        };
+        for (asker, _) in managed.early.take_of(id) {
+            let answer = Answer::At { holder, tenure };
+            turn.send(asker, Body::Answer { id, answer });
         }
     }
 
