@@ -4,6 +4,7 @@ mod arrivals;
 mod attributes;
 mod census;
 mod departures;
+mod desk;
 mod detached;
 mod endings;
 mod error;

@@ -2,13 +2,11 @@
 //!
 //! A sealed session serves nobody. Times travel as durations, since no two machines share a clock.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
+use bytes::Bytes;
 
 use super::SessionId;
 use super::attributes::Attributes;
@@ -99,61 +97,6 @@ impl Portable {
     }
 }
 
-/// Where sessions are encoded as they leave, one after the other: many leave together and are let go
-/// together, so several share what they lie in.
-#[derive(Default)]
-pub(super) struct Sealing(Mutex<Desk>);
-
-#[derive(Default)]
-struct Desk {
-    /// What one is written into first.
-    scratch: Vec<u8>,
-    /// Room for those that are written.
-    sheet: BytesMut,
-}
-
-/// So much is shared by sessions that leave together; a larger one lies by itself. Little enough that one
-/// that has to be kept for long may keep it in memory.
-const SHEET: usize = 16 * 1024;
-
-impl fmt::Debug for Sealing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealing")
-    }
-}
-
-impl Sealing {
-    /// `None` when a value's own code panicked.
-    fn encode(&self, body: &Body, now: Moment) -> Option<Result<Bytes, SessionError>> {
-        // Taken out, so that no lock is held while a value's own code runs.
-        let mut scratch = std::mem::take(&mut self.0.lock().scratch);
-        scratch.clear();
-        let encoded = match encode_or_panic(scratch, body, now)? {
-            Ok(encoded) => encoded,
-            Err(error) => return Some(Err(error)),
-        };
-        let mut desk = self.0.lock();
-        let state = desk.copy(&encoded);
-        if encoded.capacity() <= SHEET {
-            desk.scratch = encoded;
-        }
-        Some(Ok(state))
-    }
-}
-
-impl Desk {
-    fn copy(&mut self, encoded: &[u8]) -> Bytes {
-        if encoded.len() > SHEET / 4 {
-            return Bytes::copy_from_slice(encoded);
-        }
-        if self.sheet.capacity() < encoded.len() {
-            self.sheet = BytesMut::with_capacity(SHEET);
-        }
-        self.sheet.extend_from_slice(encoded);
-        self.sheet.split().freeze()
-    }
-}
-
 impl Sessions {
     /// Seals a session that was found as `id`, by its lock or, where `alone` is `None`, whoever uses it:
     /// then their next operation fails, and so does their response. It never waits.
@@ -181,8 +124,8 @@ impl Sessions {
             Phase::Ended => return Err(SessionError::Ended),
         }
         let state = self
-            .sealing
-            .encode(&body, now)
+            .desk
+            .write(|into| encode_or_panic(into, &body, now))
             .ok_or(SessionError::Busy)??;
         body.phase = Phase::Sealed;
         held.set_deadline(&body, &self.limits);

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::SessionId;
 use super::arrivals::Arrivals;
 use super::departures::{Departures, Parting};
+use super::desk::Desk;
 use super::endings::{Ending, Endings};
 use super::error::SessionError;
 use super::held::{Body, Guard, Held, Phase, Remains};
@@ -21,7 +22,6 @@ use super::mint::Bits;
 use super::mint::{Managed, ManagesAll, Mint};
 use super::origin::Origin;
 use super::others::Others;
-use super::seal::Sealing;
 use crate::bucket::BucketCount;
 use crate::clock::{BootClock, Clock, Moment};
 use crate::lease::LeaseGate;
@@ -39,7 +39,7 @@ pub struct Sessions {
     pub(super) arrivals: Arrivals,
     /// Who tells the cluster of sessions that end here; `None` where there is no cluster.
     pub(super) departures: Option<Arc<Departures>>,
-    pub(super) sealing: Sealing,
+    pub(super) desk: Desk,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
     /// The frozen sessions that the present round of sweeping has met, and the last one met in all.
@@ -128,7 +128,7 @@ impl SessionsBuilder {
             endings: Endings::new(self.limits.remembered_endings),
             arrivals: Arrivals::default(),
             departures: self.departures,
-            sealing: Sealing::default(),
+            desk: Desk::default(),
             limits: self.limits,
             swept_to: AtomicUsize::new(0),
             frozen_so_far: AtomicUsize::new(0),
