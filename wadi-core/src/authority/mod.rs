@@ -3,6 +3,7 @@
 //! Nothing here ever learns of a session. All of it is pure, commands and `now` in, answers out; but
 //! for [`raft`], which has several nodes agree on the commands.
 
+mod electorate;
 mod lease;
 #[cfg(feature = "raft")]
 pub mod raft;
@@ -10,6 +11,7 @@ mod register;
 mod solo;
 mod tombstone;
 
+pub use electorate::{Electorate, Heirs};
 pub use lease::{Lease, RenewalNumber};
 pub use register::{
     Answer, Charter, Command, Joined, LeftRefused, NotAMember, NotDeclared, ProposeRefused,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::electorate::Electorate;
 use super::tombstone::{Death, Tombstone};
 use crate::bucket::{AssignmentTerms, BucketCount, Layout, LayoutVersion};
 use crate::clock::Moment;
@@ -53,6 +54,10 @@ pub struct Register {
     renewed: BTreeMap<Incarnation, Moment>,
     /// The latest [`Register::TOMBSTONES_KEPT`] former members.
     tombstones: BTreeMap<Incarnation, Tombstone>,
+    /// Who founds the next generation if most voters die: the one that holds, and then those that are
+    /// about to follow it. All of them are to be kept to.
+    #[serde(default)]
+    electorates: Vec<Electorate>,
 }
 
 /// A change that is agreed before it is applied.
@@ -101,6 +106,15 @@ pub enum Command {
     },
     /// See [`Register::take_over`].
     TakeOver,
+    /// See [`Register::name`].
+    Name(Electorate),
+    /// See [`Register::settle`].
+    Settle,
+    /// See [`Register::raise`].
+    Raise {
+        /// The generation that it is of, and is to be above.
+        above: u32,
+    },
 }
 
 /// The answer to a [`Command`].
@@ -122,6 +136,10 @@ pub enum Answer {
     Proposed(Result<LayoutVersion, ProposeRefused>),
     /// To [`Command::TakeOver`].
     TookOver,
+    /// To [`Command::Name`] and [`Command::Settle`].
+    Named,
+    /// To [`Command::Raise`]: the generation that it is of now.
+    Raised(u32),
 }
 
 /// A new member's place in the cluster.
@@ -217,14 +235,16 @@ impl Register {
             place: None,
             standing: Standing::Ready,
         };
-        let register = Self {
+        let mut register = Self {
             charter,
             founding,
             layout: Layout::found(charter.buckets, generation, founder, member),
             last: founder,
             renewed: BTreeMap::from([(founder, now)]),
             tombstones: BTreeMap::new(),
+            electorates: Vec::new(),
         };
+        register.all_vote();
         let joined = Joined {
             incarnation: founder,
             founding,
@@ -259,6 +279,15 @@ impl Register {
                 self.take_over(now);
                 Answer::TookOver
             }
+            Command::Name(electorate) => {
+                self.name(electorate);
+                Answer::Named
+            }
+            Command::Settle => {
+                self.settle();
+                Answer::Named
+            }
+            Command::Raise { above } => Answer::Raised(self.raise(above)),
         }
     }
 
@@ -489,6 +518,54 @@ impl Register {
         }
     }
 
+    /// How many electorates are known at once, at most.
+    pub const MOST_ELECTORATES: usize = 8;
+
+    /// This electorate is about to hold, and until then those before it do as well. Whoever changes who
+    /// votes names it first, waits until everybody who is in one of them knows of it or is no member any
+    /// more, changes the voters, and then has it [settle](Register::settle). So nobody who may act ever
+    /// takes an electorate for the only one that has been left behind.
+    pub fn name(&mut self, electorate: Electorate) {
+        if self.electorates.last() != Some(&electorate)
+            && self.electorates.len() < Self::MOST_ELECTORATES
+        {
+            self.electorates.push(electorate);
+        }
+    }
+
+    /// Only the electorate that was named last holds from now on.
+    pub fn settle(&mut self) {
+        let last = self.electorates.len().saturating_sub(1);
+        self.electorates.drain(..last);
+    }
+
+    /// Who founds the next generation if most voters die; each of them is to be kept to.
+    #[must_use]
+    pub fn electorates(&self) -> &[Electorate] {
+        &self.electorates
+    }
+
+    /// Every member votes: those who found together.
+    pub(crate) fn all_vote(&mut self) {
+        self.electorates = vec![Electorate {
+            voters: self.layout.members.keys().copied().collect(),
+            others: std::collections::BTreeSet::new(),
+        }];
+    }
+
+    /// Where the generation is this one, it is the next from now on; the members stay. For a
+    /// cluster that has met another one of the same generation: only a higher one can be joined by those
+    /// who know a layout of theirs. The answer is the generation that holds.
+    pub fn raise(&mut self, above: u32) -> u32 {
+        if self.generation() == above && above < LayoutVersion::LAST_GENERATION {
+            let before_first = LayoutVersion::founding(above + 1);
+            self.layout.version = before_first;
+            self.last = Incarnation::new(before_first.as_u64());
+            self.bump();
+        }
+        self.generation()
+    }
+
     /// What the cluster was founded with.
     #[must_use]
     pub const fn charter(&self) -> &Charter {
@@ -551,6 +628,9 @@ impl Register {
         }
         if self.tombstones.len() > Self::TOMBSTONES_KEPT {
             return Err(RegisterFault::TooManyTombstones);
+        }
+        if self.electorates.len() > Self::MOST_ELECTORATES {
+            return Err(RegisterFault::TooManyElectorates);
         }
         // A register whose numbers were near their end would soon give one twice.
         let is_counted = |number: LayoutVersion| {
@@ -653,6 +733,9 @@ pub enum RegisterFault {
     /// More tombstones than are kept.
     #[error("more tombstones than are kept")]
     TooManyTombstones,
+    /// More electorates than there can be at once.
+    #[error("more electorates than there can be at once")]
+    TooManyElectorates,
     /// Its version or its last incarnation is of another generation, or too high to have been counted.
     #[error("its version or its last incarnation cannot have been counted")]
     NotCounted,

@@ -17,7 +17,9 @@ use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
 use super::listen::Listener;
-use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
+use crate::authority::raft::{
+    Gathering, GatheringSettings, OnQuorumLoss, RaftAuthority, RaftSettings, Timing,
+};
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
@@ -55,6 +57,8 @@ pub struct AgreementSettings {
     /// How many nodes found together, where the addresses are looked up by a name. `None`: as many as
     /// there are addresses. 1: it founds alone where nobody is found.
     pub found_with: Option<usize>,
+    /// What this node does when it cannot reach those who agree for longer than a lease.
+    pub on_quorum_loss: OnQuorumLoss,
 }
 
 /// One node's authority, through all its incarnations.
@@ -101,6 +105,7 @@ impl Agreement {
             generation: settings.generation,
             discovery: settings.discovery,
             found_with: settings.found_with,
+            on_quorum_loss: settings.on_quorum_loss,
         }));
         let seat = watch::Sender::new(Seat::Empty { former: None });
         let layouts = watch::Sender::new(None);
@@ -227,7 +232,21 @@ impl Agreement {
         {
             return Ok(Answer::Renewed(Err(NotAMember::Tombstoned(*who))));
         }
+        if let Command::DeclareDead {
+            by,
+            incarnation,
+            proof,
+        } = &command
+        {
+            // Also where nobody is left who could agree to it.
+            self.gathering.died(*by, *incarnation, *proof);
+        }
         let part = self.part().ok_or(Unreachable)?;
+        if let Command::Renew(who) = command
+            && who != part.incarnation()
+        {
+            return Ok(Answer::Renewed(Err(NotAMember::Tombstoned(who))));
+        }
         let answer = part.propose(command, self.timing.change()).await;
         answer.map_err(|_| Unreachable)
     }

@@ -69,6 +69,11 @@ pub enum PartEnd {
     Behind,
     /// Most of those who agreed are gone for good, and nothing can be agreed with the rest of them.
     Abandoned,
+    /// Those who agree could not be reached for longer than a lease, and this node goes on without being
+    /// certain that they do not.
+    Unreachable,
+    /// It has met another cluster of its name, which goes on in the place of both.
+    Dissolved,
 }
 
 /// Is told what happens. Called from the node's driver: it returns at once and calls nothing back.

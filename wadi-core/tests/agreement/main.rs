@@ -10,5 +10,6 @@ mod founding;
 mod joining;
 mod leaving;
 mod net;
+mod succeeding;
 mod whole;
 mod world;

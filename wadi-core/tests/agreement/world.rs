@@ -12,7 +12,7 @@ use wadi_core::bucket::{BucketCount, Layout};
 use wadi_core::clock::{Clock, Moment};
 use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{
-    Agreement, AgreementSettings, Authority, Listener, NobodyListens, PartEnd, Told,
+    Agreement, AgreementSettings, Authority, Listener, NobodyListens, OnQuorumLoss, PartEnd, Told,
 };
 use wadi_core::transport::{AddressList, Discovery};
 
@@ -208,6 +208,7 @@ impl World {
             generation: 0,
             discovery,
             found_with: None,
+            on_quorum_loss: OnQuorumLoss::Strict,
         }
     }
 

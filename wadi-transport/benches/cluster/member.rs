@@ -10,7 +10,8 @@ use wadi_core::clock::{BootClock, Clock};
 use wadi_core::member::{Incarnation, NodeName};
 use wadi_core::message::Want;
 use wadi_core::node::{
-    Agreement, AgreementSettings, Located, NobodyListens, Node, NodeSettings, Surroundings,
+    Agreement, AgreementSettings, Located, NobodyListens, Node, NodeSettings, OnQuorumLoss,
+    Surroundings,
 };
 use wadi_core::session::{
     ClusterKey, Guard, Keyring, Limits, Look, Origin, PresentedId, SessionError, Sessions, Visit,
@@ -113,6 +114,7 @@ impl Member {
             generation: 0,
             discovery: Arc::new(AddressList::new(addresses)),
             found_with: None,
+            on_quorum_loss: OnQuorumLoss::Strict,
         });
         let mut settings = NodeSettings::new(NodeName::new(name), charter);
         // Buckets change hands before anything is measured.

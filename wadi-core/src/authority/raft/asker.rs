@@ -11,6 +11,7 @@ use super::timing::Timing;
 use super::types::may_repeat;
 use crate::authority::{Answer, Command};
 use crate::bucket::LayoutVersion;
+use crate::member::Founding;
 use crate::transport::{Carrier, NotCarried};
 
 /// Why a command was not answered.
@@ -51,6 +52,11 @@ pub(super) trait Directions: Sync {
 
     /// As whom it asks; `None` before it has joined.
     fn part(&self) -> Option<Part>;
+
+    /// Of which cluster; `None`: whichever is there.
+    fn cluster(&self) -> Option<Founding> {
+        self.part().map(|part| part.cluster)
+    }
 }
 
 impl Asker {
@@ -135,7 +141,7 @@ impl Asker {
         let Some(address) = route.next(hint.filter(is_other), &addresses) else {
             return Heard::Nothing;
         };
-        let message = Message::ask(directions.part(), command.clone());
+        let message = Message::ask(directions.cluster(), directions.part(), command.clone());
         let Some(bytes) = encode(&message) else {
             return Heard::Nothing;
         };

@@ -11,7 +11,7 @@ pub(super) const LONGEST_NAME: usize = 255;
 /// for somebody else, or the leader's own duties.
 pub(super) fn may_be_asked(command: &Command, by: Option<Incarnation>) -> bool {
     match command {
-        Command::Expire | Command::TakeOver => false,
+        Command::Expire | Command::TakeOver | Command::Name(_) | Command::Settle => false,
         Command::Join { node, address, .. } => {
             node.as_str().len() <= LONGEST_NAME && address.len() <= LONGEST_NAME
         }
@@ -24,7 +24,7 @@ pub(super) fn may_be_asked(command: &Command, by: Option<Incarnation>) -> bool {
         } => by == Some(*who),
         // Whether it can have that proof, the register decides.
         Command::DeclareDead { by: prover, .. } => by == Some(*prover),
-        Command::Propose { .. } => by.is_some(),
+        Command::Propose { .. } | Command::Raise { .. } => by.is_some(),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Presence {
         /// Whom it would found with, an address.
         backs: Option<String>,
     },
+    /// It is in no cluster, and about to found the next generation of the one that it was in.
+    Succeeding,
     /// It is a member of a cluster of this generation.
     Member {
         /// The cluster's generation.
@@ -88,11 +90,18 @@ impl Founders {
             .iter()
             .filter_map(|(address, presence)| match presence {
                 Presence::Member { generation } => Some((*generation, address)),
-                Presence::Waiting { .. } => None,
+                Presence::Waiting { .. } | Presence::Succeeding => None,
             });
         // Of several generations the highest; of its members any, so always the same.
         if let Some((_, address)) = member.max_by_key(|(generation, _)| *generation) {
             return Decision::Join(address.clone());
+        }
+        // Its cluster is joined in a moment.
+        if answers
+            .values()
+            .any(|answer| *answer == Presence::Succeeding)
+        {
+            return Decision::Wait { backs: None };
         }
         if self.expected == 0 {
             return Decision::Found(BTreeSet::from([me.to_owned()]));
@@ -213,6 +222,18 @@ mod tests {
         assert_eq!(alone, Decision::Join("b".to_owned()));
         // Also one that is not on the list.
         assert_eq!(list.decide("x", &both), Decision::Join("b".to_owned()));
+    }
+
+    #[test]
+    fn who_is_about_to_found_the_next_generation_is_waited_for() {
+        let list = of(&["a", "b", "c"]);
+        let backed = ("b", backing("a"));
+        let heir = ("c", Presence::Succeeding);
+        let heard = answers([backed.clone(), heir.clone()]);
+        assert_eq!(list.decide("a", &heard), wait(None));
+        let member = ("d", Presence::Member { generation: 1 });
+        let heard = answers([backed, heir, member]);
+        assert_eq!(list.decide("a", &heard), Decision::Join("d".to_owned()));
     }
 
     #[test]

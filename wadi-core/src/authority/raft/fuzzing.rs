@@ -97,7 +97,7 @@ impl Told {
                 }
             }
             Body::Invite(Invitation { found, .. }) => self.agreed(What::Found(found)),
-            Body::Vote(..) | Body::WhoIsThere => {}
+            Body::Vote(..) | Body::WhoIsThere | Body::Deaths(_) | Body::Known(_) => {}
         }
     }
 

@@ -5,7 +5,10 @@
 //! where a list says that there are others, nor because nobody answers.
 
 mod around;
+mod deaths;
 mod lost;
+mod meeting;
+mod succession;
 mod together;
 
 use std::collections::BTreeSet;
@@ -25,6 +28,9 @@ use crate::authority::Charter;
 use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
+use deaths::Deaths;
+use succession::Founded;
+pub(crate) use succession::Succession;
 
 /// What a node brings along that is in no cluster.
 #[derive(Clone, Debug)]
@@ -37,6 +43,18 @@ pub(crate) struct GatheringSettings {
     pub(crate) discovery: Arc<dyn Discovery>,
     /// How many found together, where the addresses may be a part of them.
     pub(crate) found_with: Option<usize>,
+    pub(crate) on_quorum_loss: OnQuorumLoss,
+}
+
+/// What a node does that cannot reach those who agree for longer than a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnQuorumLoss {
+    /// It serves nothing until it reaches them again, or it is certain that they are gone.
+    #[default]
+    Strict,
+    /// It goes on with whom it reaches, though others may do the same. Where they meet, the lower of the
+    /// two clusters dissolves, and its nodes offer the other what they have.
+    Available,
 }
 
 /// One node on its way into a cluster, and in it.
@@ -46,6 +64,9 @@ pub(crate) struct Gathering {
     timing: Timing,
     here: Mutex<Here>,
     past: Mutex<Past>,
+    deaths: Mutex<Deaths>,
+    /// There is one more.
+    heard_of_death: Notify,
     /// Somebody has invited it.
     invited: Notify,
     /// What it is has changed.
@@ -61,6 +82,8 @@ enum Here {
     Waiting {
         backs: Option<String>,
         start: StartId,
+        /// Who it backs is about to found the next generation.
+        is_due: bool,
     },
     /// Takes part in one founding, with its part of the raft as soon as that runs.
     Founding(Box<Invitation>, Option<Arc<RaftAuthority>>),
@@ -80,6 +103,22 @@ struct Past {
     /// Of which cluster it was a member last, and that one's generation.
     last: Option<(Founding, u32)>,
     may_found: MayFound,
+    /// What it goes by as the heir of a generation that is over.
+    succession: Option<Succession>,
+    /// As such it has founded the cluster that it is a member of.
+    founded: Option<Founded>,
+}
+
+/// Why a node is to be a member of its cluster no more.
+#[derive(Debug)]
+pub(crate) enum Over {
+    /// It can agree on nothing any more; call [`Gathering::renounce`].
+    Lost(MayFound),
+    /// The same, and this node is an heir, or goes on without being certain; call
+    /// [`Gathering::inherit`].
+    Inherited(Succession),
+    /// It has joined a higher one; call [`Gathering::dissolve`].
+    Met(Arc<RaftAuthority>),
 }
 
 /// With whom a node may found.
@@ -100,12 +139,16 @@ impl Gathering {
             known: BTreeSet::new(),
             last: None,
             may_found: MayFound::AsListed,
+            succession: None,
+            founded: None,
         };
         Self {
             timing: Timing::of(settings.charter.lease),
             settings,
             here: Mutex::new(Here::Apart),
             past: Mutex::new(past),
+            deaths: Mutex::default(),
+            heard_of_death: Notify::new(),
             invited: Notify::new(),
             changed: Notify::new(),
         }
@@ -118,10 +161,13 @@ impl Gathering {
         loop {
             if let Some(part) = self.try_once().await {
                 self.become_now(Here::Member(Arc::clone(&part)));
+                self.past.lock().succession = None;
+                self.rename_deaths(part.founding());
                 return part;
             }
+            let pause_now = self.until_over().map_or(pause, |until| until.min(pause));
             // An invitation is not waited with.
-            let _ = time::timeout(pause, self.invited.notified()).await;
+            let _ = time::timeout(pause_now, self.invited.notified()).await;
             pause = (pause * 2).min(self.timing.longest_pause());
         }
     }
@@ -132,15 +178,19 @@ impl Gathering {
         }
         self.wait_for_others();
         let (founders, around) = self.look_around().await;
-        match founders.decide(&self.settings.raft.address, &around.presences()) {
-            Decision::Join(address) => self.join(around.members(&address)).await,
+        let as_heir = self.succeed(&around);
+        let is_due = matches!(&as_heir, Some(Decision::Wait { backs: Some(_) }));
+        let as_all = || founders.decide(&self.settings.raft.address, &around.presences());
+        match as_heir.unwrap_or_else(as_all) {
+            Decision::Join(address) => self.join(&around, &address).await,
             Decision::Found(backers) if backers.len() == 1 => self.found_alone().await,
             Decision::Found(backers) => {
                 let (own, others) = self.found_with(&backers, &around)?;
                 self.see_through(own, others).await
             }
             Decision::Wait { backs } => {
-                self.back(backs);
+                self.back(backs, is_due);
+                self.tell_heirs().await;
                 None
             }
         }
@@ -150,15 +200,22 @@ impl Gathering {
     async fn look_around(&self) -> (Founders, Around) {
         let discovered = time::timeout(self.timing.attempt(), self.settings.discovery.addresses());
         let discovered = discovered.await.ok().and_then(Result::ok);
-        let (known, last, may_found) = {
+        let (known, last, may_found, over) = {
             let past = self.past.lock();
-            (past.known.clone(), past.last, past.may_found)
+            let over = past
+                .succession
+                .as_ref()
+                .map(|succession| succession.part.cluster);
+            (past.known.clone(), past.last, past.may_found, over)
         };
         let asked = known
             .into_iter()
             .chain(discovered.iter().flatten().cloned());
         let mut around = self.ask_around(asked).await;
         around.forget_older(last);
+        if let Some(over) = over {
+            around.forget(over);
+        }
         let founders = match (may_found, discovered, self.settings.found_with) {
             (MayFound::Alone, ..) | (MayFound::AsListed, Some(_), Some(1)) => Founders::alone(),
             (MayFound::AsListed, Some(list), None) => Founders::of(list),
@@ -171,15 +228,18 @@ impl Gathering {
         (founders, around)
     }
 
-    async fn join(&self, seeds: Vec<String>) -> Option<Arc<RaftAuthority>> {
+    async fn join(&self, around: &Around, address: &str) -> Option<Arc<RaftAuthority>> {
         // Whoever joins is not invited meanwhile.
         self.leave_waiting(Here::Apart).then_some(())?;
-        self.join_through(seeds).await
+        self.join_through(around, address).await
     }
 
-    async fn join_through(&self, seeds: Vec<String>) -> Option<Arc<RaftAuthority>> {
+    /// Joins the cluster that this node said it is a member of, and no other one.
+    async fn join_through(&self, around: &Around, address: &str) -> Option<Arc<RaftAuthority>> {
         let settings = self.settings.raft.clone();
-        let joined = RaftAuthority::join(settings, seeds, self.settings.raft.lease).await;
+        let (cluster, seeds) = around.members(address)?;
+        let within = self.settings.raft.lease;
+        let joined = RaftAuthority::join_of(Some(cluster), settings, seeds, within).await;
         joined.ok().map(|(part, _)| part)
     }
 
@@ -216,19 +276,27 @@ impl Gathering {
         .await;
     }
 
-    async fn end(&self, part: &RaftAuthority, may_found: MayFound) {
-        {
-            let mut past = self.past.lock();
-            past.may_found = may_found;
-            if let Some(layout) = part.layouts().borrow().as_deref() {
-                let generation = layout.version.generation();
-                past.last = Some((part.part().cluster, generation));
-                past.generation = past.generation.max(generation.saturating_add(1));
-                let addresses = layout.members.values().map(|member| member.address.clone());
-                let own = &self.settings.raft.address;
-                past.known = addresses.filter(|address| address != own).collect();
-            }
+    /// Until this node is to be a member of this cluster no more; as a rule that is never.
+    pub(crate) async fn over(&self, part: &RaftAuthority) -> Over {
+        tokio::select! {
+            may_found = self.lost(part) => Over::Lost(may_found),
+            succession = self.inherits(part) => Over::Inherited(succession),
+            succession = self.goes_on(part) => Over::Inherited(succession),
+            joined = self.meets(part) => Over::Met(joined),
         }
+    }
+
+    async fn end(&self, part: &RaftAuthority, may_found: MayFound) {
+        let layout = part.layouts().borrow().clone();
+        if let Some(layout) = layout {
+            let generation = layout.version.generation();
+            let addresses = layout.members.values().map(|member| member.address.clone());
+            self.remember(addresses);
+            let mut past = self.past.lock();
+            past.last = Some((part.part().cluster, generation));
+            past.generation = past.generation.max(generation.saturating_add(1));
+        }
+        self.past.lock().may_found = may_found;
         part.close().await;
         self.become_now(Here::Apart);
     }
@@ -254,6 +322,14 @@ impl Gathering {
             Body::Invite(invitation) => Some(Reply::Invited(
                 self.accept(invitation) && self.stands_by().await,
             )),
+            Body::Deaths(deaths) => message.cluster.map(|cluster| {
+                self.hear_of_deaths(cluster, &deaths);
+                Reply::Noted
+            }),
+            Body::Known(addresses) => {
+                self.hear_of_others(addresses);
+                Some(Reply::Noted)
+            }
             _ => match self.part_for(&message) {
                 Some(part) => Some(part.reply(message).await),
                 None => None,
@@ -275,15 +351,26 @@ impl Gathering {
     }
 
     fn present(&self) -> Option<Present> {
-        let generation = self.past.lock().generation;
+        let (generation, heir, is_barred) = {
+            let past = self.past.lock();
+            let heir = past.succession.as_ref().map(|succession| succession.part);
+            (past.generation, heir, past.may_found == MayFound::Never)
+        };
         Some(match &*self.here.lock() {
             Here::Apart => Present::Apart(None),
-            Here::Waiting { backs, start } => Present::Waiting {
+            Here::Waiting {
+                backs,
+                start,
+                is_due,
+            } => Present::Waiting {
                 node: self.settings.raft.node.clone(),
                 backs: backs.clone(),
                 start: *start,
                 generation,
                 place: self.settings.raft.place,
+                heir,
+                is_due: *is_due,
+                is_barred,
             },
             Here::Founding(invitation, _) => Present::Founding {
                 part: invitation.part(invitation.place),
@@ -295,6 +382,7 @@ impl Gathering {
                     Some(layout) if layout.is_member(part.incarnation()) => Present::Member {
                         part: part.part(),
                         generation: layout.version.generation(),
+                        is_leased: part.is_leased(),
                     },
                     _ => Present::Apart(Some(part.part())),
                 }
@@ -356,13 +444,17 @@ impl Gathering {
         if matches!(*here, Here::Apart)
             && let Ok(start) = StartId::draw()
         {
-            *here = Here::Waiting { backs: None, start };
+            *here = Here::Waiting {
+                backs: None,
+                start,
+                is_due: false,
+            };
         }
     }
 
-    fn back(&self, whom: Option<String>) {
-        if let Here::Waiting { backs, .. } = &mut *self.here.lock() {
-            *backs = whom;
+    fn back(&self, whom: Option<String>, soon: bool) {
+        if let Here::Waiting { backs, is_due, .. } = &mut *self.here.lock() {
+            (*backs, *is_due) = (whom, soon);
         }
     }
 

@@ -20,12 +20,13 @@ use tokio::time;
 use super::acknowledged::Acknowledged;
 use super::machine::Machine;
 use super::message::{MOST_COMMANDS, Said};
+use super::naming::{self, Naming};
 use super::timing::Timing;
 use super::types::{
     Found, Leadership, Metrics, Outcome, Proposal, RaftTypes, What, incarnation, raft_id,
 };
 use super::voters::{Step, Votes};
-use crate::authority::Command;
+use crate::authority::{Command, Electorate};
 use crate::bucket::LayoutVersion;
 use crate::clock::{Clock, Moment};
 use crate::member::{Incarnation, Standing};
@@ -60,6 +61,29 @@ pub(super) fn leader_elsewhere(metrics: &Metrics) -> Option<String> {
     let leader = metrics.current_leader.filter(|id| *id != metrics.id)?;
     let membership = metrics.membership_config.membership();
     Some(membership.get_node(&leader)?.addr.clone())
+}
+
+/// What picking the voters comes to next.
+enum Duty {
+    /// Who votes, or is told, changes.
+    Change(Step),
+    /// This is agreed in this term.
+    Agree(u64, Command),
+}
+
+/// What is remembered between two looks at the voters.
+#[derive(Default)]
+struct Picking {
+    waits_since: Option<Moment>,
+    named: Option<Named>,
+}
+
+/// The electorates that hold, since when this leader knows.
+struct Named {
+    term: u64,
+    electorates: Vec<Electorate>,
+    /// Who holds this entry knows of all of them.
+    index: u64,
 }
 
 type Written =
@@ -358,13 +382,13 @@ impl Leader {
     /// Picks the voters, whenever this node leads and has taken over, until the node stops.
     pub(super) async fn pick_voters(self) {
         let mut metrics = self.raft.metrics();
-        let mut waits_since = None;
+        let mut so_far = Picking::default();
         loop {
-            let step = self.next_step(&metrics.borrow_and_update(), &mut waits_since);
-            if let Some(step) = step {
+            let duty = self.next_duty(&metrics.borrow_and_update(), &mut so_far);
+            if let Some(duty) = duty {
                 // What is not agreed in time, or refused, is decided anew.
-                let changed = time::timeout(self.timing.change(), self.change(step)).await;
-                if !matches!(changed, Ok(true)) {
+                let done = time::timeout(self.timing.change(), self.perform(duty)).await;
+                if !matches!(done, Ok(true)) {
                     time::sleep(self.timing.look()).await;
                 }
                 continue;
@@ -377,7 +401,7 @@ impl Leader {
         }
     }
 
-    fn next_step(&self, metrics: &Metrics, waits_since: &mut Option<Moment>) -> Option<Step> {
+    fn next_duty(&self, metrics: &Metrics, so_far: &mut Picking) -> Option<Duty> {
         let now = self.clock.now();
         self.acknowledged.lock().note(metrics, now);
         let term = leads_in(metrics)?;
@@ -387,12 +411,57 @@ impl Leader {
         let layout = self.machine.layout()?;
         let mut votes = self.votes(metrics);
         if votes.waits(&layout) {
-            let since = *waits_since.get_or_insert(now);
+            let since = *so_far.waits_since.get_or_insert(now);
             votes.waited = now.since(since) >= self.timing.lease();
         } else {
-            *waits_since = None;
+            so_far.waits_since = None;
         }
-        votes.next_step(&layout, incarnation(metrics.id))
+        let step = votes.next_step(&layout, incarnation(metrics.id));
+        let wanted = match &step {
+            Some(Step::Vote(voters)) => voters.clone(),
+            _ => votes.voters.clone(),
+        };
+        let (named, index) = self.machine.electorates();
+        let is_same = so_far
+            .named
+            .as_ref()
+            .is_some_and(|seen| (seen.term, &seen.electorates) == (term, &named));
+        if !is_same {
+            so_far.named = Some(Named {
+                term,
+                electorates: named.clone(),
+                index,
+            });
+        }
+        let index = so_far.named.as_ref().map_or(index, |seen| seen.index);
+        let replication = metrics.replication.as_ref();
+        let knows = |who: Incarnation| {
+            let matching = replication.and_then(|all| all.get(&raft_id(who)).copied().flatten());
+            raft_id(who) == metrics.id || matching.is_some_and(|matching| matching.index >= index)
+        };
+        let all_know = naming::concerned(&named, &layout).all(knows);
+        let wanted = naming::electorate(wanted, &votes, &layout);
+        match naming::next(&named, wanted, &votes, all_know) {
+            Naming::Name(electorate) => Some(Duty::Agree(term, Command::Name(electorate))),
+            Naming::Settle => Some(Duty::Agree(term, Command::Settle)),
+            Naming::Vote(voters) => Some(Duty::Change(Step::Vote(voters))),
+            // Whom to tell waits for nothing.
+            Naming::Nothing | Naming::Wait => {
+                let step = step.filter(|step| !matches!(step, Step::Vote(_)));
+                step.map(Duty::Change)
+            }
+        }
+    }
+
+    async fn perform(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::Change(step) => self.change(step).await,
+            Duty::Agree(term, command) => {
+                let what = What::Commands(vec![command]);
+                let written = self.entry(term, self.clock.now(), what).await;
+                written.is_ok_and(|written| matches!(written.data, Outcome::Answers(_)))
+            }
+        }
     }
 
     async fn change(&self, step: Step) -> bool {

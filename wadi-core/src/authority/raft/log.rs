@@ -6,10 +6,13 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote};
+use openraft::{
+    Entry, EntryPayload, LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote,
+};
 use parking_lot::Mutex;
 
-use super::types::RaftTypes;
+use super::types::{Proposal, RaftTypes, What};
+use crate::authority::{Command, Electorate};
 
 /// One replica's log; clones are the same log.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,26 @@ impl Log {
     pub(super) fn is_untouched(&self) -> bool {
         let kept = self.0.lock();
         kept.entries.is_empty() && kept.purged.is_none()
+    }
+}
+
+impl Log {
+    /// The electorates that are named in entries after this one, whether those are ever agreed or not.
+    pub(super) fn named_after(&self, index: u64) -> Vec<Electorate> {
+        let kept = self.0.lock();
+        let entries = kept.entries.range(index.saturating_add(1)..);
+        let commands = entries.filter_map(|(_, entry)| match &entry.payload {
+            EntryPayload::Normal(Proposal {
+                what: What::Commands(commands),
+                ..
+            }) => Some(commands),
+            _ => None,
+        });
+        let named = commands.flatten().filter_map(|command| match command {
+            Command::Name(electorate) => Some(electorate.clone()),
+            _ => None,
+        });
+        named.collect()
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::types::{Founder, Leadership, Outcome, Proposal, RaftTypes, What};
-use crate::authority::Register;
+use crate::authority::{Electorate, Register};
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
@@ -82,6 +82,7 @@ impl Replica {
                     // It was given just now, so it is a member.
                     let _ = register.ready(backer);
                 }
+                register.all_vote();
                 *nothing = Some(register);
                 self.led = Some(leadership);
                 Outcome::Answers(vec![crate::authority::Answer::Joined(joined)])
@@ -143,6 +144,15 @@ impl Machine {
     pub(super) fn next_expiry(&self) -> Option<Moment> {
         let state = self.state.lock();
         state.replica.register.as_ref()?.next_expiry()
+    }
+
+    /// The electorates that are agreed, by what this replica knows, and how far it knows.
+    pub(super) fn electorates(&self) -> (Vec<Electorate>, u64) {
+        let state = self.state.lock();
+        let register = state.replica.register.as_ref();
+        let electorates = register.map(|register| register.electorates().to_vec());
+        let applied = state.applied.map_or(0, |applied| applied.index);
+        (electorates.unwrap_or_default(), applied)
     }
 
     /// A copy of the register.

@@ -12,6 +12,7 @@ use super::types::{Found, RaftTypes, StartId};
 use crate::authority::{Answer, Command};
 use crate::bucket::LayoutVersion;
 use crate::member::{Founding, Incarnation, NodeName, Place};
+use crate::proof::Proof;
 
 /// Bytes of one encoded message or answer, at most; whatever is larger is refused unread.
 ///
@@ -52,6 +53,18 @@ pub(super) enum Body {
     /// What are you?
     WhoIsThere,
     Invite(Invitation),
+    /// These members of the message's cluster are dead.
+    Deaths(Vec<KnownDeath>),
+    /// Members of a cluster, perhaps another one, are at these addresses.
+    Known(Vec<String>),
+}
+
+/// A member's death, and who has a proof of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownDeath {
+    pub(super) dead: Incarnation,
+    pub(super) by: Incarnation,
+    pub(super) proof: Proof,
 }
 
 /// Somebody founds, and asks one of its backers to stand by.
@@ -62,6 +75,17 @@ pub(super) struct Invitation {
     pub(super) place: usize,
     /// in which start of it.
     pub(super) start: StartId,
+    /// Who each of them was, where these are the heirs of a generation that is over.
+    #[serde(default)]
+    pub(super) former: Option<Former>,
+}
+
+/// Who the first members were in the generation before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Former {
+    pub(super) cluster: Founding,
+    /// By place.
+    pub(super) first: Vec<Incarnation>,
 }
 
 /// Which part of which raft runs at a node.
@@ -85,11 +109,26 @@ pub(super) enum Present {
         /// Where it listens at exactly the address that it is asked at, if it knows.
         #[serde(default)]
         place: Option<Place>,
+        /// Who it was in a generation that is over, whose heir it is.
+        #[serde(default)]
+        heir: Option<Part>,
+        /// It is about to found the next generation, or to help who does.
+        #[serde(default)]
+        is_due: bool,
+        /// It founds with nobody, because others may go on with the cluster that it was in.
+        #[serde(default)]
+        is_barred: bool,
     },
     /// In the middle of founding this cluster, together with who is at this address.
     Founding { part: Part, by: String },
     /// A member.
-    Member { part: Part, generation: u32 },
+    Member {
+        part: Part,
+        generation: u32,
+        /// Whether it may act now.
+        #[serde(default)]
+        is_leased: bool,
+    },
     /// No member, and takes part in no founding now. This part of it may still run.
     Apart(Option<Part>),
 }
@@ -104,6 +143,8 @@ pub(super) enum Reply {
     There(Present),
     /// Whether who was invited stands by.
     Invited(bool),
+    /// It was looked at.
+    Noted,
     /// The message was for another cluster, for an incarnation that does not run here, too large,
     /// or no message. Nothing changed.
     NotHere,
@@ -139,10 +180,10 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Message {
-    pub(super) fn ask(part: Option<Part>, command: Command) -> Self {
+    pub(super) fn ask(cluster: Option<Founding>, part: Option<Part>, command: Command) -> Self {
         let by = part.map(|part| part.incarnation);
         Self {
-            cluster: part.map(|part| part.cluster),
+            cluster,
             body: Body::Ask { by, command },
         }
     }

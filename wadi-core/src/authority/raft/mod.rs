@@ -20,6 +20,7 @@ mod leader;
 mod log;
 mod machine;
 mod message;
+mod naming;
 mod network;
 mod node;
 mod timing;
@@ -28,7 +29,8 @@ mod voters;
 
 pub use asker::AskFailed;
 pub use founding::{Decision, Founders, Presence};
-pub(crate) use gathering::{Gathering, GatheringSettings};
+pub use gathering::OnQuorumLoss;
+pub(crate) use gathering::{Gathering, GatheringSettings, Over};
 pub use message::LARGEST_MESSAGE;
 pub use node::{RaftAuthority, RaftSettings, StartFailed};
 pub use timing::Timing;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::{BasicNode, Raft};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time;
@@ -21,9 +22,9 @@ use super::network::Network;
 use super::timing::Timing;
 use super::types::{Found, Founder, RaftTypes, draw_founding, incarnation, raft_id};
 use super::voters::Votes;
-use crate::authority::{Answer, Charter, Command, Joined, NotAMember, Register};
+use crate::authority::{Answer, Charter, Command, Electorate, Joined, Lease, NotAMember, Register};
 use crate::bucket::{Layout, LayoutVersion};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::member::{Founding, Incarnation, NodeName, Place};
 use crate::transport::Carrier;
 
@@ -66,9 +67,14 @@ pub struct RaftAuthority {
     machine: Machine,
     log: Log,
     asker: Asker,
+    clock: Arc<dyn Clock>,
+    /// Until when this incarnation may act, as its driver counts it: while it may, it is a member.
+    leased_until: Mutex<Moment>,
     /// The highest layout version that a leader has answered it under.
     answered_under: watch::Sender<LayoutVersion>,
     seeds: Vec<String>,
+    /// Where it was told that others are.
+    hints: Mutex<Vec<String>>,
     asked: mpsc::Sender<Asked>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -144,6 +150,16 @@ impl RaftAuthority {
         seeds: Vec<String>,
         within: Duration,
     ) -> Result<(Arc<Self>, Joined), StartFailed> {
+        Self::join_of(None, settings, seeds, within).await
+    }
+
+    /// The same where it is known which cluster it is to be: another one may be there by now.
+    pub(super) async fn join_of(
+        cluster: Option<Founding>,
+        settings: RaftSettings,
+        seeds: Vec<String>,
+        within: Duration,
+    ) -> Result<(Arc<Self>, Joined), StartFailed> {
         let asker = Asker {
             own: settings.address.clone(),
             carrier: Arc::clone(&settings.carrier),
@@ -154,7 +170,10 @@ impl RaftAuthority {
             address: settings.address.clone(),
             place: settings.place,
         };
-        let (answer, _) = asker.ask(command, &Outside(&seeds), within).await?;
+        let sent = settings.clock.now();
+        let (answer, _) = asker
+            .ask(command, &Outside(cluster, &seeds), within)
+            .await?;
         let Answer::Joined(joined) = answer else {
             return Err(StartFailed::NotStarted(
                 "a join was answered otherwise".to_owned(),
@@ -164,8 +183,8 @@ impl RaftAuthority {
             lease: joined.lease,
             ..settings
         };
-        let authority =
-            Self::start(settings, joined.incarnation, joined.founding, seeds, None).await?;
+        let (me, cluster) = (joined.incarnation, joined.founding);
+        let authority = Self::start(settings, sent, (me, cluster), seeds, None).await?;
         Ok((authority, joined))
     }
 
@@ -184,7 +203,16 @@ impl RaftAuthority {
         let others = others.filter(|address| *address != settings.address);
         let seeds = others.collect();
         let me = found.incarnation(place);
-        Self::start(settings, me, found.founding, seeds, Some(found.clone())).await
+        // Nobody founds before everybody stands by, so the first leases are younger than this.
+        let now = settings.clock.now();
+        Self::start(
+            settings,
+            now,
+            (me, found.founding),
+            seeds,
+            Some(found.clone()),
+        )
+        .await
     }
 
     /// Has the first members vote. Called by whoever founds, once all of them stand by.
@@ -199,10 +227,11 @@ impl RaftAuthority {
         begun.map_err(|error| StartFailed::NotStarted(error.to_string()))
     }
 
+    /// Its first lease counts from `since`.
     async fn start(
         settings: RaftSettings,
-        me: Incarnation,
-        cluster: Founding,
+        since: Moment,
+        (me, cluster): (Incarnation, Founding),
         seeds: Vec<String>,
         found: Option<Found>,
     ) -> Result<Arc<Self>, StartFailed> {
@@ -224,7 +253,7 @@ impl RaftAuthority {
         let leader = Leader {
             raft: raft.clone(),
             machine: machine.clone(),
-            clock: settings.clock,
+            clock: Arc::clone(&settings.clock),
             timing,
             found,
             acknowledged: Arc::default(),
@@ -246,8 +275,11 @@ impl RaftAuthority {
             machine,
             log,
             asker,
+            clock: settings.clock,
+            leased_until: Mutex::new(counted(since, settings.lease)),
             answered_under: watch::Sender::new(LayoutVersion::ZERO),
             seeds,
+            hints: Mutex::default(),
             asked,
             tasks,
         }))
@@ -266,6 +298,7 @@ impl RaftAuthority {
     ///
     /// [`AskFailed`]; commands that may be repeated without harm are, the others are not.
     pub async fn propose(&self, command: Command, within: Duration) -> Result<Answer, AskFailed> {
+        let renewal = (command == Command::Renew(self.me)).then(|| self.clock.now());
         let (answer, version) = match command {
             Command::DeclareDead { incarnation, .. } if self.may_succeed(incarnation) => {
                 self.ask_successor(command, incarnation, within).await?
@@ -277,7 +310,44 @@ impl RaftAuthority {
             *highest = version.max(*highest);
             is_higher
         });
+        if let (Some(sent), Answer::Renewed(Ok(length))) = (renewal, &answer) {
+            let mut until = self.leased_until.lock();
+            *until = counted(sent, *length).max(*until);
+        }
         Ok(answer)
+    }
+
+    /// From now on it also asks there, instead of where it was told before.
+    pub(super) fn hint(&self, addresses: Vec<String>) {
+        *self.hints.lock() = addresses;
+    }
+
+    /// Until when this incarnation may act, by what it was granted so far.
+    pub(super) fn leased_until(&self) -> Moment {
+        *self.leased_until.lock()
+    }
+
+    /// Whether it may act now, and so is a member, whatever has reached it.
+    pub(super) fn is_leased(&self) -> bool {
+        self.clock.now() < self.leased_until()
+    }
+
+    /// Every electorate that may hold, by what this node knows, also by what is not agreed yet.
+    pub(super) fn electorates(&self) -> Vec<Electorate> {
+        let (agreed, applied) = self.machine.electorates();
+        if agreed.is_empty() {
+            return agreed;
+        }
+        let named = self.log.named_after(applied);
+        // What was agreed in between has perhaps left the log.
+        let (agreed_since, _) = self.machine.electorates();
+        let mut all: Vec<_> = agreed;
+        for electorate in named.into_iter().chain(agreed_since) {
+            if !all.contains(&electorate) {
+                all.push(electorate);
+            }
+        }
+        all
     }
 
     /// Whether this one leads, and this node votes.
@@ -573,7 +643,9 @@ impl Directions for RaftAuthority {
         let members = layout.iter().flat_map(|layout| &layout.members);
         let others = members.filter(|(who, _)| **who != self.me);
         let others = others.map(|(_, member)| &member.address);
-        for address in others.chain(&self.seeds) {
+        let hints = self.hints.lock();
+        // Who was told where others are knows nobody who answers.
+        for address in hints.iter().chain(others).chain(&self.seeds) {
             if !addresses.contains(address) {
                 addresses.push(address.clone());
             }
@@ -586,8 +658,13 @@ impl Directions for RaftAuthority {
     }
 }
 
+/// Until when a node may act that was granted this for what it sent then.
+fn counted(sent: Moment, length: Duration) -> Moment {
+    Lease::joined(sent, length, sent).until().unwrap_or(sent)
+}
+
 /// Whoever is not in the cluster yet.
-struct Outside<'a>(&'a [String]);
+struct Outside<'a>(Option<Founding>, &'a [String]);
 
 impl Directions for Outside<'_> {
     async fn ask_here(&self, _: &Command) -> Option<Said> {
@@ -595,11 +672,15 @@ impl Directions for Outside<'_> {
     }
 
     fn addresses(&self) -> Vec<String> {
-        self.0.to_vec()
+        self.1.to_vec()
     }
 
     fn part(&self) -> Option<Part> {
         None
+    }
+
+    fn cluster(&self) -> Option<Founding> {
+        self.0
     }
 }
 

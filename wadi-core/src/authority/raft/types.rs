@@ -120,10 +120,14 @@ pub(super) const fn may_repeat(command: &Command) -> bool {
         | Command::Renew(_)
         | Command::Ready(_)
         | Command::Leave(_)
-        | Command::DeclareDead { .. } => true,
-        Command::Left { .. } | Command::Expire | Command::Propose { .. } | Command::TakeOver => {
-            false
-        }
+        | Command::DeclareDead { .. }
+        | Command::Raise { .. } => true,
+        Command::Left { .. }
+        | Command::Expire
+        | Command::Propose { .. }
+        | Command::TakeOver
+        | Command::Name(_)
+        | Command::Settle => false,
     }
 }
 

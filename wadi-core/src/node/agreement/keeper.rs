@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::authority::raft::{Gathering, RaftAuthority};
+use crate::authority::raft::{Gathering, Over, RaftAuthority};
 use crate::bucket::Layout;
 use crate::member::Incarnation;
 use crate::node::listen::{Listener, PartEnd, Told};
@@ -42,34 +42,73 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Until whoever wants anything is gone.
     pub(super) async fn keep(mut self) {
+        let mut next = None;
         while self.wants.wait_for(|wanted| wanted.begin).await.is_ok() {
-            let part = self.gathering.take_part().await;
+            let part = match next.take() {
+                Some(joined) => joined,
+                None => self.gathering.take_part().await,
+            };
             self.seat.send_replace(Seat::Taken(Arc::clone(&part)));
             let me = part.incarnation();
-            let mut lost = None;
             let ended = tokio::select! {
-                () = pass_on(&part, &self.layouts) => Some(PartEnd::Failed),
-                may_found = self.gathering.lost(&part) => {
-                    lost = Some(may_found);
-                    Some(PartEnd::Abandoned)
-                }
-                () = part.failed() => Some(PartEnd::Failed),
-                () = part.left_behind() => Some(PartEnd::Behind),
+                () = pass_on(&part, &self.layouts) => Ended::Alone(PartEnd::Failed),
+                over = self.gathering.over(&part) => Ended::Over(over),
+                () = part.failed() => Ended::Alone(PartEnd::Failed),
+                () = part.left_behind() => Ended::Alone(PartEnd::Behind),
                 wanted = self.wants.wait_for(|wanted| wanted.other_than == Some(me)) => {
                     if wanted.is_err() {
                         return;
                     }
-                    None
+                    Ended::Unwanted
                 }
             };
-            if let Some(why) = ended {
+            if let Some(why) = ended.why() {
                 self.listener.told(Told::PartEnded(why));
             }
+            let may_found = match ended {
+                // The driver goes on by the lease that it has, until it hears who it is next.
+                Ended::Over(Over::Inherited(succession)) => {
+                    self.gathering.inherit(&part, succession).await;
+                    continue;
+                }
+                Ended::Over(Over::Met(joined)) => {
+                    self.gathering.dissolve(&part, &joined).await;
+                    next = Some(joined);
+                    continue;
+                }
+                Ended::Over(Over::Lost(may_found)) => Some(may_found),
+                Ended::Alone(_) | Ended::Unwanted => None,
+            };
             self.seat.send_replace(Seat::Empty { former: Some(me) });
-            match lost {
+            match may_found {
                 Some(may_found) => self.gathering.renounce(&part, may_found).await,
                 None => self.gathering.retire(&part).await,
             }
+        }
+    }
+}
+
+/// How this node's part came to its end.
+enum Ended {
+    /// By itself.
+    Alone(PartEnd),
+    /// With its cluster, or with this node's place in it.
+    Over(Over),
+    /// The driver wants to be somebody else.
+    Unwanted,
+}
+
+impl Ended {
+    const fn why(&self) -> Option<PartEnd> {
+        match self {
+            Self::Alone(why) => Some(*why),
+            Self::Over(Over::Lost(_)) => Some(PartEnd::Abandoned),
+            Self::Over(Over::Inherited(succession)) if succession.is_certain() => {
+                Some(PartEnd::Abandoned)
+            }
+            Self::Over(Over::Inherited(_)) => Some(PartEnd::Unreachable),
+            Self::Over(Over::Met(_)) => Some(PartEnd::Dissolved),
+            Self::Unwanted => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time;
 use super::Gathering;
 use crate::authority::raft::founding::Presence;
 use crate::authority::raft::message::{Body, Message, Part, Present, Reply, decode, encode};
-use crate::member::Founding;
+use crate::member::{Founding, Incarnation};
 
 /// What those said who answered just now, by address.
 #[derive(Debug, Default)]
@@ -19,6 +19,11 @@ impl Around {
     /// As the decision understands it. Who takes part in nothing is nobody to found with.
     pub(super) fn presences(&self) -> BTreeMap<String, Presence> {
         let presence = |present: &Present| match present {
+            // Whoever waited for it would wait for good.
+            Present::Waiting {
+                is_barred: true, ..
+            } => None,
+            Present::Waiting { is_due: true, .. } => Some(Presence::Succeeding),
             Present::Waiting { backs, .. } => Some(Presence::Waiting {
                 backs: backs.clone(),
             }),
@@ -35,14 +40,17 @@ impl Around {
             .collect()
     }
 
-    /// Through whom to join: `first`, and then whoever else is a member of the same cluster.
-    pub(super) fn members(&self, first: &str) -> Vec<String> {
-        let cluster = self.0.get(first).and_then(Present::member_of);
+    /// Which cluster to join, and through whom: `first`, and then whoever else is a member of it.
+    pub(super) fn members(&self, first: &str) -> Option<(Founding, Vec<String>)> {
+        let cluster = self.0.get(first).and_then(Present::member_of)?;
         let same = self.0.iter().filter(|(address, present)| {
-            address.as_str() != first && cluster.is_some() && present.member_of() == cluster
+            address.as_str() != first && present.member_of() == Some(cluster)
         });
         let others = same.map(|(address, _)| address.clone());
-        [first.to_owned()].into_iter().chain(others).collect()
+        Some((
+            cluster,
+            [first.to_owned()].into_iter().chain(others).collect(),
+        ))
     }
 
     /// Forgets the members of clusters that this node cannot join, because their layouts are not above
@@ -50,10 +58,35 @@ impl Around {
     pub(super) fn forget_older(&mut self, last: Option<(Founding, u32)>) {
         let Some((last, known)) = last else { return };
         let may_join = |present: &Present| match present {
-            Present::Member { part, generation } => part.cluster == last || *generation > known,
+            Present::Member {
+                part, generation, ..
+            } => part.cluster == last || *generation > known,
             _ => true,
         };
         self.0.retain(|_, present| may_join(present));
+    }
+
+    /// Forgets the members of this cluster, which is over.
+    pub(super) fn forget(&mut self, cluster: Founding) {
+        self.0
+            .retain(|_, present| present.member_of() != Some(cluster));
+    }
+
+    /// The heirs of this cluster: who they were, where they are, and whom they back.
+    pub(super) fn heirs_of(
+        &self,
+        cluster: Founding,
+    ) -> impl Iterator<Item = (Incarnation, &String, Option<&str>)> {
+        self.0
+            .iter()
+            .filter_map(move |(address, present)| match present {
+                Present::Waiting {
+                    heir: Some(part),
+                    backs,
+                    ..
+                } if part.cluster == cluster => Some((part.incarnation, address, backs.as_deref())),
+                _ => None,
+            })
     }
 
     /// Whether the node there said itself that this part does not run there any more, also where a
@@ -128,5 +161,39 @@ impl Gathering {
             return false;
         };
         matches!(&*self.here.lock(), super::Here::Waiting { start, .. } if start == theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::raft::founding::{Decision, Founders};
+    use crate::authority::raft::types::StartId;
+    use crate::member::NodeName;
+
+    fn waiting(backs: Option<&str>, is_due: bool, is_barred: bool) -> Present {
+        Present::Waiting {
+            node: NodeName::new("n"),
+            backs: backs.map(str::to_owned),
+            start: StartId::draw().expect("there are random bytes"),
+            generation: 0,
+            place: None,
+            heir: None,
+            is_due,
+            is_barred,
+        }
+    }
+
+    #[test]
+    fn who_may_not_found_is_not_waited_for() {
+        let around = [
+            ("a", waiting(None, false, true)),
+            ("c", waiting(Some("b"), false, false)),
+        ];
+        let around = around.map(|(at, present)| (at.to_owned(), present));
+        let list = Founders::of(["a", "b", "c"].map(str::to_owned));
+        let decision = list.decide("b", &Around(around.into()).presences());
+        let both = ["b", "c"].map(str::to_owned);
+        assert_eq!(decision, Decision::Found(both.into()));
     }
 }

@@ -1,8 +1,8 @@
 //! A cluster that can agree on nothing any more, because most of its voters have started anew: its
 //! other members notice, wait until every lease that it granted is over, and start anew themselves.
 //!
-//! Silence proves nothing. Only who answers at a voter's address, and is somebody else, does: a voter
-//! forgets everything when it ends, so its vote is gone for good.
+//! Silence proves nothing. Only a proof of death does, or who answers at a voter's address and is somebody
+//! else: a voter forgets everything when it ends, so its vote is gone for good.
 
 use tokio::time;
 
@@ -15,7 +15,7 @@ impl Gathering {
     /// Until it is certain that nothing can be agreed any more once this node is out of it, too, or that
     /// nobody tells this node anything; as a rule that is never. Then call [`Gathering::renounce`] with
     /// what it says.
-    pub(crate) async fn lost(&self, part: &RaftAuthority) -> MayFound {
+    pub(super) async fn lost(&self, part: &RaftAuthority) -> MayFound {
         let lease = part.lease();
         let mut agreed = part.agreed();
         loop {
@@ -48,27 +48,35 @@ impl Gathering {
         self.end(part, may_found).await;
     }
 
-    /// Whether a majority of the voters are out of this cluster, this node counted as such.
+    /// Whether a majority of the voters are out of this cluster, this node counted as such where they have
+    /// started anew: those come back. Who is only proven dead perhaps does not, so without them the others
+    /// may be needed yet.
     async fn voters_are_gone(&self, part: &RaftAuthority) -> bool {
         let configs = part.voters_and_addresses();
         let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
         let around = self.ask_around(addresses).await;
+        let dead = self.counting_deaths(part);
         let own = &self.settings.raft.address;
-        let is_gone = |voter: &(Incarnation, String)| {
+        let has_restarted = |voter: &(Incarnation, String)| {
             let theirs = Part {
                 incarnation: voter.0,
                 ..part.part()
             };
-            // Here: this one, or a former one, whose vote nobody else could say is gone.
-            voter.1 == *own || around.is_gone(&voter.1, theirs)
+            around.is_gone(&voter.1, theirs)
         };
-        let is_lost = |voters: &Vec<_>| {
-            let gone = voters.iter().filter(|voter| is_gone(voter)).count();
+        let is_me = |voter: &(Incarnation, String)| voter.0 == part.incarnation();
+        // A former one of this address, whose vote nobody else could say is gone.
+        let was_me = |voter: &(Incarnation, String)| voter.1 == *own && !is_me(voter);
+        let is_lost = |voters: &Vec<(Incarnation, String)>| {
+            let most = |gone: usize| gone * 2 > voters.len();
+            let count = |is: &dyn Fn(&(Incarnation, String)) -> bool| {
+                voters.iter().filter(|voter| is(voter)).count()
+            };
+            let gone = count(&|voter| was_me(voter) || has_restarted(voter));
+            let gone_or_dead =
+                count(&|voter| was_me(voter) || has_restarted(voter) || dead.contains(&voter.0));
             // This node alone is no reason to give up.
-            let others = voters
-                .iter()
-                .any(|voter| voter.0 != part.incarnation() && is_gone(voter));
-            others && gone * 2 > voters.len()
+            gone > 0 && most(gone + count(&is_me)) || most(gone_or_dead)
         };
         !configs.is_empty() && configs.iter().all(is_lost)
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::around::Around;
-use super::{Gathering, Here, MayFound};
+use super::{Founded, Gathering, Here, MayFound};
 use crate::authority::raft::founding::{Decision, Founders};
 use crate::authority::raft::message::{Body, Invitation, Part, Present, Reply};
 use crate::authority::raft::node::RaftAuthority;
@@ -64,6 +64,8 @@ impl Gathering {
                 place: *place,
             });
         }
+        let addresses: Vec<_> = first.iter().map(|f| f.address.clone()).collect();
+        let former = self.former(&addresses, around);
         let found = Found {
             charter: self.settings.charter,
             founding: draw_founding().ok()?,
@@ -74,6 +76,7 @@ impl Gathering {
             found: found.clone(),
             place,
             start,
+            former: former.clone(),
         };
         let places = starts.into_iter().zip(1..);
         let others = places.map(|(start, place)| invite(place, start)).collect();
@@ -106,6 +109,7 @@ impl Gathering {
         let is_begun = own.place > 0
             || self.all_stand_by(others).await && part.begin(&own.found).await.is_ok();
         if is_begun && self.is_founded(&own, &part).await {
+            self.past.lock().founded = Founded::by(&own);
             return Some(part);
         }
         part.close().await;
@@ -166,12 +170,12 @@ impl Gathering {
             let was_told = part.was_told();
             let around = self.ask_around(addresses(own)).await;
             let founder = own.found.first.first();
-            let founder_is_out =
-                founder.is_some_and(|founder| around.is_gone(&founder.address, own.part(0)));
+            let founder_is_out = self.is_proven(own.former.as_ref(), 0)
+                || founder.is_some_and(|founder| around.is_gone(&founder.address, own.part(0)));
             let waited = self.settings.raft.clock.now().since(since);
             if waited >= self.timing.founding()
                 || founder_is_out && !was_told
-                || was_told && is_over(own, &around)
+                || was_told && self.is_over(own, &around)
             {
                 return false;
             }
@@ -184,14 +188,14 @@ impl Gathering {
     async fn renounced(&self, own: &Invitation) -> Option<Arc<RaftAuthority>> {
         loop {
             let around = self.ask_around(addresses(own)).await;
-            if is_over(own, &around) {
+            if self.is_over(own, &around) {
                 return None;
             }
             let (_, around) = self.look_around().await;
             let decision =
                 Founders::nobody().decide(&self.settings.raft.address, &around.presences());
             if let Decision::Join(address) = decision
-                && let Some(part) = self.join_through(around.members(&address)).await
+                && let Some(part) = self.join_through(&around, &address).await
             {
                 self.past.lock().may_found = MayFound::Never;
                 return Some(part);
@@ -199,15 +203,17 @@ impl Gathering {
             time::sleep(self.timing.longest_pause()).await;
         }
     }
-}
 
-/// Whether a majority of the first members are out of the founding, this node counted as such.
-fn is_over(own: &Invitation, around: &Around) -> bool {
-    let first = own.found.first.iter().enumerate();
-    let out = first.filter(|(place, founder)| {
-        *place == own.place || around.is_gone(&founder.address, own.part(*place))
-    });
-    out.count() * 2 > own.found.first.len()
+    /// Whether a majority of the first members are out of the founding, this node counted as such.
+    fn is_over(&self, own: &Invitation, around: &Around) -> bool {
+        let first = own.found.first.iter().enumerate();
+        let out = first.filter(|(place, founder)| {
+            *place == own.place
+                || self.is_proven(own.former.as_ref(), *place)
+                || around.is_gone(&founder.address, own.part(*place))
+        });
+        out.count() * 2 > own.found.first.len()
+    }
 }
 
 /// Where the other first members are.
