@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wadi_axum::config::{
-    ConfigError, CookieMode, Relocate, WadiConfig, WadiConfigBuilder, duration_from_text,
-    keys_from_file,
+    ConfigError, CookieMode, OnQuorumLoss, Relocate, WadiConfig, WadiConfigBuilder,
+    duration_from_text, keys_from_file,
 };
 
 /// The reference node of WADI: an application with every endpoint a node can serve.
@@ -54,6 +54,16 @@ pub struct Options {
     /// [default: as many as are on the list]
     #[arg(long, value_name = "N", env = "WADI_FOUND_WITH")]
     pub found_with: Option<usize>,
+
+    /// When this node cannot reach most of those who agree, and it is not proven that they are dead: it
+    /// answers 503, or goes on without them [default: available where two nodes are listed, else strict]
+    #[arg(
+        long,
+        value_name = "strict|available",
+        env = "WADI_ON_QUORUM_LOSS",
+        requires = "cluster"
+    )]
+    pub on_quorum_loss: Option<OnQuorumLoss>,
 
     /// The cluster's name; nodes of others are refused [default: wadi]
     #[arg(
@@ -188,6 +198,7 @@ impl Options {
         let builder = with(builder, Builder::relocate, self.relocate);
         let builder = with(builder, Builder::public_url, self.public_url.clone());
         let builder = with(builder, Builder::found_with, self.found_with);
+        let builder = with(builder, Builder::on_quorum_loss, self.on_quorum_loss);
         let join = (!self.join.is_empty()).then(|| self.join.clone());
         let builder = with(builder, Builder::join, join);
         let keys = self.cluster_key.as_ref().map(keys_from_file).transpose()?;

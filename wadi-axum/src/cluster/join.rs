@@ -8,7 +8,7 @@ use wadi_core::transport::{Connections, Network, NetworkSettings, NotOpened, Sec
 
 use super::Cluster;
 use super::listen::Log;
-use crate::config::WadiConfig;
+use crate::config::{OnQuorumLoss, WadiConfig};
 
 /// A node of a cluster could not be started. Nothing is left open.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,9 @@ impl Cluster {
             Some(given) => Arc::clone(given),
             None => self.agree(config, &**network, &connections)?,
         };
+        if self.authority.is_none() {
+            say(config.on_quorum_loss());
+        }
         let surroundings = wadi_core::node::Surroundings {
             authority,
             place: connections.place,
@@ -78,6 +81,7 @@ impl Cluster {
             listener: Arc::new(Log),
             generation: 0,
             found_with: config.found_with(),
+            on_quorum_loss: config.on_quorum_loss(),
             discovery: match config.found_with() {
                 Some(_) => network.behind(names),
                 None => Arc::new(AddressList::new(names)),
@@ -96,6 +100,22 @@ impl Cluster {
         _: &Connections,
     ) -> Result<Arc<dyn Authority>, JoinError> {
         Err(JoinError::NotBuilt)
+    }
+}
+
+/// Said once, when the node starts: which of the two it is follows from the configured size, where it is
+/// not set.
+fn say(on_quorum_loss: OnQuorumLoss) {
+    match on_quorum_loss {
+        OnQuorumLoss::Strict => tracing::info!(
+            %on_quorum_loss,
+            "where this node cannot reach most of those who agree, it answers 503 until it can"
+        ),
+        OnQuorumLoss::Available => tracing::info!(
+            %on_quorum_loss,
+            "where this node cannot reach most of those who agree, it goes on without them: should they \
+             live, both serve until they meet; with on_quorum_loss = strict it would answer 503"
+        ),
     }
 }
 

@@ -22,6 +22,13 @@ impl Listener for Log {
                 "what the cluster agrees upon has not reached this node for too long, though it reaches the \
                  cluster: look for a connection that is cut one way; coming back as somebody new"
             ),
+            Told::PartEnded(PartEnd::Unreachable) => tracing::warn!(
+                "those who agree cannot be reached; this node goes on without them, as on_quorum_loss = \
+                 available has it"
+            ),
+            Told::PartEnded(PartEnd::Dissolved) => tracing::warn!(
+                "there is a higher cluster of this name; this node has joined it, and offers it what it has"
+            ),
             Told::PartEnded(_) => tracing::error!(
                 "this node's part in the cluster's agreement failed; coming back as somebody new: please \
                  report this"

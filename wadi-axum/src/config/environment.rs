@@ -67,7 +67,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::CookieMode;
+    use crate::config::{CookieMode, OnQuorumLoss};
 
     fn from(variables: &[(&str, &str)]) -> Result<WadiConfig, ConfigError> {
         WadiConfigBuilder::from_variables(|name| {
@@ -102,6 +102,36 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_a_lost_quorum_follows_the_configured_size() {
+        let cluster = ("WADI_CLUSTER", "127.0.0.1:1");
+        let of = |more: &[(&str, &str)]| {
+            let all: Vec<_> = [cluster].iter().chain(more).copied().collect();
+            from(&all).unwrap().on_quorum_loss()
+        };
+        let (one, two) = ("127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2");
+        let three = "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3";
+        assert_eq!(of(&[]), OnQuorumLoss::Strict);
+        assert_eq!(of(&[("WADI_JOIN", one)]), OnQuorumLoss::Strict);
+        assert_eq!(of(&[("WADI_JOIN", two)]), OnQuorumLoss::Available);
+        assert_eq!(of(&[("WADI_JOIN", three)]), OnQuorumLoss::Strict);
+        let named = |count| of(&[("WADI_JOIN", "nodes:1"), ("WADI_FOUND_WITH", count)]);
+        assert_eq!(named("2"), OnQuorumLoss::Available);
+        assert_eq!(named("3"), OnQuorumLoss::Strict);
+        // What is said counts.
+        let said = |what| ("WADI_ON_QUORUM_LOSS", what);
+        assert_eq!(
+            of(&[("WADI_JOIN", two), said("strict")]),
+            OnQuorumLoss::Strict
+        );
+        assert_eq!(
+            of(&[("WADI_JOIN", three), said("available")]),
+            OnQuorumLoss::Available
+        );
+        let error = from(&[said("available")]).unwrap_err().to_string();
+        assert!(error.contains("on_quorum_loss"), "{error}");
+    }
+
+    #[test]
     fn an_error_names_the_variable() {
         for (name, value) in [
             ("WADI_IDLE_TIMEOUT", "soon"),
@@ -111,6 +141,7 @@ mod tests {
             ("WADI_BUCKETS", "65536"),
             ("WADI_X_WADI", "perhaps"),
             ("WADI_COOKIE", "chocolate"),
+            ("WADI_ON_QUORUM_LOSS", "panic"),
             ("WADI_SAME_SITE", ""),
         ] {
             let error = from(&[(name, value)]).unwrap_err().to_string();

@@ -20,3 +20,4 @@ pub(crate) use relations::is_node_name;
 pub use value::{CookieMode, Relocate, duration_from_text};
 
 pub use crate::cookie::SameSite;
+pub use wadi_core::authority::OnQuorumLoss;

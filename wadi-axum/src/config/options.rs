@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use wadi_core::authority::OnQuorumLoss;
 use wadi_core::bucket::BucketCount;
 use wadi_core::session::{Keyring, Limits};
 
@@ -169,6 +170,20 @@ options! {
     ///
     /// Default none: `join` is a list of addresses, and its length is the number.
     found_with: Option<usize> = None;
+
+    /// What this node does when it cannot reach most of those who agree for longer than `lease`, and it is
+    /// not proven that they are dead. `strict`: it answers 503 until it reaches them again, so a session
+    /// is never served in two places. `available`: it goes on with whom it reaches. Where the others live
+    /// and do the same, both sides serve, until they meet; then the nodes of one of the two clusters join
+    /// the other, and bring their sessions along. Of a session that both have, the later wins.
+    ///
+    /// Default: `available` where `join` has two addresses, or `found_with` is two: then the loss of one
+    /// node would be the end of both. Else `strict`. The same on all nodes.
+    on_quorum_loss: OnQuorumLoss = if found_with.unwrap_or(join.len()) == 2 {
+        OnQuorumLoss::Available
+    } else {
+        OnQuorumLoss::Strict
+    };
 
     /// The cluster's name; nodes of other clusters are refused.
     ///

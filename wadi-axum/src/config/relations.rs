@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::OnQuorumLoss;
 use super::error::ConfigError;
 use super::options::{WadiConfig, WadiConfigBuilder};
 use super::value::CookieMode;
@@ -129,6 +130,12 @@ fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
         "found_with",
         "join",
         "nobody can be counted without a name to look up; set the name behind which the nodes are",
+    )?;
+    needs(
+        bind.is_some() || config.on_quorum_loss() == OnQuorumLoss::Strict,
+        "on_quorum_loss",
+        "cluster",
+        "a node that is alone agrees with nobody; leave it out, or set the address where it listens for others",
     )?;
     let expected = config.found_with().unwrap_or(1);
     require(

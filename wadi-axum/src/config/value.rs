@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use wadi_core::authority::OnQuorumLoss;
 use wadi_core::bucket::BucketCount;
 
 use crate::cookie::SameSite;
@@ -217,6 +218,13 @@ impl OptionValue for Relocate {
             ],
         )
         .ok_or_else(|| "is adaptive, migrate, proxy, redirect or none".into())
+    }
+}
+
+impl OptionValue for OnQuorumLoss {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        let all = [Self::Strict, Self::Available].map(|one| (one.as_str(), one));
+        one_of(scalar, &all).ok_or_else(|| "is strict or available".into())
     }
 }
 

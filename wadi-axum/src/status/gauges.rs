@@ -24,6 +24,14 @@ impl WadiLayer {
             "wadi_draining",
             "Whether new sessions are created by others"
         );
+        describe_gauge!(
+            "wadi_available_on_quorum_loss",
+            "Whether this node goes on when it cannot reach those who agree; 0 where it answers 503"
+        );
+        describe_gauge!(
+            "wadi_generation",
+            "The generation of the cluster's agreement; grows where most of those who agree died"
+        );
         describe_gauge!("wadi_members", "Members of the cluster, by state");
         describe_gauge!("wadi_buckets", "Buckets that this node manages");
         describe_gauge!("wadi_layout_version", "The layout that this node goes by");
@@ -75,6 +83,9 @@ fn record(status: &StatusReport, is_ready: bool) {
         status.evacuation.map_or(0, |evacuation| evacuation.left),
     );
     set("wadi_draining", usize::from(status.draining));
+    let goes_on = status.on_quorum_loss == Some("available");
+    set("wadi_available_on_quorum_loss", usize::from(goes_on));
+    gauge!("wadi_generation").set(f64::from(status.generation));
     for (outcome, number) in status.requests.iter().flat_map(|counts| counts.named()) {
         counter!("wadi_requests_total", "outcome" => outcome).absolute(number);
     }

@@ -34,6 +34,9 @@ pub struct StatusReport {
     pub evacuation: Option<Evacuation>,
     /// Whether new sessions are created by others.
     pub draining: bool,
+    /// `strict` or `available`: what this node does when it cannot reach those who agree; `None` for a node
+    /// that is alone.
+    pub on_quorum_loss: Option<&'static str>,
     /// How requests were served whose session was not simply here; `None` for a node that is alone.
     pub requests: Option<RequestCounts>,
 }
@@ -105,7 +108,9 @@ impl WadiLayer {
             Some(cluster) => {
                 let node = cluster.node();
                 let migrations = node.migrations();
+                let on_quorum_loss = self.config().on_quorum_loss();
                 StatusReport {
+                    on_quorum_loss: Some(on_quorum_loss.as_str()),
                     draining: cluster.is_draining(),
                     requests: Some(cluster.counts().read()),
                     displaced: node.displaced(),
@@ -176,6 +181,7 @@ impl WadiLayer {
             },
             evacuation: None,
             draining: false,
+            on_quorum_loss: None,
             requests: None,
         }
     }

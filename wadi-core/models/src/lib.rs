@@ -9,3 +9,4 @@ pub mod leases;
 pub mod process;
 pub mod report;
 pub mod sessions;
+pub mod succession;

@@ -13,6 +13,7 @@ use wadi_models::generations::{self, Generations};
 use wadi_models::leases::{Control, Leases};
 use wadi_models::report::{Expected, run};
 use wadi_models::sessions::{self, Sessions};
+use wadi_models::succession::Succession;
 
 struct Table {
     only: String,
@@ -105,6 +106,12 @@ fn main() -> ExitCode {
     table.row(three_voters, &three.bounds(), three, Expected::Holds);
     table.row(five_voters, &five.bounds(), five, Expected::Holds);
     for (name, model) in five.controls() {
+        table.row(name, &model.bounds(), model, Expected::Fails);
+    }
+    for (name, model) in Succession::instances() {
+        table.row(name, &model.bounds(), model, Expected::Holds);
+    }
+    for (name, model) in Succession::controls() {
         table.row(name, &model.bounds(), model, Expected::Fails);
     }
     println!("{} states in the models that hold", table.states);

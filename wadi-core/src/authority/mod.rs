@@ -5,6 +5,7 @@
 
 mod electorate;
 mod lease;
+mod quorum_loss;
 #[cfg(feature = "raft")]
 pub mod raft;
 mod register;
@@ -13,6 +14,7 @@ mod tombstone;
 
 pub use electorate::{Electorate, Heirs};
 pub use lease::{Lease, RenewalNumber};
+pub use quorum_loss::{NotOnQuorumLoss, OnQuorumLoss};
 pub use register::{
     Answer, Charter, Command, Joined, LeftRefused, NotAMember, NotDeclared, ProposeRefused,
     Register, RegisterFault,

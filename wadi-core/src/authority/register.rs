@@ -112,7 +112,7 @@ pub enum Command {
     Settle,
     /// See [`Register::raise`].
     Raise {
-        /// The generation that it is of, and is to be above.
+        /// The generation that it is to be above.
         above: u32,
     },
 }
@@ -553,11 +553,11 @@ impl Register {
         }];
     }
 
-    /// Where the generation is this one, it is the next from now on; the members stay. For a
+    /// Where the generation is not above this one, it is the next from now on; the members stay. For a
     /// cluster that has met another one of the same generation: only a higher one can be joined by those
     /// who know a layout of theirs. The answer is the generation that holds.
     pub fn raise(&mut self, above: u32) -> u32 {
-        if self.generation() == above && above < LayoutVersion::LAST_GENERATION {
+        if self.generation() <= above && above < LayoutVersion::LAST_GENERATION {
             let before_first = LayoutVersion::founding(above + 1);
             self.layout.version = before_first;
             self.last = Incarnation::new(before_first.as_u64());

@@ -17,10 +17,8 @@ use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
 use super::listen::Listener;
-use crate::authority::raft::{
-    Gathering, GatheringSettings, OnQuorumLoss, RaftAuthority, RaftSettings, Timing,
-};
-use crate::authority::{Answer, Charter, Command, Joined, NotAMember};
+use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
+use crate::authority::{Answer, Charter, Command, Joined, NotAMember, OnQuorumLoss};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName, Place};

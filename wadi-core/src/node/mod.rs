@@ -22,8 +22,7 @@ mod status;
 mod surroundings;
 mod waiting;
 
-#[cfg(feature = "raft")]
-pub use crate::authority::raft::OnQuorumLoss;
+pub use crate::authority::OnQuorumLoss;
 pub use crate::message::Want;
 pub use crate::protocol::Event;
 #[cfg(feature = "raft")]

@@ -1,13 +1,16 @@
 //! Whole nodes, with nothing between driver and raft left out: they found, serve, lose one, and leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use wadi_core::authority::{OnQuorumLoss, Proof};
 use wadi_core::member::NodeName;
-use wadi_core::node::{Agreement, Left, NobodyListens, Node, NodeSettings, Surroundings};
+use wadi_core::node::{
+    Agreement, AgreementSettings, Left, NobodyListens, Node, NodeSettings, Surroundings,
+};
 use wadi_core::session::{ClusterKey, Keyring, Origin, SessionError, SessionId, Sessions, Visit};
-use wadi_core::transport::memory::Network;
+use wadi_core::transport::memory::{Condition, Network};
 
 use crate::world::{LEASE, World, list, pass, until};
 
@@ -21,20 +24,31 @@ struct Whole {
 
 impl Whole {
     async fn of(names: &[&'static str]) -> Self {
+        Self::with(names, OnQuorumLoss::Strict).await
+    }
+
+    async fn with(names: &[&'static str], on_quorum_loss: OnQuorumLoss) -> Self {
         let mut whole = Self {
             world: World::new(),
             network: Network::new(),
             nodes: BTreeMap::new(),
         };
         for name in names {
-            whole.start(name, names);
+            whole.start_with(name, names, on_quorum_loss);
         }
         whole.ready().await;
         whole
     }
 
     fn start(&mut self, name: &'static str, addresses: &[&str]) {
-        let settings = self.world.settings(name, list(addresses));
+        self.start_with(name, addresses, OnQuorumLoss::Strict);
+    }
+
+    fn start_with(&mut self, name: &'static str, addresses: &[&str], on_quorum_loss: OnQuorumLoss) {
+        let settings = AgreementSettings {
+            on_quorum_loss,
+            ..self.world.settings(name, list(addresses))
+        };
         let charter = settings.charter;
         let agreement = Agreement::new(settings);
         let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
@@ -49,6 +63,26 @@ impl Whole {
         };
         node.start(name, surroundings);
         self.nodes.insert(name, (node, agreement));
+    }
+
+    /// No two of these hear each other.
+    fn part(&self, names: &[&str]) {
+        for one in names {
+            for other in names.iter().filter(|other| *other != one) {
+                self.world.net.cut(&[one], &[other]);
+                let cut = Condition {
+                    cut: true,
+                    ..Condition::default()
+                };
+                self.network
+                    .set(&NodeName::new(*one), &NodeName::new(*other), cut);
+            }
+        }
+    }
+
+    fn heal(&self) {
+        self.world.net.heal();
+        self.network.heal();
     }
 
     /// Waits until everybody is ready, and every bucket where it belongs.
@@ -168,5 +202,175 @@ async fn everybody_leaves_at_once() {
         let most = if sessions == 0 { LEASE } else { LEASE * 7 };
         assert!(took <= most, "it took {took:?}");
         assert_eq!(left_behind, 3 * sessions);
+    }
+}
+
+impl Whole {
+    /// The node's process ends, and every other node has a proof of that, or hears nothing.
+    async fn kill(&mut self, name: &str, proof: Option<Proof>) {
+        let (node, agreement) = self.nodes.remove(name).expect("it is a node");
+        node.stop();
+        agreement.close().await;
+        self.world.net.detach(name);
+        let node = NodeName::new(name);
+        match proof {
+            Some(proof) => self.network.end(&node, proof),
+            None => self.network.remove(&node),
+        }
+    }
+
+    fn generation(&self, name: &str) -> u32 {
+        let layout = self.nodes[name].0.status().layout;
+        layout.expect("it knows one").version.generation()
+    }
+
+    /// How long it takes until each of these sessions is served by somebody.
+    async fn all_served(&self, ids: &[SessionId]) -> Duration {
+        let began = self.world.clock.now();
+        until("every session is served", || {
+            ids.iter().all(|id| self.serving(id) == 1)
+        })
+        .await;
+        self.world.clock.now().since(began)
+    }
+}
+
+const REFUSED: Proof = Proof::ClosedAndRefused;
+
+/// Literal, or a refusal would prove nothing.
+const FIVE: [&str; 5] = [
+    "10.0.0.1:1",
+    "10.0.0.2:1",
+    "10.0.0.3:1",
+    "10.0.0.4:1",
+    "10.0.0.5:1",
+];
+
+/// Three of five die at once, or two of three, or of two the one that votes. What the others held is
+/// there, and served again soon after the leases of the old generation are over.
+#[tokio::test(start_paused = true)]
+async fn the_survivors_of_most_voters_go_on_with_what_they_hold() {
+    for (count, dies) in [(5, 3), (3, 2), (2, 1), (4, 2)] {
+        let names = &FIVE[..count];
+        let mut whole = Whole::of(names).await;
+        pass(LEASE).await;
+        // A cluster of an even number has one that does not vote: here it dies, there it stays.
+        let votes = |name: &&&str| {
+            let part = whole.nodes[**name].1.part().expect("it is a member");
+            part.votes().voters.contains(&part.incarnation())
+        };
+        let voters: Vec<_> = names.iter().filter(votes).copied().collect();
+        let dead = voters[..dies].to_vec();
+        let stays = |name: &&'static str| !dead.contains(name);
+        let stay: Vec<_> = names.iter().copied().filter(stays).collect();
+        let ids: Vec<_> = stay
+            .iter()
+            .flat_map(|name| (0..10).map(|_| whole.create(name).unwrap()))
+            .collect();
+        let before: Vec<_> = stay.iter().map(|name| whole.generation(name)).collect();
+        for name in &dead {
+            whole.kill(name, Some(REFUSED)).await;
+        }
+        let began = whole.world.clock.now();
+        let mut out = Duration::ZERO;
+        let mut last = began;
+        until("the next generation", || {
+            let now = whole.world.clock.now();
+            if !ids.iter().all(|id| whole.serving(id) == 1) {
+                out += now.since(last);
+            }
+            last = now;
+            let are_new = stay.iter().zip(&before);
+            let are_new = are_new.clone().all(|(name, g)| whole.generation(name) > *g);
+            are_new && ids.iter().all(|id| whole.serving(id) == 1)
+        })
+        .await;
+        let took = whole.world.clock.now().since(began);
+        eprintln!(
+            "{dies} of {count}: served again after {took:?}, and not for {out:?} before that"
+        );
+        assert!(
+            took >= LEASE && took < LEASE * 2,
+            "{dies} of {count}: {took:?}"
+        );
+        let generations: Vec<_> = stay.iter().map(|name| whole.generation(name)).collect();
+        assert!(
+            generations.iter().all(|g| *g == before[0] + 1),
+            "{generations:?}"
+        );
+        for name in &stay {
+            until("it creates", || whole.create(name).is_ok()).await;
+        }
+    }
+}
+
+/// Where it has to be certain nothing is served; where it need not be, the other goes on.
+#[tokio::test(start_paused = true)]
+async fn where_a_voter_of_two_is_silent_the_other_goes_on_if_it_may() {
+    for on_quorum_loss in [OnQuorumLoss::Strict, OnQuorumLoss::Available] {
+        let names = &FIVE[..2];
+        let mut whole = Whole::with(names, on_quorum_loss).await;
+        pass(LEASE).await;
+        let votes = |name: &&&str| {
+            let part = whole.nodes[**name].1.part().expect("it is a member");
+            part.votes().voters.contains(&part.incarnation())
+        };
+        let dies = *names.iter().find(votes).unwrap();
+        let stays = *names.iter().find(|name| **name != dies).unwrap();
+        let ids: Vec<_> = (0..10).map(|_| whole.create(stays).unwrap()).collect();
+        whole.kill(dies, None).await;
+        pass(LEASE).await;
+        if on_quorum_loss == OnQuorumLoss::Strict {
+            pass(LEASE * 20).await;
+            assert!(ids.iter().all(|id| whole.serving(id) == 0));
+            continue;
+        }
+        let took = whole.all_served(&ids).await;
+        eprintln!("the other goes on {:?} after the last sign", took + LEASE);
+        assert!(took < LEASE, "{took:?}");
+        assert!(whole.generation(stays) > 0);
+        // Who comes back finds it.
+        whole.start_with(dies, names, on_quorum_loss);
+        whole.ready().await;
+        whole.all_served(&ids).await;
+        assert_eq!(whole.generation(dies), whole.generation(stays));
+    }
+}
+
+/// Both live and go on; when they meet, one of the two clusters dissolves, and nobody's session is lost.
+#[tokio::test(start_paused = true)]
+async fn two_that_are_parted_both_go_on_and_are_one_when_they_meet() {
+    for count in [2, 3] {
+        let names = &FIVE[..count];
+        let whole = Whole::with(names, OnQuorumLoss::Available).await;
+        pass(LEASE).await;
+        let mut ids = Vec::new();
+        for name in names {
+            ids.extend((0..10).map(|_| whole.create(name).unwrap()));
+        }
+        whole.part(names);
+        pass(LEASE * 6).await;
+        for name in names {
+            // Each serves what it holds, and more.
+            assert!(whole.nodes[name].0.sessions().may_act(), "{name}");
+            ids.push(whole.create(name).unwrap());
+        }
+        whole.all_served(&ids).await;
+        let generations: BTreeSet<_> = names.iter().map(|name| whole.generation(name)).collect();
+        assert_eq!(generations.len(), count, "each has one of its own");
+        whole.heal();
+        let began = whole.world.clock.now();
+        until("all are in the highest", || {
+            let all: BTreeSet<_> = names.iter().map(|name| whole.generation(name)).collect();
+            all.len() == 1 && all.first() == generations.last()
+        })
+        .await;
+        let met = whole.world.clock.now().since(began);
+        let took = whole.all_served(&ids).await;
+        eprintln!("{count} met after {met:?}, and everything is served {took:?} later");
+        whole.ready().await;
+        for id in &ids {
+            assert_eq!(whole.serving(id), 1);
+        }
     }
 }

@@ -24,7 +24,7 @@ use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
 use super::node::{RaftAuthority, RaftSettings};
 use super::timing::Timing;
 use super::types::StartId;
-use crate::authority::Charter;
+use crate::authority::{Charter, OnQuorumLoss};
 use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
@@ -44,17 +44,6 @@ pub(crate) struct GatheringSettings {
     /// How many found together, where the addresses may be a part of them.
     pub(crate) found_with: Option<usize>,
     pub(crate) on_quorum_loss: OnQuorumLoss,
-}
-
-/// What a node does that cannot reach those who agree for longer than a lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OnQuorumLoss {
-    /// It serves nothing until it reaches them again, or it is certain that they are gone.
-    #[default]
-    Strict,
-    /// It goes on with whom it reaches, though others may do the same. Where they meet, the lower of the
-    /// two clusters dissolves, and its nodes offer the other what they have.
-    Available,
 }
 
 /// One node on its way into a cluster, and in it.
@@ -351,10 +340,11 @@ impl Gathering {
     }
 
     fn present(&self) -> Option<Present> {
-        let (generation, heir, is_barred) = {
+        let (generation, heir, is_barred, last) = {
             let past = self.past.lock();
             let heir = past.succession.as_ref().map(|succession| succession.part);
-            (past.generation, heir, past.may_found == MayFound::Never)
+            let is_barred = past.may_found == MayFound::Never;
+            (past.generation, heir, is_barred, past.last)
         };
         Some(match &*self.here.lock() {
             Here::Apart => Present::Apart(None),
@@ -371,6 +361,7 @@ impl Gathering {
                 heir,
                 is_due: *is_due,
                 is_barred,
+                last,
             },
             Here::Founding(invitation, _) => Present::Founding {
                 part: invitation.part(invitation.place),

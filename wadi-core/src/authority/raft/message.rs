@@ -118,6 +118,10 @@ pub(super) enum Present {
         /// It founds with nobody, because others may go on with the cluster that it was in.
         #[serde(default)]
         is_barred: bool,
+        /// It was a member of this cluster, of this generation, and joins another one only if that is of a
+        /// higher one.
+        #[serde(default)]
+        last: Option<(Founding, u32)>,
     },
     /// In the middle of founding this cluster, together with who is at this address.
     Founding { part: Part, by: String },

@@ -29,7 +29,6 @@ mod voters;
 
 pub use asker::AskFailed;
 pub use founding::{Decision, Founders, Presence};
-pub use gathering::OnQuorumLoss;
 pub(crate) use gathering::{Gathering, GatheringSettings, Over};
 pub use message::LARGEST_MESSAGE;
 pub use node::{RaftAuthority, RaftSettings, StartFailed};

@@ -181,6 +181,7 @@ mod tests {
             heir: None,
             is_due,
             is_barred,
+            last: None,
         }
     }
 

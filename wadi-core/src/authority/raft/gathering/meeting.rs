@@ -68,9 +68,9 @@ impl Gathering {
             }
             self.tell_of_members(&around, &layout, part.founding())
                 .await;
-            if around.has_equal(ours) && part.is_leased() {
-                // Those of the other one join as soon as this one is the higher.
-                let raise = Command::Raise { above: ours.0 };
+            if let Some(above) = around.to_be_above(ours).filter(|_| part.is_leased()) {
+                // They join as soon as this one is the higher.
+                let raise = Command::Raise { above };
                 let _ = part.propose(raise, self.timing.change()).await;
             }
         }
@@ -160,19 +160,58 @@ const ROUNDS_LOST: u32 = 2;
 const ROUNDS_APART: u32 = 8;
 
 impl Around {
-    /// Whether there is another cluster of the same generation, which is the lower of the two, or whose
-    /// nodes cannot act, and so cannot become the higher one.
-    fn has_equal(&self, ours: (u32, Founding)) -> bool {
-        self.0.values().any(|present| match present {
+    /// Above which generation this cluster has to be, so that those can join it who are there: in another
+    /// one of the same generation, which is the lower of the two, or whose nodes cannot act, and so cannot
+    /// become the higher one; or in none any more.
+    fn to_be_above(&self, ours: (u32, Founding)) -> Option<u32> {
+        let above = self.0.values().filter_map(|present| match present {
             Present::Member {
                 part,
                 generation,
                 is_leased,
             } => {
-                let is_lower = part.cluster < ours.1 || part.cluster != ours.1 && !is_leased;
-                *generation == ours.0 && is_lower
+                let is_other = part.cluster != ours.1 && *generation == ours.0;
+                let is_lower = part.cluster < ours.1 || !is_leased;
+                (is_other && is_lower).then_some(*generation)
             }
-            _ => false,
-        })
+            Present::Waiting {
+                last: Some((cluster, generation)),
+                ..
+            } => (*cluster != ours.1 && *generation >= ours.0).then_some(*generation),
+            _ => None,
+        });
+        above.max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::raft::message::Part;
+    use crate::member::Incarnation;
+
+    fn member(cluster: u64, generation: u32, is_leased: bool) -> Present {
+        Present::Member {
+            part: Part {
+                cluster: Founding::new(cluster),
+                incarnation: Incarnation::new(1),
+            },
+            generation,
+            is_leased,
+        }
+    }
+
+    #[test]
+    fn of_two_of_one_generation_exactly_one_becomes_the_higher() {
+        let ours = (5, Founding::new(7));
+        let above = |present| Around([("a".to_owned(), present)].into()).to_be_above(ours);
+        assert_eq!(above(member(6, 5, true)), Some(5));
+        assert_eq!(above(member(8, 5, true)), None);
+        // It cannot become the higher.
+        assert_eq!(above(member(8, 5, false)), Some(5));
+        for generation in [4, 6] {
+            assert_eq!(above(member(6, generation, false)), None);
+        }
+        assert_eq!(above(member(7, 5, false)), None);
     }
 }

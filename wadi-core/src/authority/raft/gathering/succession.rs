@@ -10,11 +10,11 @@ use std::sync::Arc;
 use tokio::time;
 
 use super::around::Around;
-use super::{Gathering, MayFound, OnQuorumLoss};
-use crate::authority::Heirs;
+use super::{Gathering, MayFound};
 use crate::authority::raft::founding::{Decision, Founders, Presence};
 use crate::authority::raft::message::{Former, Invitation, KnownDeath, Part, Present};
 use crate::authority::raft::node::RaftAuthority;
+use crate::authority::{Heirs, OnQuorumLoss};
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::{Founding, Incarnation};
