@@ -193,6 +193,7 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "migrations": {"in": 0, "out": 0},
             "evacuation": null,
             "draining": false,
+            "on_quorum_loss": null,
             "requests": null,
         });
         assert_eq!(json, expected);

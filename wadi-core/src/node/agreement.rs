@@ -63,7 +63,11 @@ pub struct AgreementSettings {
 ///
 /// A node with no addresses founds alone. With addresses it founds only together with a majority of
 /// them, itself included, and only if it is one of them; otherwise it joins whom it finds there, and
-/// waits until there is somebody. Who has once been a member never founds again, unless it was alone.
+/// waits until there is somebody. Who has once been a member founds again only if it was alone, or as an
+/// heir of a cluster that is over: where most voters are proven dead, those that are left found the next
+/// generation, a lease after that was known; where all are, the other members. With
+/// [`OnQuorumLoss::Available`] also without proof, with whom it reaches. Where it meets a higher cluster of
+/// its name, it joins that one.
 ///
 /// Whoever takes part in a founding does nothing else meanwhile. Where somebody dies in the middle, the
 /// others start over after four leases, which is as if they had been restarted: but who may have been
