@@ -7,6 +7,8 @@
 //! The moments in it are readings of one clock: that of whoever led last. A new leader's first
 //! command is therefore [`Register::take_over`], which overwrites every one of them.
 
+mod electing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -516,54 +518,6 @@ impl Register {
         for received in self.renewed.values_mut() {
             *received = now;
         }
-    }
-
-    /// How many electorates are known at once, at most.
-    pub const MOST_ELECTORATES: usize = 8;
-
-    /// This electorate is about to hold, and until then those before it do as well. Whoever changes who
-    /// votes names it first, waits until everybody who is in one of them knows of it or is no member any
-    /// more, changes the voters, and then has it [settle](Register::settle). So nobody who may act ever
-    /// takes an electorate for the only one that has been left behind.
-    pub fn name(&mut self, electorate: Electorate) {
-        if self.electorates.last() != Some(&electorate)
-            && self.electorates.len() < Self::MOST_ELECTORATES
-        {
-            self.electorates.push(electorate);
-        }
-    }
-
-    /// Only the electorate that was named last holds from now on.
-    pub fn settle(&mut self) {
-        let last = self.electorates.len().saturating_sub(1);
-        self.electorates.drain(..last);
-    }
-
-    /// Who founds the next generation if most voters die; each of them is to be kept to.
-    #[must_use]
-    pub fn electorates(&self) -> &[Electorate] {
-        &self.electorates
-    }
-
-    /// Every member votes: those who found together.
-    pub(crate) fn all_vote(&mut self) {
-        self.electorates = vec![Electorate {
-            voters: self.layout.members.keys().copied().collect(),
-            others: std::collections::BTreeSet::new(),
-        }];
-    }
-
-    /// Where the generation is not above this one, it is the next from now on; the members stay. For a
-    /// cluster that has met another one of the same generation: only a higher one can be joined by those
-    /// who know a layout of theirs. The answer is the generation that holds.
-    pub fn raise(&mut self, above: u32) -> u32 {
-        if self.generation() <= above && above < LayoutVersion::LAST_GENERATION {
-            let before_first = LayoutVersion::founding(above + 1);
-            self.layout.version = before_first;
-            self.last = Incarnation::new(before_first.as_u64());
-            self.bump();
-        }
-        self.generation()
     }
 
     /// What the cluster was founded with.

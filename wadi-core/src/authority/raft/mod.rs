@@ -17,6 +17,7 @@ mod founding;
 pub mod fuzzing;
 mod gathering;
 mod leader;
+mod leased;
 mod log;
 mod machine;
 mod message;

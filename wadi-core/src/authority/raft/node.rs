@@ -22,7 +22,7 @@ use super::network::Network;
 use super::timing::Timing;
 use super::types::{Found, Founder, RaftTypes, draw_founding, incarnation, raft_id};
 use super::voters::Votes;
-use crate::authority::{Answer, Charter, Command, Electorate, Joined, Lease, NotAMember, Register};
+use crate::authority::{Answer, Charter, Command, Joined, Lease, NotAMember, Register};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::{Clock, Moment};
 use crate::member::{Founding, Incarnation, NodeName, Place};
@@ -64,17 +64,17 @@ pub struct RaftAuthority {
     me: Incarnation,
     cluster: Founding,
     raft: Raft<RaftTypes>,
-    machine: Machine,
-    log: Log,
+    pub(super) machine: Machine,
+    pub(super) log: Log,
     asker: Asker,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Until when this incarnation may act, as its driver counts it: while it may, it is a member.
-    leased_until: Mutex<Moment>,
+    pub(super) leased_until: Mutex<Moment>,
     /// The highest layout version that a leader has answered it under.
     answered_under: watch::Sender<LayoutVersion>,
     seeds: Vec<String>,
     /// Where it was told that others are.
-    hints: Mutex<Vec<String>>,
+    pub(super) hints: Mutex<Vec<String>>,
     asked: mpsc::Sender<Asked>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -315,39 +315,6 @@ impl RaftAuthority {
             *until = counted(sent, *length).max(*until);
         }
         Ok(answer)
-    }
-
-    /// From now on it also asks there, instead of where it was told before.
-    pub(super) fn hint(&self, addresses: Vec<String>) {
-        *self.hints.lock() = addresses;
-    }
-
-    /// Until when this incarnation may act, by what it was granted so far.
-    pub(super) fn leased_until(&self) -> Moment {
-        *self.leased_until.lock()
-    }
-
-    /// Whether it may act now, and so is a member, whatever has reached it.
-    pub(super) fn is_leased(&self) -> bool {
-        self.clock.now() < self.leased_until()
-    }
-
-    /// Every electorate that may hold, by what this node knows, also by what is not agreed yet.
-    pub(super) fn electorates(&self) -> Vec<Electorate> {
-        let (agreed, applied) = self.machine.electorates();
-        if agreed.is_empty() {
-            return agreed;
-        }
-        let named = self.log.named_after(applied);
-        // What was agreed in between has perhaps left the log.
-        let (agreed_since, _) = self.machine.electorates();
-        let mut all: Vec<_> = agreed;
-        for electorate in named.into_iter().chain(agreed_since) {
-            if !all.contains(&electorate) {
-                all.push(electorate);
-            }
-        }
-        all
     }
 
     /// Whether this one leads, and this node votes.
