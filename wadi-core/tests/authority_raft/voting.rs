@@ -63,6 +63,8 @@ async fn voters_grow_to_five_and_shrink_when_everybody_leaves_at_once() {
         world.leave(name).await;
     }
     world.voters_count(1).await;
+    // Until it is settled somebody else may be about to have it.
+    world.voters_are_settled().await;
     let keeper = *world.node("n1").voters().first().expect("one votes");
     let names: Vec<_> = world.nodes.keys().copied().collect();
     let last = names.iter().find(|name| world.node(name).me == keeper);

@@ -265,6 +265,21 @@ impl World {
         .await;
     }
 
+    /// Waits until no change of the voters is under way, or about to be.
+    pub(crate) async fn voters_are_settled(&self) {
+        until("the voters are settled", || {
+            self.nodes.values().all(|node| {
+                let register = node.authority.register();
+                let votes = node.authority.votes();
+                register.is_some_and(|register| match register.electorates() {
+                    [only] => !votes.is_changing && only.voters == votes.voters,
+                    _ => false,
+                })
+            })
+        })
+        .await;
+    }
+
     pub(crate) async fn voters_count(&self, count: usize) {
         until("the number of voters", || {
             self.nodes.values().all(|node| {
