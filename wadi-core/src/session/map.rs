@@ -304,8 +304,8 @@ mod tests {
         let session = held(old);
         map.insert(old, Arc::clone(&session));
         let map = Arc::new(map);
-        let (seen, sees) = std::sync::mpsc::channel();
-        let (locked, is_locked) = std::sync::mpsc::channel();
+        let (seen, sees) = std::sync::mpsc::sync_channel(1);
+        let (locked, is_locked) = std::sync::mpsc::sync_channel(1);
         let there = Arc::clone(&map);
         std::thread::spawn(move || {
             // As renewing does it: the session is in the bucket before it has the id.
