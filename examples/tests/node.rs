@@ -195,6 +195,7 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "draining": false,
             "on_quorum_loss": null,
             "requests": null,
+            "authority": null,
         });
         assert_eq!(json, expected);
     };

@@ -146,6 +146,12 @@ impl Cluster {
         &self.node
     }
 
+    /// Where the members agree on everything, once it has started.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn agreement(&self) -> Option<&Arc<wadi_core::node::Agreement>> {
+        self.agreement.get()
+    }
+
     pub(crate) const fn route(&self) -> &Route {
         &self.route
     }

@@ -9,4 +9,6 @@ mod page;
 mod report;
 
 pub use admin::guard;
-pub use report::{Evacuation, MemberReport, MigrationReport, SessionReport, StatusReport};
+pub use report::{
+    AuthorityReport, Evacuation, MemberReport, MigrationReport, SessionReport, StatusReport,
+};

@@ -5,6 +5,7 @@ use wadi_core::bucket::Layout;
 use wadi_core::member::{Incarnation, Standing};
 use wadi_core::node::Status;
 
+use crate::cluster::Cluster;
 use crate::lifecycle::Phase;
 use crate::{RequestCounts, WadiLayer};
 
@@ -39,6 +40,19 @@ pub struct StatusReport {
     pub on_quorum_loss: Option<&'static str>,
     /// How requests were served whose session was not simply here; `None` for a node that is alone.
     pub requests: Option<RequestCounts>,
+    /// This node's part in the authority; `None` for a node that is alone, while it has none, and where
+    /// the authority is not that of the members.
+    pub authority: Option<AuthorityReport>,
+}
+
+/// A node's part in the authority that the members are together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AuthorityReport {
+    /// `leads`, `votes`, or `follows`, by what it knows: who was deposed a moment ago may not know it yet.
+    pub part: &'static str,
+    /// How many vote.
+    pub voters: usize,
 }
 
 /// One member.
@@ -113,6 +127,7 @@ impl WadiLayer {
                     on_quorum_loss: Some(on_quorum_loss.as_str()),
                     draining: cluster.is_draining(),
                     requests: Some(cluster.counts().read()),
+                    authority: cluster.authority_report(),
                     displaced: node.displaced(),
                     migrations: MigrationReport {
                         arrived: migrations.arrived(),
@@ -183,7 +198,29 @@ impl WadiLayer {
             draining: false,
             on_quorum_loss: None,
             requests: None,
+            authority: None,
         }
+    }
+}
+
+impl Cluster {
+    #[cfg(feature = "cluster")]
+    fn authority_report(&self) -> Option<AuthorityReport> {
+        let part = self.agreement()?.part()?;
+        let voters = part.votes().voters;
+        Some(AuthorityReport {
+            part: match voters.contains(&part.incarnation()) {
+                _ if part.leads() => "leads",
+                true => "votes",
+                false => "follows",
+            },
+            voters: voters.len(),
+        })
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    const fn authority_report(&self) -> Option<AuthorityReport> {
+        None
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn run(smoke: bool) -> Outcome {
                 "--deregister-delay=0.1".to_owned(),
             ],
             release: true,
+            apart: false,
             directory: directory.clone(),
         })?;
         for (index, relocate) in RELOCATE.iter().enumerate() {

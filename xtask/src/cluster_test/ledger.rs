@@ -1,23 +1,25 @@
-//! What a run has seen so far: counts, deaths, and every violation as soon as it is known.
+//! What a run has seen so far: counts, what was done to nodes, and every violation as soon as it is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::check::{Death, Fate, Hold, Kind, Life, Span, Told, Violation, judge};
+use super::check::{Departure, Done, Fate, Harm, Hold, Kind, Life, Span, Told, Violation, judge};
 use super::tally::Tally;
 use crate::report::Stopwatch;
 
 /// Shown at once; the rest of them is counted.
 const SHOWN: usize = 20;
 
-/// How long the consequences of a death may be seen.
+/// How long the consequences of what was done to nodes may be seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// By sessions that the dead node did not hold.
+    /// By sessions that such a node did not hold, and by its own once it is back.
     pub(super) heal: Duration,
-    /// By its own, from then on.
+    /// By those of a dead node, from then on.
     pub(super) doubt: Duration,
+    /// How long a node may act that hears nothing from the others.
+    pub(super) lease: Duration,
 }
 
 impl Patience {
@@ -26,31 +28,38 @@ impl Patience {
     }
 }
 
-/// What became of the sessions that a dead node held.
+/// What became of the sessions that harmed nodes held.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Toll {
-    /// The sessions that it held or may have held.
+    /// The sessions that they held or may have held.
     pub(super) own: BTreeSet<String>,
-    /// Surely there when it died.
+    /// Surely there when it happened.
     pub(super) held: usize,
     /// On their way, or nobody knows.
     pub(super) perhaps: usize,
     /// What these came to, each of them; the first of the two are those that surely were there.
     pub(super) fates: [BTreeMap<Fate, usize>; 2],
-    /// Elsewhere, and asked of living nodes until the death was healed.
+    /// Elsewhere, and asked of other nodes until it was healed.
     pub(super) elsewhere: usize,
     /// Of those, the ones that were answered with an error.
     pub(super) touched: usize,
+    /// Answers of the other nodes while it lasted.
+    pub(super) answered_meanwhile: usize,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) tally: Tally,
     pub(super) violations: Vec<Violation>,
-    pub(super) deaths: Vec<(Death, Toll)>,
+    pub(super) harms: Vec<(Harm, Toll)>,
+    pub(super) departures: Vec<Departure>,
     /// Sessions that their clients could still use at the end.
     pub(super) alive: u64,
 }
+
+/// Which harm it was, to say later that it is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HarmNumber(usize);
 
 /// Shared by everybody of a run.
 #[derive(Debug)]
@@ -96,29 +105,49 @@ impl Ledger {
         seen.violations.push(violation);
     }
 
-    /// A node is killed in this span.
-    pub(super) fn died(&self, death: Death) {
-        self.seen().deaths.push((death, Toll::default()));
+    /// Something is done to these nodes since `began`.
+    pub(super) fn harmed(
+        &self,
+        done: Done,
+        nodes: impl IntoIterator<Item = usize>,
+        began: Duration,
+    ) -> HarmNumber {
+        let ended = self.now();
+        let harm = Harm {
+            done,
+            nodes: nodes.into_iter().collect(),
+            span: Span { began, ended },
+            undone: None,
+        };
+        let mut seen = self.seen();
+        seen.harms.push((harm, Toll::default()));
+        HarmNumber(seen.harms.len() - 1)
+    }
+
+    /// It is undone since `began`.
+    pub(super) fn undone(&self, HarmNumber(number): HarmNumber, began: Duration) {
+        let ended = self.now();
+        self.seen().harms[number].0.undone = Some(Span { began, ended });
+    }
+
+    /// A node leaves in good order, and what it holds may go anywhere.
+    pub(super) fn departed(&self, node: usize, began: Duration) {
+        let ended = self.now();
+        let span = Span { began, ended };
+        self.seen().departures.push(Departure { node, span });
     }
 
     /// Judges a life that is over, or that nobody asks any more.
     pub(super) fn close(&self, life: &Life) {
-        let found = judge(life);
+        let mut found = judge(life);
         let lost = found.iter().any(|violation| violation.kind == Kind::Lost);
         let mut excused = false;
-        for (death, toll) in &mut self.seen().deaths {
-            let hold = death.hold(life);
-            match hold {
-                Hold::None => continue,
-                Hold::Surely => toll.held += 1,
-                Hold::Perhaps => toll.perhaps += 1,
-                Hold::Elsewhere => toll.ask_elsewhere(death, life, self.patience.heal),
-            }
-            if hold != Hold::Elsewhere {
-                toll.own.insert(life.name.clone());
-                let fates = &mut toll.fates[usize::from(hold == Hold::Perhaps)];
-                *fates.entry(death.fate(life)).or_default() += 1;
-                excused |= lost;
+        {
+            let seen = &mut *self.seen();
+            for (harm, toll) in &mut seen.harms {
+                excused |= lost && harm.may_have_lost(life, &seen.departures);
+                found.extend(self.alone(harm, life));
+                toll.take(harm, life, &seen.departures, self.patience.heal);
             }
         }
         for violation in found {
@@ -127,16 +156,62 @@ impl Ledger {
             }
         }
     }
+
+    /// An answer of a node that could not have a lease any more.
+    fn alone(&self, harm: &Harm, life: &Life) -> Option<Violation> {
+        let lease = self.patience.lease;
+        let mut events = life.events.iter();
+        let event = events.find(|event| harm.was_answered_alone(event, lease))?;
+        let node = event.at.unwrap_or(event.to) + 1;
+        let since = event.span.began.saturating_sub(harm.span.ended);
+        Some(Violation {
+            kind: Kind::Alone,
+            session: life.name.clone(),
+            at: event.span.ended,
+            text: format!(
+                "n{node} answered {:?}, asked {:.1} s after it was cut off",
+                event.asked,
+                since.as_secs_f64()
+            ),
+        })
+    }
 }
 
 impl Toll {
-    fn ask_elsewhere(&mut self, death: &Death, life: &Life, limit: Duration) {
+    fn take(&mut self, harm: &Harm, life: &Life, departures: &[Departure], heal: Duration) {
+        self.count_meanwhile(harm, life);
+        let hold = harm.hold(life, departures);
+        match hold {
+            Hold::None => return,
+            Hold::Surely => self.held += 1,
+            Hold::Perhaps => self.perhaps += 1,
+            Hold::Elsewhere => return self.ask_elsewhere(harm, life, heal),
+        }
+        self.own.insert(life.name.clone());
+        let fates = &mut self.fates[usize::from(hold == Hold::Perhaps)];
+        *fates.entry(harm.fate(life)).or_default() += 1;
+    }
+
+    fn count_meanwhile(&mut self, harm: &Harm, life: &Life) {
+        let until = harm.undone.map_or(Duration::MAX, |undone| undone.began);
+        let meanwhile = life.events.iter().filter(|event| {
+            event.is_acknowledged()
+                && event.at.is_some_and(|at| !harm.nodes.contains(&at))
+                && event.span.began > harm.span.ended
+                && event.span.ended < until
+        });
+        self.answered_meanwhile += meanwhile.count();
+    }
+
+    fn ask_elsewhere(&mut self, harm: &Harm, life: &Life, limit: Duration) {
         let healing = Span {
-            began: death.span.began,
-            ended: death.span.ended + limit,
+            began: harm.span.began,
+            ended: harm.span.ended + limit,
         };
         let mut asked = life.events.iter().filter(|event| {
-            event.to != death.node && event.span.overlaps(&healing) && event.told != Told::NotSent
+            !harm.nodes.contains(&event.to)
+                && event.span.overlaps(&healing)
+                && event.told != Told::NotSent
         });
         if asked.clone().next().is_some() {
             self.elsewhere += 1;
@@ -174,15 +249,23 @@ mod tests {
         }
     }
 
+    fn harm(ledger: &Ledger, done: Done, node: usize) {
+        let harm = Harm {
+            done,
+            nodes: BTreeSet::from([node]),
+            span: event(node, 200, Told::Done).span,
+            undone: None,
+        };
+        ledger.seen().harms.push((harm, Toll::default()));
+    }
+
     fn after_the_death_of(node: usize) -> Ledger {
         let ledger = Ledger::new(Patience {
             heal: Duration::from_secs(10),
             doubt: Duration::ZERO,
+            lease: Duration::from_millis(50),
         });
-        ledger.died(Death {
-            node,
-            span: event(node, 200, Told::Done).span,
-        });
+        harm(&ledger, Done::Killed, node);
         ledger
     }
 
@@ -191,7 +274,7 @@ mod tests {
         let ledger = after_the_death_of(1);
         ledger.close(&lost_on(1));
         assert!(ledger.seen().violations.is_empty());
-        let (_, toll) = ledger.seen().deaths[0].clone();
+        let (_, toll) = ledger.seen().harms[0].clone();
         assert_eq!((toll.held, toll.elsewhere), (1, 0));
         assert_eq!(toll.fates[0].get(&Fate::Lost), Some(&1));
     }
@@ -201,7 +284,7 @@ mod tests {
         let ledger = after_the_death_of(1);
         ledger.close(&lost_on(2));
         assert_eq!(ledger.seen().violations.len(), 1);
-        let (_, toll) = ledger.seen().deaths[0].clone();
+        let (_, toll) = ledger.seen().harms[0].clone();
         assert_eq!(
             (
                 toll.held,
@@ -210,5 +293,44 @@ mod tests {
             (0, 0)
         );
         assert_eq!((toll.elsewhere, toll.touched), (1, 1));
+    }
+
+    #[test]
+    fn a_session_that_a_paused_node_held_must_not_be_lost() {
+        for done in [Done::Paused, Done::CutOff, Done::CutApart] {
+            let ledger = Ledger::new(after_the_death_of(1).patience());
+            harm(&ledger, done, 1);
+            ledger.close(&lost_on(1));
+            assert_eq!(ledger.seen().violations.len(), 1, "{done:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_lease_is_a_violation() {
+        let kinds = |done| {
+            let ledger = Ledger::new(after_the_death_of(1).patience());
+            harm(&ledger, done, 1);
+            let events = [(10, 1), (230, 2), (300, 3)];
+            let events = events.map(|(began, count)| event(1, began, Told::Count(count)));
+            ledger.close(&Life {
+                name: "1.1".to_owned(),
+                events: events.into(),
+            });
+            let seen = ledger.seen();
+            seen.violations.iter().map(|v| v.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(Done::CutOff), [Kind::Alone]);
+        assert!(kinds(Done::CutApart).is_empty());
+    }
+
+    #[test]
+    fn what_others_answer_while_it_lasts_is_counted() {
+        let ledger = after_the_death_of(1);
+        harm(&ledger, Done::CutOff, 1);
+        ledger.close(&Life {
+            name: "2.1".to_owned(),
+            events: vec![event(0, 10, Told::Count(1)), event(0, 300, Told::Count(2))],
+        });
+        assert_eq!(ledger.seen().harms[1].1.answered_meanwhile, 1);
     }
 }

@@ -6,12 +6,16 @@
 mod browser;
 mod check;
 mod door;
+mod excuse;
 mod ledger;
 mod load;
 mod options;
+mod partition;
 mod run;
 mod sabotaged;
 mod scenario;
+mod stage;
+mod storm;
 mod tally;
 mod verdict;
 

@@ -1,5 +1,7 @@
 //! The command line of `cluster-test`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::scenario::Scenario;
@@ -27,7 +29,16 @@ pub(crate) struct Options {
     /// Requests per second, of all browsers together.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: u32,
-    /// Within how many seconds of a death all other sessions must be served again.
+    /// For how many seconds a node may act that hears nothing, as its own flag says it [default: 4; 2 where
+    /// the scenario is about leases]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(super) lease: Option<Duration>,
+    /// Whether each node is in a network of its own, in namespaces (which takes root), or all are on
+    /// loopback [default: on loopback; for partitions in namespaces, and for a storm where that is possible]
+    #[arg(long, value_enum)]
+    pub(super) network: Option<Networks>,
+    /// Within how many seconds all other sessions must be served again after a death, and all after a node
+    /// came back.
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub(super) heal_within: u64,
     /// For how much longer the dead node's own sessions may be in doubt, and answered 503.
@@ -49,11 +60,32 @@ pub(crate) struct Options {
     /// Keep the nodes' logs also when all is well.
     #[arg(long)]
     pub(super) keep_logs: bool,
+    /// Only the shortest form of the scenario.
+    #[arg(skip)]
+    pub(super) brief: bool,
+}
+
+/// Where nodes listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Networks {
+    /// All on this host's loopback.
+    Loopback,
+    /// Each in a namespace of its own.
+    Apart,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Options {
     pub(super) fn scenario(&self) -> Scenario {
         self.scenario.unwrap_or(Scenario::Steady)
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        self.lease.unwrap_or_else(|| self.scenario().lease())
     }
 
     /// Enough to notice what is broken, with a seed that is always the same. Optimised, because a node
@@ -70,6 +102,9 @@ impl Options {
             heal_within: 10,
             doubt: 30,
             deregister_delay: 1.5,
+            lease: None,
+            network: None,
+            brief: true,
             release: true,
             // Where all leave at the end there is nobody to wait for.
             node_flag: vec!["--leave-timeout=10".to_owned()],

@@ -9,13 +9,16 @@ use std::time::Duration;
 use super::door::Door;
 use super::ledger::{Ledger, Patience};
 use super::load::Load;
-use super::options::Options;
+use super::options::{Networks, Options};
 use super::sabotaged::{self, Nodes};
-use super::scenario::{LEAVE_LIMIT, Stage};
+use super::scenario::Scenario;
+use super::stage::{LEAVE_LIMIT, Stage};
 use super::verdict::Verdict;
 use crate::fleet::{Balancer, Client, Fleet, Plan, Status, runtime};
 use crate::report::{Failure, Outcome, clock};
 
+/// Whatever the length of a run, nobody waits longer between two things that happen.
+const LONGEST_BEAT: Duration = Duration::from_secs(10);
 /// Lines of the nodes' logs that are shown.
 const LOG_LINES: usize = 5;
 
@@ -66,7 +69,7 @@ async fn play(
     seed: u64,
     directory: &Path,
 ) -> Result<Verdict, Failure> {
-    let mut fleet = nodes.plan(&plan(options, directory))?;
+    let mut fleet = planned(options, nodes, directory)?;
     if let Some(refused) = options.scenario().refused(&fleet) {
         return Err(refused);
     }
@@ -87,9 +90,14 @@ async fn play(
     let mut stage = Stage {
         fleet: &mut fleet,
         balancer: Arc::clone(&balancer),
+        client: door.client.clone(),
         ledger: Arc::clone(&ledger),
         random: fastrand::Rng::with_seed(seed),
-        beat: at_least / 5,
+        beat: (at_least / 5).min(LONGEST_BEAT),
+        lease: options.lease(),
+        length: at_least,
+        brief: options.brief,
+        cuts: BTreeMap::new(),
     };
     let scenario = async {
         let ((), played) = tokio::join!(
@@ -134,16 +142,37 @@ async fn play(
     Ok(verdict)
 }
 
-fn plan(options: &Options, directory: &Path) -> Plan {
+/// The nodes, on the networks that the scenario needs; a storm goes without where there are none.
+fn planned(options: &Options, nodes: &Nodes<'_>, directory: &Path) -> Result<Fleet, Failure> {
+    let (apart, or_not) = match (options.network, options.scenario()) {
+        (Some(networks), _) => (networks == Networks::Apart, false),
+        (None, Scenario::Partition) => (true, false),
+        (None, Scenario::Storm) => (true, true),
+        (None, _) => (false, false),
+    };
+    match nodes.plan(&plan(options, directory, apart)) {
+        Err(Failure::NotRun(why)) if or_not => {
+            println!("  without partitions: {why}");
+            nodes.plan(&plan(options, directory, false))
+        }
+        planned => planned,
+    }
+}
+
+fn plan(options: &Options, directory: &Path, apart: bool) -> Plan {
     let mut flags = vec![
         "--cookie=plain".to_owned(),
         format!("--deregister-delay={}", options.deregister_delay),
     ];
+    if options.nodes > 1 {
+        flags.push(format!("--lease={}", options.lease().as_secs_f64()));
+    }
     flags.extend(options.node_flag.iter().cloned());
     Plan {
         nodes: usize::from(options.nodes),
         flags,
         release: options.release,
+        apart,
         directory: directory.to_owned(),
     }
 }
@@ -159,6 +188,7 @@ fn doors(options: &Options, fleet: &Fleet) -> (Arc<Balancer>, Arc<Door>) {
         ledger: Arc::new(Ledger::new(Patience {
             heal: Duration::from_secs(options.heal_within),
             doubt: Duration::from_secs(options.doubt),
+            lease: options.lease(),
         })),
         nodes,
     });

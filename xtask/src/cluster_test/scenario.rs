@@ -1,26 +1,23 @@
 //! What happens to the nodes while the browsers are at work.
 //!
-//! Each scenario is a short script: somebody joins, leaves, dies. What must hold meanwhile is the same
-//! for all of them.
+//! Each scenario is a short script: somebody joins, leaves, dies, stands still, is cut off. What must hold
+//! meanwhile is the same for all of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use rustix::process::Signal;
 
-use super::check::{Death, Span};
-use super::ledger::Ledger;
-use crate::fleet::{Balancer, Fleet, POLL};
+use super::check::Done;
+use super::partition::{self, Shape};
+use super::stage::{Role, Stage};
+use super::storm;
+use crate::fleet::{Fleet, Part};
 use crate::report::{Failure, clock};
 
-/// Leaving is bounded by 25 s of its own.
-pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(40);
-const READY_LIMIT: Duration = Duration::from_secs(40);
-/// Longer than a session in use goes without a request, at the usual rates.
-const QUIET: Duration = Duration::from_secs(6);
 /// The flag that holds a node to an older protocol.
 const PROTOCOL: &str = "--protocol";
+/// Longer than a new generation takes.
+const REFOUNDED: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
@@ -34,19 +31,19 @@ pub(crate) enum Scenario {
     Rolling,
     /// A node is killed.
     Kill,
+    /// A node is killed, and started again at once.
+    Crash,
     /// A node of the previous protocol joins and leaves.
     Upgrade,
-}
-
-/// What a scenario acts on.
-#[derive(Debug)]
-pub(super) struct Stage<'a> {
-    pub(super) fleet: &'a mut Fleet,
-    pub(super) balancer: Arc<Balancer>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) random: fastrand::Rng,
-    /// Between two things that happen.
-    pub(super) beat: Duration,
+    /// A node stands still for 0.5, 1.5 and 3 leases: a holder, the coordinator, the authority's leader.
+    Pause,
+    /// Nodes do not reach each other for a while: halves, one alone, one way only, two halves that both
+    /// reach one node. Each node is in a network namespace of its own, so it takes root.
+    Partition,
+    /// Most of the voters are killed at once.
+    KillMajority,
+    /// Nodes leave, die, stand still and are cut off at random, for `--seconds` (600 is a good length).
+    Storm,
 }
 
 impl Scenario {
@@ -54,7 +51,8 @@ impl Scenario {
     pub(super) fn least_nodes(self) -> usize {
         match self {
             Self::Steady | Self::Rolling => 1,
-            Self::Join | Self::Leave | Self::Kill | Self::Upgrade => 3,
+            Self::Join | Self::Leave | Self::Kill | Self::Crash | Self::Upgrade | Self::Pause => 3,
+            Self::Partition | Self::KillMajority | Self::Storm => 5,
         }
     }
 
@@ -80,6 +78,15 @@ impl Scenario {
         }
     }
 
+    /// The nodes' lease, where the command line says none: where leases run out, a short one says as
+    /// much in less time.
+    pub(super) const fn lease(self) -> Duration {
+        match self {
+            Self::Pause | Self::Partition | Self::KillMajority => Duration::from_secs(2),
+            _ => Duration::from_secs(4),
+        }
+    }
+
     pub(super) async fn play(self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let last = stage.fleet.nodes.len() - 1;
         stage.rest().await;
@@ -102,104 +109,101 @@ impl Scenario {
             }
             Self::Kill => {
                 let victim = stage.anybody();
-                stage.kill(victim).await?;
+                let began = stage.ledger.now();
+                stage.kill(&[victim], Done::Killed).await?;
+                stage.heal(began, stage.ledger.patience().whole()).await;
+            }
+            Self::Crash => {
+                let victim = stage.anybody();
+                let began = stage.ledger.now();
+                stage.kill(&[victim], Done::Killed).await?;
+                stage.join(victim, &[]).await?;
+                stage.heal(began, stage.ledger.patience().whole()).await;
             }
             Self::Upgrade => {
                 stage.join(last, &[format!("{PROTOCOL}=1")]).await?;
                 stage.rest().await;
                 stage.leave(&[last]).await?;
             }
+            Self::Pause => pause(stage).await?,
+            Self::Partition => {
+                for shape in Shape::all(stage.brief) {
+                    partition::play(shape, stage).await?;
+                }
+            }
+            Self::KillMajority => kill_majority(stage).await?,
+            Self::Storm => storm::play(stage).await?,
         }
         stage.rest().await;
         Ok(())
     }
 }
 
-impl Stage<'_> {
-    async fn rest(&self) {
-        tokio::time::sleep(self.beat).await;
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.fleet.nodes[index].name.clone()
-    }
-
-    fn anybody(&mut self) -> usize {
-        let running = self.fleet.running();
-        running[self.random.usize(0..running.len())]
-    }
-
-    /// Two that run, or as many as can go so that one stays.
-    fn two(&mut self) -> Vec<usize> {
-        let mut running = self.fleet.running();
-        self.random.shuffle(&mut running);
-        running.truncate(2.min(running.len() - 1));
-        running
-    }
-
-    async fn join(&mut self, index: usize, flags: &[String]) -> Result<(), Failure> {
-        let began = self.ledger.now();
-        let name = self.name(index);
-        self.ledger
-            .note(&format!("{name} starts {}", flags.join(" ")));
-        self.fleet.start(index, flags)?;
-        self.fleet.ready(index).await?;
-        while !self.balancer.is_ready(index) {
-            if self.ledger.now() - began > READY_LIMIT {
-                return Err(Failure::Failed(format!("{name} never became ready")));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+async fn pause(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    if stage.brief {
+        for (role, leases) in [(Role::Leader, 0.5), (Role::Holder, 3.0)] {
+            let index = stage.who(role).await?;
+            stage.pause(index, leases).await?;
         }
-        let took = clock(self.ledger.now() - began);
-        self.ledger.note(&format!("{name} is ready after {took}"));
-        Ok(())
+        return Ok(());
     }
-
-    async fn leave(&mut self, indices: &[usize]) -> Result<(), Failure> {
-        let began = self.ledger.now();
-        let names: Vec<String> = indices.iter().map(|index| self.name(*index)).collect();
-        let names = names.join(" and ");
-        self.ledger.note(&format!("{names}: told to leave"));
-        for index in indices {
-            self.fleet.nodes[*index].signal(Signal::TERM);
-        }
-        for index in indices {
-            self.fleet.left(*index, LEAVE_LIMIT).await?;
-        }
-        let took = clock(self.ledger.now() - began);
-        self.ledger.note(&format!("{names}: gone after {took}"));
-        Ok(())
-    }
-
-    /// Waits until nothing has failed for a while, or until nothing may fail any more; what comes after
-    /// shows which of the two it was.
-    async fn heal(&self, died: Duration) {
-        let whole = self.ledger.patience().whole() + POLL;
-        loop {
-            tokio::time::sleep(POLL).await;
-            let now = self.ledger.now();
-            let seen = self.ledger.seen();
-            let last = seen.tally.failed.last().map(|failed| failed.span.ended);
-            let quiet = now.saturating_sub(last.unwrap_or(died).max(died));
-            if quiet > QUIET || now - died > whole {
-                return;
-            }
+    for leases in [0.5, 1.5, 3.0] {
+        for role in [Role::Holder, Role::Coordinator, Role::Leader] {
+            let index = stage.who(role).await?;
+            let name = stage.name(index);
+            stage.ledger.note(&format!("{name} is the {role:?}"));
+            stage.pause(index, leases).await?;
         }
     }
+    Ok(())
+}
 
-    async fn kill(&mut self, index: usize) -> Result<(), Failure> {
-        let name = self.name(index);
-        let began = self.ledger.now();
-        self.fleet.nodes[index].signal(Signal::KILL);
-        let leash = &mut self.fleet.leash;
-        self.fleet.nodes[index]
-            .ended(leash, Duration::from_secs(5))
-            .await?;
-        let ended = self.ledger.now();
-        let span = Span { began, ended };
-        self.ledger.died(Death { node: index, span });
-        self.ledger.note(&format!("{name}: killed"));
-        self.heal(began).await;
-        Ok(())
+async fn kill_majority(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let leader = stage.who(Role::Leader).await?;
+    let statuses = stage.statuses().await;
+    let voters = statuses
+        .iter()
+        .filter(|(_, status)| matches!(status.part(), Some(Part::Leads | Part::Votes)));
+    let mut others: Vec<usize> = voters.map(|(index, _)| *index).collect();
+    let count = others.len() / 2 + 1;
+    others.retain(|index| *index != leader);
+    stage.random.shuffle(&mut others);
+    others.truncate(count - 1);
+    let victims: Vec<usize> = [leader].into_iter().chain(others).collect();
+    let generation = |statuses: &[(usize, crate::fleet::Status)]| {
+        let all = statuses
+            .iter()
+            .filter(|(_, status)| status.incarnation.is_some());
+        all.map(|(_, status)| status.generation).min()
+    };
+    let before = generation(&statuses);
+    let began = stage.ledger.now();
+    stage.kill(&victims, Done::KilledMost).await?;
+    loop {
+        let statuses = stage.statuses().await;
+        let all_are_members = statuses
+            .iter()
+            .all(|(_, status)| status.incarnation.is_some());
+        if all_are_members && !statuses.is_empty() && generation(&statuses) > before {
+            break;
+        }
+        let waited = stage.ledger.now() - began;
+        if waited > REFOUNDED {
+            let why = format!(
+                "those who are left have founded no next generation after {}",
+                clock(waited)
+            );
+            return Err(Failure::Failed(why));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let survivors = stage.fleet.running();
+    stage.until_back(&survivors).await?;
+    let took = clock(stage.ledger.now() - began);
+    stage.ledger.note(&format!(
+        "{} founded the next generation, and are ready {took} after the deaths",
+        super::verdict::names(&survivors)
+    ));
+    stage.heal(began, stage.ledger.patience().whole()).await;
+    Ok(())
 }

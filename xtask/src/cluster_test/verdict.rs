@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::check::{Death, Fate, Kind};
+use super::check::{Done, Fate, Harm, Kind};
+use super::excuse::excuses;
 use super::ledger::{Ledger, Patience, Seen, Toll};
 use super::tally::{Cause, Failed};
-use crate::fleet::{POLL, Trouble};
 use crate::report::{Failure, Outcome, clock};
 
-/// A balancer that just asked may send for one more poll, and its requests take a moment.
-const STILL_SENT: Duration = Duration::from_secs(2);
+/// So many things that were done to nodes are told one by one.
+const TOLD: usize = 12;
 
 /// What one run came to.
 #[derive(Debug, Default)]
@@ -24,16 +24,14 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Judges errors by the deaths that may excuse them, and adds everything up.
+    /// Judges errors by what was done to nodes and may excuse them, and adds everything up.
     pub(super) fn of(ledger: &Ledger, nodes: usize, load: Duration) -> Self {
         let mut verdict = Self::default();
         let patience = ledger.patience();
         let mut seen = ledger.seen();
         verdict.count(&mut seen, load);
         verdict.errors(&seen, patience);
-        for (death, toll) in &seen.deaths {
-            verdict.death((death, toll), &seen.tally.failed, nodes, patience);
-        }
+        verdict.harms(&seen, nodes, patience);
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for violation in &seen.violations {
             verdict.kinds.insert(violation.kind);
@@ -100,12 +98,10 @@ impl Verdict {
     }
 
     fn errors(&mut self, seen: &Seen, patience: Patience) {
-        let deaths = &seen.deaths;
         let mut counts: BTreeMap<(&Cause, bool), (u64, &Failed)> = BTreeMap::new();
         for failed in &seen.tally.failed {
-            let excused = deaths
-                .iter()
-                .any(|(death, toll)| excuses(death, toll, failed, patience));
+            let mut harms = seen.harms.iter();
+            let excused = harms.any(|(harm, toll)| excuses(harm, toll, failed, patience));
             counts
                 .entry((&failed.cause, excused))
                 .or_insert((0, failed))
@@ -117,7 +113,7 @@ impl Verdict {
         let mut bad = 0;
         for ((cause, excused), (count, first)) in counts {
             let why = if excused {
-                "because of the death"
+                "because of what was done"
             } else {
                 "NOT EXCUSED"
             };
@@ -139,53 +135,130 @@ impl Verdict {
         }
     }
 
-    fn death(
-        &mut self,
-        (death, toll): (&Death, &Toll),
-        failed: &[Failed],
-        nodes: usize,
-        patience: Patience,
-    ) {
-        let name = format!("n{}", death.node + 1);
-        let Toll {
-            held,
-            perhaps,
-            elsewhere,
-            touched,
-            ..
-        } = *toll;
+    fn harms(&mut self, seen: &Seen, nodes: usize, patience: Patience) {
+        if seen.harms.len() <= TOLD {
+            for (index, (harm, toll)) in seen.harms.iter().enumerate() {
+                let until = seen.harms.get(index + 1).map(|(next, _)| next.span.began);
+                let failed = seen.tally.failed.iter();
+                let own = failed.filter(|failed| until.is_none_or(|next| failed.span.began < next));
+                let own = own.filter(|failed| excuses(harm, toll, failed, patience));
+                self.harm(harm, toll, own.collect());
+            }
+        } else {
+            self.many_harms(seen);
+        }
+        if let [(harm, toll)] = seen.harms.as_slice()
+            && harm.done == Done::Killed
+        {
+            self.bystanders(harm, toll, nodes);
+        }
+        for (harm, toll) in &seen.harms {
+            if harm.done == Done::CutOff && toll.answered_meanwhile == 0 {
+                self.faults
+                    .push(format!("the others served nobody while {}", named(harm)));
+            }
+        }
+    }
+
+    /// What it was, what became of the sessions that were there, and until when errors came of it.
+    fn harm(&mut self, harm: &Harm, toll: &Toll, failed: Vec<&Failed>) {
         let [surely, maybe] = [0, 1].map(|which| fates(&toll.fates[which]));
+        let what = named(harm);
+        self.figure(
+            "harm",
+            format!("{what}; there were {} sessions: {surely}", toll.held),
+        );
+        if toll.perhaps > 0 {
+            self.figure("", format!("and perhaps {} more: {maybe}", toll.perhaps));
+        }
+        let from = harm.undone.map_or(harm.span.began, |undone| undone.ended);
         let last = |own: bool| {
-            let of_death = failed.iter().filter(|failed| {
-                let at_the_living = failed.to != Some(death.node);
-                at_the_living
-                    && toll.own.contains(&failed.session) == own
-                    && excuses(death, toll, failed, patience)
+            let others = failed.iter().filter(|failed| {
+                let to_the_dead = failed.to.is_some_and(|to| harm.nodes.contains(&to));
+                toll.own.contains(&failed.session) == own && !(to_the_dead && harm.done.kills())
             });
-            let last = of_death.map(|failed| failed.span.ended).max();
-            last.map_or("none".to_owned(), |ended| {
-                millis(ended.saturating_sub(death.span.began))
-            })
+            let last = others.map(|failed| failed.span.ended).max();
+            match last.map(|ended| ended.checked_sub(from)) {
+                None => "none".to_owned(),
+                Some(None) => "none since it was undone".to_owned(),
+                Some(Some(after)) => format!("{} after", millis(after)),
+            }
         };
-        let text = format!("{name} held {held} sessions: {surely}");
-        self.figure("death", text);
-        let text = format!("and perhaps {perhaps} more: {maybe}");
-        self.figure("death", text);
         let text = format!(
-            "until the last error at a living node: {} for its own sessions, {} for the others",
+            "the last error of these sessions: {}; of the others: {}",
             last(true),
             last(false)
         );
-        self.figure("death", text);
+        self.figure("", text);
+    }
+
+    /// How many of each, and what became of the sessions that were there, all together.
+    fn many_harms(&mut self, seen: &Seen) {
+        let mut kinds: BTreeMap<Done, Vec<&Toll>> = BTreeMap::new();
+        for (harm, toll) in &seen.harms {
+            kinds.entry(harm.done).or_default().push(toll);
+        }
+        for (done, tolls) in kinds {
+            let count = tolls.len();
+            let mut all = [BTreeMap::new(), BTreeMap::new()];
+            for toll in tolls {
+                for (sum, part) in all.iter_mut().zip(&toll.fates) {
+                    for (fate, count) in part {
+                        *sum.entry(*fate).or_default() += count;
+                    }
+                }
+            }
+            let [surely, maybe] = all.map(|all| fates(&all));
+            let what = word(done);
+            let text = format!("{count} × {what}; sessions that were there: {surely}");
+            self.figure("harm", text);
+            self.figure("", format!("and perhaps: {maybe}"));
+        }
+    }
+
+    /// A single death touches only what the dead node held or managed.
+    fn bystanders(&mut self, harm: &Harm, toll: &Toll, nodes: usize) {
+        let Toll {
+            elsewhere, touched, ..
+        } = *toll;
+        let name = names(&harm.nodes);
         let share = elsewhere as f64 / nodes as f64;
         let text = format!(
             "{touched} of {elsewhere} sessions that were elsewhere met an error; {name} managed about {share:.0}"
         );
-        self.figure("death", text);
+        self.figure("", text);
         if touched as f64 > share + 4.0 * share.sqrt() + 2.0 {
             self.faults.push(format!(
                 "{name}'s death touched sessions that it neither held nor managed"
             ));
+        }
+    }
+}
+
+const fn word(done: Done) -> &'static str {
+    match done {
+        Done::Killed => "killed",
+        Done::KilledMost => "killed at once, most of the voters",
+        Done::Paused => "paused",
+        Done::CutOff => "cut off",
+        Done::CutApart => "cut apart",
+    }
+}
+
+/// `n1 and n2`
+pub(super) fn names<'a>(nodes: impl IntoIterator<Item = &'a usize>) -> String {
+    let nodes = nodes.into_iter().map(|index| format!("n{}", index + 1));
+    nodes.collect::<Vec<_>>().join(" and ")
+}
+
+/// `n1 and n2 cut off for 4.0 s`
+fn named(harm: &Harm) -> String {
+    let (who, what) = (names(&harm.nodes), word(harm.done));
+    match harm.undone {
+        None => format!("{who} {what}"),
+        Some(undone) => {
+            let lasted = undone.began.saturating_sub(harm.span.ended);
+            format!("{who} {what} for {}", clock(lasted))
         }
     }
 }
@@ -198,26 +271,6 @@ fn fates(fates: &BTreeMap<Fate, usize>) -> String {
         return "none".to_owned();
     }
     each.join(", ")
-}
-
-/// Whether a death may be the cause of an error: the dead node's own connections for as long as a
-/// balancer sends to it, and 503 anywhere until it is healed; for its own sessions as long as nobody can
-/// know whether they are somewhere.
-fn excuses(death: &Death, toll: &Toll, failed: &Failed, patience: Patience) -> bool {
-    let its_own = failed.to == Some(death.node);
-    match failed.cause {
-        Cause::Trouble(Trouble::Refused | Trouble::Broken) => {
-            its_own && death.explains(&failed.span, POLL + STILL_SENT)
-        }
-        Cause::Status(503) if toll.own.contains(&failed.session) => {
-            death.explains(&failed.span, patience.whole())
-        }
-        Cause::Status(503) => death.explains(&failed.span, patience.heal),
-        Cause::Trouble(Trouble::TimedOut)
-        | Cause::Status(_)
-        | Cause::Unreadable
-        | Cause::NoNode => false,
-    }
 }
 
 fn millis(time: Duration) -> String {
@@ -233,61 +286,74 @@ mod tests {
     use super::super::check::Span;
     use super::*;
 
-    const PATIENCE: Patience = Patience {
-        heal: Duration::from_secs(5),
-        doubt: Duration::from_secs(3),
-    };
+    const LOAD: Duration = Duration::from_secs(1);
 
-    fn failed(cause: Cause, to: usize, began: u64) -> Failed {
-        Failed {
-            cause,
-            span: Span {
-                began: Duration::from_millis(began),
-                ended: Duration::from_millis(began + 2),
-            },
-            to: Some(to),
-            session: "1.1".to_owned(),
-            what: "Count".to_owned(),
+    fn ledger() -> Ledger {
+        let ledger = Ledger::new(Patience {
+            heal: Duration::from_secs(5),
+            doubt: Duration::from_secs(3),
+            lease: Duration::from_secs(1),
+        });
+        ledger.seen().tally.created = 1;
+        ledger
+    }
+
+    fn span(began: u64) -> Span {
+        Span {
+            began: Duration::from_millis(began),
+            ended: Duration::from_millis(began + 2),
         }
+    }
+
+    fn harm(done: Done, began: u64) -> (Harm, Toll) {
+        let harm = Harm {
+            done,
+            nodes: BTreeSet::from([1]),
+            span: span(began),
+            undone: (!done.kills()).then(|| span(began + 1000)),
+        };
+        (harm, Toll::default())
+    }
+
+    fn faults(ledger: &Ledger) -> usize {
+        Verdict::of(ledger, 3, LOAD).faults.len()
     }
 
     #[test]
     fn an_error_needs_an_excuse() {
-        let ledger = Ledger::new(PATIENCE);
-        ledger.seen().tally.created = 1;
-        let load = Duration::from_secs(1);
-        assert!(Verdict::of(&ledger, 3, load).faults.is_empty());
-        let error = failed(Cause::Status(503), 0, 900);
-        ledger.seen().tally.failed.push(error.clone());
-        assert_eq!(Verdict::of(&ledger, 3, load).faults.len(), 1);
-        ledger.died(Death {
-            node: 1,
-            span: failed(Cause::NoNode, 1, 500).span,
+        let ledger = ledger();
+        assert_eq!(faults(&ledger), 0);
+        ledger.seen().tally.failed.push(Failed {
+            cause: Cause::Status(503),
+            span: span(900),
+            to: Some(0),
+            session: "1.1".to_owned(),
+            what: "Count".to_owned(),
         });
-        assert!(Verdict::of(&ledger, 3, load).faults.is_empty());
+        assert_eq!(faults(&ledger), 1);
+        ledger.seen().harms.push(harm(Done::Killed, 500));
+        assert_eq!(faults(&ledger), 0);
     }
 
     #[test]
-    fn a_death_excuses_its_own_connections_and_503_for_a_while() {
-        let death = Death {
-            node: 1,
-            span: failed(Cause::NoNode, 1, 1000).span,
-        };
-        let mut toll = Toll::default();
-        let broken = Cause::Trouble(Trouble::Broken);
-        let excused = |toll: &Toll, cause: &Cause, to, began| {
-            excuses(&death, toll, &failed(cause.clone(), to, began), PATIENCE)
-        };
-        assert!(excused(&toll, &broken, 1, 1200));
-        assert!(!excused(&toll, &broken, 2, 1200));
-        assert!(!excused(&toll, &broken, 1, 9000));
-        assert!(excused(&toll, &Cause::Status(503), 2, 3000));
-        assert!(!excused(&toll, &Cause::Status(503), 2, 900));
-        assert!(!excused(&toll, &Cause::Status(503), 2, 6100));
-        toll.own.insert("1.1".to_owned());
-        assert!(excused(&toll, &Cause::Status(503), 2, 6100));
-        assert!(!excused(&toll, &Cause::Status(503), 2, 9100));
-        assert!(!excused(&toll, &Cause::Status(500), 1, 1200));
-        assert!(!excused(&toll, &Cause::NoNode, 1, 1200));
+    fn the_others_go_on_while_some_are_cut_off() {
+        let ledger = ledger();
+        ledger.seen().harms.push(harm(Done::CutOff, 500));
+        assert_eq!(faults(&ledger), 1);
+        ledger.seen().harms[0].1.answered_meanwhile = 1;
+        assert_eq!(faults(&ledger), 0);
+    }
+
+    #[test]
+    fn many_are_told_together() {
+        let ledger = ledger();
+        for began in 0..20 {
+            let (harm, mut toll) = harm(Done::Paused, began * 100);
+            toll.fates[0].insert(Fate::Served, 2);
+            ledger.seen().harms.push((harm, toll));
+        }
+        let verdict = Verdict::of(&ledger, 3, LOAD);
+        let told = verdict.figures.iter().find(|line| line.contains("20 ×"));
+        assert!(told.is_some_and(|told| told.ends_with("40 served afterwards")));
     }
 }

@@ -68,6 +68,7 @@ async fn play(options: &Options, directory: &Path) -> Outcome {
             "--deregister-delay=2".to_owned(),
         ],
         release: false,
+        apart: false,
         directory: directory.to_owned(),
     })?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));

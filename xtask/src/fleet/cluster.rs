@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use super::leash::Leash;
 use super::node::{Addresses, Node};
 use super::ports::Ports;
+use super::wires::Wires;
 use crate::build::Build;
 use crate::child::Child;
 use crate::report::{Failure, because};
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) flags: Vec<String>,
     /// Built as users build it.
     pub(crate) release: bool,
+    /// Each node in a network of its own.
+    pub(crate) apart: bool,
     /// Where logs and the key are kept.
     pub(crate) directory: PathBuf,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Node>,
     pub(crate) program: PathBuf,
     pub(crate) leash: Leash,
+    /// Where each node has a network of its own.
+    pub(crate) wires: Option<Wires>,
     flags: BTreeSet<String>,
 }
 
@@ -65,13 +70,17 @@ impl Fleet {
             ));
         }
         let key = write_key(&plan.directory)?;
+        let wires = plan.apart.then(|| Wires::new(plan.nodes)).transpose()?;
         let mut ports = Ports::default();
         let mut addresses = Vec::new();
-        for _ in 0..plan.nodes {
-            addresses.push(Addresses {
-                http: ports.pick()?,
-                admin: ports.pick()?,
-                cluster: ports.pick()?,
+        for index in 0..plan.nodes {
+            addresses.push(match wires {
+                Some(_) => Wires::addresses(index),
+                None => Addresses {
+                    http: ports.pick()?,
+                    admin: ports.pick()?,
+                    cluster: ports.pick()?,
+                },
             });
         }
         let join: Vec<String> = addresses
@@ -92,12 +101,17 @@ impl Fleet {
                 words.push(format!("--join={join}"));
             }
             words.extend(plan.flags.iter().cloned());
-            Node::new(name, addresses, words, plan.directory.clone())
+            let mut node = Node::new(name, addresses, words, plan.directory.clone());
+            if let Some(wires) = &wires {
+                node.before = wires.inside(number - 1);
+            }
+            node
         };
         Ok(Self {
             nodes: (1..).zip(addresses).map(node).collect(),
             program,
             leash: Leash::new()?,
+            wires,
             flags,
         })
     }

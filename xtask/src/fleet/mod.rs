@@ -10,8 +10,10 @@ mod leash;
 mod node;
 mod ports;
 mod status;
+mod wires;
 
 pub(crate) use ask::{Answer, Client, Trouble};
 pub(crate) use balancer::{Balancer, POLL};
 pub(crate) use cluster::{Fleet, NODE, PACKAGE, Plan, runtime};
-pub(crate) use status::{Member, Status};
+pub(crate) use status::{Member, Part, Status};
+pub(crate) use wires::Way;

@@ -1,5 +1,6 @@
 //! One reference node: a process in a group of its own, with a log of its own for each start.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -29,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) addresses: Addresses,
     /// Beside what it inherits.
     pub(super) environment: Vec<(&'static str, String)>,
+    /// What is put before its command.
+    pub(super) before: Vec<String>,
     flags: Vec<String>,
     directory: PathBuf,
     starts: u32,
@@ -47,6 +50,7 @@ impl Node {
             name,
             addresses,
             environment: Vec::new(),
+            before: Vec::new(),
             flags,
             directory,
             starts: 0,
@@ -81,7 +85,13 @@ impl Node {
         let log = self.log();
         let file = File::create(&log).map_err(because(log.display()))?;
         let errors = file.try_clone().map_err(because(log.display()))?;
-        let mut command = Command::new(program);
+        let mut words = self
+            .before
+            .iter()
+            .map(OsStr::new)
+            .chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the program is one"));
+        command.args(words);
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"WADI_") {
                 command.env_remove(name);
@@ -110,7 +120,7 @@ impl Node {
     ) -> Result<(), Failure> {
         let stopwatch = Stopwatch::start();
         loop {
-            if self.said().lines().any(|line| line.contains(" ready ")) {
+            if self.said_ready() {
                 return Ok(());
             }
             if let Some(status) = self.look(leash) {
@@ -121,6 +131,11 @@ impl Node {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Whether it has said that it is ready, since its last start.
+    pub(crate) fn said_ready(&self) -> bool {
+        self.said().lines().any(|line| line.contains(" ready "))
     }
 
     /// What it wrote since its last start.

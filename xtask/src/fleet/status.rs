@@ -11,6 +11,9 @@ use super::ask::Client;
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Status {
+    /// Nothing before it has joined.
+    #[serde(default)]
+    pub(crate) incarnation: Option<u64>,
     pub(crate) version: u64,
     pub(crate) generation: u32,
     pub(crate) coordinator: Option<String>,
@@ -18,9 +21,28 @@ pub(crate) struct Status {
     pub(crate) sessions: Sessions,
     pub(crate) displaced: u64,
     pub(crate) migrations: Migrations,
+    /// Nothing while it has no part in the authority.
+    #[serde(default)]
+    pub(crate) authority: Option<Authority>,
     /// Its form is the node's own affair; nothing while it does not leave.
     #[serde(default)]
     pub(crate) evacuation: serde_json::Value,
+}
+
+/// A node's part in the authority.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Authority {
+    pub(crate) part: Part,
+    /// How many vote, as far as it knows.
+    pub(crate) voters: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    Leads,
+    Votes,
+    Follows,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +79,11 @@ impl Status {
         self.sessions.live + self.sessions.frozen
     }
 
+    /// What it does in the authority.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.authority.map(|authority| authority.part)
+    }
+
     /// What it knows of the member of this name.
     pub(crate) fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.node == name)
@@ -72,11 +99,14 @@ mod tests {
         let json = r#"{"node":"n1","incarnation":1,"version":3,"generation":0,"coordinator":"n1",
             "members":[{"node":"n1","cluster":null,"buckets":4096,"state":"ready"}],
             "sessions":{"live":2,"frozen":1,"disc":0,"replicas":0},"displaced":0,
-            "migrations":{"in":0,"out":4},"evacuation":null,"more":true}"#;
+            "migrations":{"in":0,"out":4},"evacuation":null,"more":true,
+            "authority":{"part":"leads","voters":3}}"#;
         let status: Status = serde_json::from_str(json).expect("it is that form");
         assert_eq!(status.held(), 3);
         assert_eq!(status.migrations.left, 4);
         assert_eq!(status.member("n1").map(|member| member.buckets), Some(4096));
         assert!(status.evacuation.is_null());
+        assert_eq!(status.part(), Some(Part::Leads));
+        assert_eq!(status.incarnation, Some(1));
     }
 }

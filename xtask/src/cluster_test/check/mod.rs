@@ -4,14 +4,14 @@
 //! violation is tested on a history made by hand.
 
 mod counter;
-mod death;
+mod harm;
 mod history;
 mod list;
 mod order;
 mod session;
 mod violation;
 
-pub(crate) use death::{Death, Fate, Hold};
+pub(crate) use harm::{Departure, Done, Fate, Harm, Hold};
 pub(crate) use history::{Asked, Event, Life, Span, Told};
 pub(crate) use session::{Ended, judge, judge_ended};
 pub(crate) use violation::{Kind, Violation};

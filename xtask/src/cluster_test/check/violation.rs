@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Resurrected,
     /// A login that was acknowledged and is not there.
     Login,
+    /// An answer of a node that was cut off from the majority, asked when its lease was over.
+    Alone,
 }
 
 impl fmt::Display for Kind {
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
             Self::Foreign => "foreign value",
             Self::Resurrected => "resurrection",
             Self::Login => "lost login",
+            Self::Alone => "served without a lease",
         })
     }
 }

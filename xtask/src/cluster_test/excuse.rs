@@ -1,0 +1,142 @@
+//! Whether an error may be because of what was done to nodes. Whatever has no excuse is a violation.
+
+use std::time::Duration;
+
+use super::check::{Done, Harm};
+use super::ledger::{Patience, Toll};
+use super::tally::{Cause, Failed};
+use crate::fleet::{POLL, Trouble};
+
+/// A balancer that just asked may send for one more poll, and its requests take a moment.
+const STILL_SENT: Duration = Duration::from_secs(2);
+
+/// A harmed node's own connections for as long as a balancer sends to it; 503 anywhere until it is
+/// healed; and 503 for its own sessions as long as nobody can know whether they are somewhere.
+pub(super) fn excuses(harm: &Harm, toll: &Toll, failed: &Failed, patience: Patience) -> bool {
+    let span = &failed.span;
+    let by_itself = failed.to.is_some_and(|to| harm.nodes.contains(&to));
+    let is_own = toll.own.contains(&failed.session);
+    match (harm.done, &failed.cause) {
+        (
+            Done::Killed | Done::KilledMost | Done::Paused,
+            Cause::Trouble(Trouble::Refused | Trouble::Broken),
+        )
+        | (Done::Paused, Cause::Trouble(Trouble::TimedOut)) => {
+            by_itself && harm.explains(span, POLL + STILL_SENT)
+        }
+        (Done::Killed | Done::KilledMost, Cause::Status(503)) if is_own => {
+            harm.explains(span, patience.whole())
+        }
+        // Until there is a cluster again, nobody is ready.
+        (Done::KilledMost, Cause::NoNode) => harm.explains(span, patience.heal),
+        (Done::Paused | Done::CutOff, Cause::Status(503)) if !is_own && !by_itself => {
+            harm.explains_at_others(span, patience.heal)
+        }
+        (_, Cause::Status(503)) => harm.explains(span, patience.heal),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::check::Span;
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        heal: Duration::from_secs(5),
+        doubt: Duration::from_secs(3),
+        lease: Duration::from_secs(1),
+    };
+    const BROKEN: Cause = Cause::Trouble(Trouble::Broken);
+    const LATE: Cause = Cause::Trouble(Trouble::TimedOut);
+
+    fn span(began: u64) -> Span {
+        Span {
+            began: Duration::from_millis(began),
+            ended: Duration::from_millis(began + 2),
+        }
+    }
+
+    fn failed(cause: Cause, to: usize, began: u64) -> Failed {
+        Failed {
+            cause,
+            span: span(began),
+            to: Some(to),
+            session: "1.1".to_owned(),
+            what: "Count".to_owned(),
+        }
+    }
+
+    /// n2, from the first second on; what is undone is undone at 20 s.
+    fn harm(done: Done) -> Harm {
+        Harm {
+            done,
+            nodes: BTreeSet::from([1]),
+            span: span(1000),
+            undone: (!done.kills()).then(|| span(20_000)),
+        }
+    }
+
+    fn excused(done: Done, is_own: bool, cause: Cause, to: usize, began: u64) -> bool {
+        let mut toll = Toll::default();
+        if is_own {
+            toll.own.insert("1.1".to_owned());
+        }
+        excuses(&harm(done), &toll, &failed(cause, to, began), PATIENCE)
+    }
+
+    #[test]
+    fn a_death_excuses_its_own_connections_and_503_for_a_while() {
+        let excused = |is_own, cause, to, began| excused(Done::Killed, is_own, cause, to, began);
+        assert!(excused(false, BROKEN, 1, 1200));
+        assert!(!excused(false, BROKEN, 2, 1200));
+        assert!(!excused(false, BROKEN, 1, 9000));
+        assert!(excused(false, Cause::Status(503), 2, 3000));
+        assert!(!excused(false, Cause::Status(503), 2, 900));
+        assert!(!excused(false, Cause::Status(503), 2, 6100));
+        assert!(excused(true, Cause::Status(503), 2, 6100));
+        assert!(!excused(true, Cause::Status(503), 2, 9100));
+        assert!(!excused(true, Cause::Status(500), 1, 1200));
+        assert!(!excused(true, Cause::NoNode, 1, 1200));
+        assert!(!excused(true, LATE, 1, 1200));
+    }
+
+    #[test]
+    fn nobody_is_ready_only_where_most_of_the_voters_died() {
+        assert!(super::excuses(
+            &harm(Done::KilledMost),
+            &Toll::default(),
+            &failed(Cause::NoNode, 0, 3000),
+            PATIENCE
+        ));
+        assert!(!excused(Done::Paused, true, Cause::NoNode, 0, 3000));
+        assert!(!excused(Done::KilledMost, true, Cause::NoNode, 0, 9000));
+    }
+
+    #[test]
+    fn a_paused_node_is_late_and_the_others_are_not() {
+        assert!(excused(Done::Paused, false, LATE, 1, 1200));
+        assert!(!excused(Done::Paused, false, LATE, 2, 1200));
+        assert!(!excused(Done::CutOff, false, LATE, 1, 1200));
+    }
+
+    #[test]
+    fn sessions_of_the_others_are_served_while_a_node_is_away() {
+        for done in [Done::Paused, Done::CutOff] {
+            let excused = |is_own, to, began| {
+                super::tests::excused(done, is_own, Cause::Status(503), to, began)
+            };
+            assert!(excused(false, 2, 3000), "{done:?}");
+            assert!(!excused(false, 2, 9000), "{done:?}");
+            assert!(excused(false, 2, 21_000), "{done:?}");
+            // Its own wait for it, and who asks itself has nobody else to ask.
+            assert!(excused(true, 2, 9000), "{done:?}");
+            assert!(excused(false, 1, 9000), "{done:?}");
+            assert!(!excused(true, 1, 26_000), "{done:?}");
+        }
+        // Where nobody is spared everything may wait.
+        assert!(excused(Done::CutApart, false, Cause::Status(503), 2, 9000));
+    }
+}
