@@ -10,9 +10,34 @@ use crate::fleet::{POLL, Trouble};
 /// A balancer that just asked may send for one more poll, and its requests take a moment.
 const STILL_SENT: Duration = Duration::from_secs(2);
 
+/// Whether an error is about a session that a dead node held or may have held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// So nobody can know for a while whether it is somewhere, and each later death without proof begins
+    /// that anew.
+    OfTheDead,
+    None,
+}
+
+impl Doubt {
+    pub(super) fn of(harms: &[(Harm, Toll)], failed: &Failed) -> Self {
+        let mut deaths = harms.iter().filter(|(harm, _)| harm.done.kills());
+        let is_own = deaths.any(|(death, toll)| {
+            death.span.began <= failed.span.ended && toll.own.contains(&failed.session)
+        });
+        if is_own { Self::OfTheDead } else { Self::None }
+    }
+}
+
 /// A harmed node's own connections for as long as a balancer sends to it; 503 anywhere until it is
-/// healed; and 503 for its own sessions as long as nobody can know whether they are somewhere.
-pub(super) fn excuses(harm: &Harm, toll: &Toll, failed: &Failed, patience: Patience) -> bool {
+/// healed; and 503 for what is in doubt as long as that lasts.
+pub(super) fn excuses(
+    harm: &Harm,
+    toll: &Toll,
+    doubt: Doubt,
+    failed: &Failed,
+    patience: Patience,
+) -> bool {
     let span = &failed.span;
     let by_itself = failed.to.is_some_and(|to| harm.nodes.contains(&to));
     let is_own = toll.own.contains(&failed.session);
@@ -24,7 +49,7 @@ pub(super) fn excuses(harm: &Harm, toll: &Toll, failed: &Failed, patience: Patie
         | (Done::Paused, Cause::Trouble(Trouble::TimedOut)) => {
             by_itself && harm.explains(span, POLL + STILL_SENT)
         }
-        (Done::Killed | Done::KilledMost, Cause::Status(503)) if is_own => {
+        (_, Cause::Status(503)) if doubt == Doubt::OfTheDead => {
             harm.explains(span, patience.whole())
         }
         // Until there is a cluster again, nobody is ready.
@@ -84,7 +109,10 @@ mod tests {
         if is_own {
             toll.own.insert("1.1".to_owned());
         }
-        excuses(&harm(done), &toll, &failed(cause, to, began), PATIENCE)
+        let harm = (harm(done), toll);
+        let failed = failed(cause, to, began);
+        let doubt = Doubt::of(std::slice::from_ref(&harm), &failed);
+        excuses(&harm.0, &harm.1, doubt, &failed, PATIENCE)
     }
 
     #[test]
@@ -105,12 +133,7 @@ mod tests {
 
     #[test]
     fn nobody_is_ready_only_where_most_of_the_voters_died() {
-        assert!(super::excuses(
-            &harm(Done::KilledMost),
-            &Toll::default(),
-            &failed(Cause::NoNode, 0, 3000),
-            PATIENCE
-        ));
+        assert!(excused(Done::KilledMost, false, Cause::NoNode, 0, 3000));
         assert!(!excused(Done::Paused, true, Cause::NoNode, 0, 3000));
         assert!(!excused(Done::KilledMost, true, Cause::NoNode, 0, 9000));
     }
@@ -138,5 +161,18 @@ mod tests {
         }
         // Where nobody is spared everything may wait.
         assert!(excused(Done::CutApart, false, Cause::Status(503), 2, 9000));
+    }
+
+    #[test]
+    fn what_a_dead_node_held_is_in_doubt_again_after_each_death() {
+        let mut toll = Toll::default();
+        toll.own.insert("1.1".to_owned());
+        let paused = harm(Done::Paused);
+        let late = failed(Cause::Status(503), 2, 27_000);
+        let first = (harm(Done::Killed), toll);
+        let doubt = Doubt::of(&[first, (paused.clone(), Toll::default())], &late);
+        assert!(excuses(&paused, &Toll::default(), doubt, &late, PATIENCE));
+        let none = Doubt::None;
+        assert!(!excuses(&paused, &Toll::default(), none, &late, PATIENCE));
     }
 }

@@ -55,6 +55,10 @@ pub(super) struct Seen {
     pub(super) departures: Vec<Departure>,
     /// Sessions that their clients could still use at the end.
     pub(super) alive: u64,
+    /// Sessions that are lost and were surely, or perhaps, on a node that was killed.
+    pub(super) lost: [usize; 2],
+    /// Lives in which something failed, to say what came before and after.
+    pub(super) troubled: BTreeMap<String, Life>,
 }
 
 /// Which harm it was, to say later that it is undone.
@@ -141,17 +145,26 @@ impl Ledger {
     pub(super) fn close(&self, life: &Life) {
         let mut found = judge(life);
         let lost = found.iter().any(|violation| violation.kind == Kind::Lost);
-        let mut excused = false;
+        let mut excuse = None;
         {
             let seen = &mut *self.seen();
             for (harm, toll) in &mut seen.harms {
-                excused |= lost && harm.may_have_lost(life, &seen.departures);
+                let hold = toll.take(harm, life, &seen.departures, self.patience.heal);
+                if lost && harm.done.kills() {
+                    excuse = excuse.max(Some(hold));
+                }
                 found.extend(self.alone(harm, life));
-                toll.take(harm, life, &seen.departures, self.patience.heal);
+            }
+            excuse = excuse.filter(|hold| *hold >= Hold::Perhaps);
+            if let Some(hold) = excuse {
+                seen.lost[usize::from(hold == Hold::Perhaps)] += 1;
+            }
+            if life.events.iter().any(|event| event.told == Told::Unknown) {
+                seen.troubled.insert(life.name.clone(), life.clone());
             }
         }
         for violation in found {
-            if violation.kind != Kind::Lost || !excused {
+            if violation.kind != Kind::Lost || excuse.is_none() {
                 self.violated(violation);
             }
         }
@@ -178,18 +191,23 @@ impl Ledger {
 }
 
 impl Toll {
-    fn take(&mut self, harm: &Harm, life: &Life, departures: &[Departure], heal: Duration) {
+    /// Counts this life, and says whether it was there.
+    fn take(&mut self, harm: &Harm, life: &Life, departures: &[Departure], heal: Duration) -> Hold {
         self.count_meanwhile(harm, life);
         let hold = harm.hold(life, departures);
         match hold {
-            Hold::None => return,
+            Hold::None => return hold,
             Hold::Surely => self.held += 1,
             Hold::Perhaps => self.perhaps += 1,
-            Hold::Elsewhere => return self.ask_elsewhere(harm, life, heal),
+            Hold::Elsewhere => {
+                self.ask_elsewhere(harm, life, heal);
+                return hold;
+            }
         }
         self.own.insert(life.name.clone());
         let fates = &mut self.fates[usize::from(hold == Hold::Perhaps)];
         *fates.entry(harm.fate(life)).or_default() += 1;
+        hold
     }
 
     fn count_meanwhile(&mut self, harm: &Harm, life: &Life) {

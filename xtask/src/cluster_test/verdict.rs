@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::check::{Done, Fate, Harm, Kind};
-use super::excuse::excuses;
+use super::excuse::{Doubt, excuses};
 use super::ledger::{Ledger, Patience, Seen, Toll};
 use super::tally::{Cause, Failed};
 use crate::report::{Failure, Outcome, clock};
@@ -100,8 +100,9 @@ impl Verdict {
     fn errors(&mut self, seen: &Seen, patience: Patience) {
         let mut counts: BTreeMap<(&Cause, bool), (u64, &Failed)> = BTreeMap::new();
         for failed in &seen.tally.failed {
+            let doubt = Doubt::of(&seen.harms, failed);
             let mut harms = seen.harms.iter();
-            let excused = harms.any(|(harm, toll)| excuses(harm, toll, failed, patience));
+            let excused = harms.any(|(harm, toll)| excuses(harm, toll, doubt, failed, patience));
             counts
                 .entry((&failed.cause, excused))
                 .or_insert((0, failed))
@@ -121,14 +122,19 @@ impl Verdict {
             let node = first
                 .to
                 .map_or("nobody".to_owned(), |to| format!("n{}", to + 1));
-            let first = format!(
+            let first_text = format!(
                 "the first at {at:.3} s: {} of session {}, asked of {node}, after {}",
                 first.what,
                 first.session,
                 millis(first.span.ended - first.span.began)
             );
-            self.figure("errors", format!("{count} × {cause}, {why}; {first}"));
-            bad += if excused { 0 } else { count };
+            self.figure("errors", format!("{count} × {cause}, {why}; {first_text}"));
+            if !excused {
+                bad += count;
+                if let Some(life) = seen.troubled.get(&first.session) {
+                    self.figure("", format!("that session: {}", life.story()));
+                }
+            }
         }
         if bad > 0 {
             self.faults.push(format!("errors without an excuse: {bad}"));
@@ -136,12 +142,28 @@ impl Verdict {
     }
 
     fn harms(&mut self, seen: &Seen, nodes: usize, patience: Patience) {
+        let lost = seen
+            .violations
+            .iter()
+            .filter(|v| v.kind == Kind::Lost)
+            .count();
+        let [surely, perhaps] = seen.lost;
+        if !seen.harms.is_empty() {
+            let text = format!(
+                "{surely} sessions that were on killed nodes, {perhaps} that perhaps were, {lost} others"
+            );
+            self.figure("lost", text);
+        }
         if seen.harms.len() <= TOLD {
-            for (index, (harm, toll)) in seen.harms.iter().enumerate() {
+            for (index, all) in seen.harms.iter().enumerate() {
+                let (harm, toll) = all;
                 let until = seen.harms.get(index + 1).map(|(next, _)| next.span.began);
                 let failed = seen.tally.failed.iter();
                 let own = failed.filter(|failed| until.is_none_or(|next| failed.span.began < next));
-                let own = own.filter(|failed| excuses(harm, toll, failed, patience));
+                let own = own.filter(|failed| {
+                    let doubt = Doubt::of(std::slice::from_ref(all), failed);
+                    excuses(harm, toll, doubt, failed, patience)
+                });
                 self.harm(harm, toll, own.collect());
             }
         } else {

@@ -44,7 +44,7 @@ pub(crate) struct Departure {
 }
 
 /// Whether a session was on a node when that one was harmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hold {
     /// It did not exist then, or had ended.
     None,
@@ -91,12 +91,6 @@ impl Done {
 }
 
 impl Harm {
-    /// Whether it took what this session was with it, as far as its client can know.
-    pub(crate) fn may_have_lost(&self, life: &Life, departures: &[Departure]) -> bool {
-        let hold = self.hold(life, departures);
-        self.done.kills() && matches!(hold, Hold::Surely | Hold::Perhaps)
-    }
-
     /// What `life`, which may have been held by such a node, came to.
     pub(crate) fn fate(&self, life: &Life) -> Fate {
         let after =
@@ -324,12 +318,5 @@ mod tests {
         assert!(!alone(&at(0, 250, 251, Told::Count(2))));
         // It may have waited until it was reached again.
         assert!(!alone(&at(1, 250, 505, Told::Count(2))));
-    }
-
-    #[test]
-    fn only_who_is_killed_takes_anything_along() {
-        let held = life([at(1, 10, 11, Told::Count(1))]);
-        assert!(death().may_have_lost(&held, &[]));
-        assert!(!cut().may_have_lost(&held, &[]));
     }
 }

@@ -88,6 +88,33 @@ pub(crate) struct Life {
     pub(crate) events: Vec<Event>,
 }
 
+impl Life {
+    /// The whole of it in one line for people: who answered, from when to when, and what did not.
+    pub(crate) fn story(&self) -> String {
+        let mut parts: Vec<(String, Span)> = Vec::new();
+        let mut events: Vec<&Event> = self.events.iter().collect();
+        events.sort_by_key(|event| event.span.ended);
+        for event in events {
+            let what = match (&event.told, event.at) {
+                (Told::NotSent, _) => continue,
+                (Told::Unknown, _) => "errors".to_owned(),
+                (Told::Fresh | Told::Count(0), _) => "not known".to_owned(),
+                (_, Some(at)) => format!("n{}", at + 1),
+                (_, None) => format!("{:?}", event.asked),
+            };
+            match parts.last_mut() {
+                Some((last, span)) if *last == what => span.ended = event.span.ended,
+                _ => parts.push((what, event.span)),
+            }
+        }
+        let told = parts.iter().map(|(what, span)| {
+            let (began, ended) = (span.began.as_secs_f64(), span.ended.as_secs_f64());
+            format!("{what} {began:.1}–{ended:.1}")
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+}
+
 #[cfg(test)]
 pub(super) mod by_hand {
     use super::*;
@@ -116,5 +143,22 @@ pub(super) mod by_hand {
             name: "1.1".to_owned(),
             events: events.into_iter().collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_hand::{event, life};
+    use super::*;
+
+    #[test]
+    fn a_story_says_who_answered_and_when_nobody_did() {
+        let told = [Told::Count(1), Told::Count(2), Told::Unknown, Told::Fresh];
+        let events = (0..).zip(told).map(|(second, told)| {
+            let began = second * 1000;
+            event(began, began + 100, Asked::Increment, told)
+        });
+        let story = life(events).story();
+        assert_eq!(story, "n1 0.0–1.1, errors 2.0–2.1, not known 3.0–3.1");
     }
 }
