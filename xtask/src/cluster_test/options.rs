@@ -53,9 +53,9 @@ pub(crate) struct Options {
     /// A flag for every node besides, as in `--node-flag=--relocate=proxy`; may be given several times.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub(super) node_flag: Vec<String>,
-    /// Have the nodes leave this safety rule out and expect a violation; `all` goes through every rule that
-    /// is known to show.
-    #[arg(long, value_name = "RULE")]
+    /// Have the nodes leave this safety rule out and expect a violation, one after another where there are
+    /// several; `all` goes through every rule that is known to show.
+    #[arg(long, value_name = "RULE,…")]
     pub(super) sabotage: Option<String>,
     /// Keep the nodes' logs also when all is well.
     #[arg(long)]

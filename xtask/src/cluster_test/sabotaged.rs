@@ -4,11 +4,13 @@
 //! in two tables that name every rule.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::options::Options;
 use super::run::once;
 use super::scenario::Scenario;
 use super::verdict::Verdict;
+use crate::child::Child;
 use crate::fleet::{Fleet, NODE, PACKAGE, Plan};
 use crate::report::{Failure, Outcome};
 use crate::sabotage;
@@ -141,9 +143,13 @@ pub(super) fn run(options: &Options, rule: &str) -> Outcome {
             .iter()
             .map(|shown| Control::of(options, shown))
             .collect(),
-        named => vec![Control::named(options, named)?],
+        named => named
+            .split(',')
+            .map(|name| Control::named(options, name))
+            .collect::<Result<_, _>>()?,
     };
     let program = sabotage::executable(PACKAGE, NODE)?;
+    refuses_unknown_rules(&program)?;
     let mut clean = Vec::new();
     let mut found = Vec::new();
     for control in controls {
@@ -170,6 +176,24 @@ pub(super) fn run(options: &Options, rule: &str) -> Outcome {
         found.push((rule, seen(&verdict)));
     }
     judge(&found)
+}
+
+/// Whether these nodes can leave a rule out at all: another build beside this one may have put its own in
+/// their place, and then nothing would be noticed whatever the test is worth.
+fn refuses_unknown_rules(program: &Path) -> Result<(), Failure> {
+    let said = Child::new(program)
+        .args(["--http=127.0.0.1:0", "--admin=127.0.0.1:0"])
+        .env(VARIABLE, "no-such-rule")
+        .limit(Duration::from_secs(10))
+        .silent()
+        .listen()?;
+    if !said.success && said.lines.iter().any(|line| line.contains("no such rule")) {
+        return Ok(());
+    }
+    let program = program.display();
+    Err(Failure::Failed(format!(
+        "{program} cannot leave a rule out: let no other build run beside this one, and try again"
+    )))
 }
 
 /// One run that is to fail.

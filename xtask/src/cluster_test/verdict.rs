@@ -89,7 +89,11 @@ impl Verdict {
         self.figure("sessions", text);
         let gap = match &tally.gap {
             None => "none".to_owned(),
-            Some((gap, session)) => format!("{} (session {session})", millis(*gap)),
+            Some((gap, session)) => {
+                let life = seen.troubled.get(session);
+                let story = life.map_or(String::new(), |life| format!(": {}", life.story()));
+                format!("{} (session {session}{story})", millis(*gap))
+            }
         };
         self.figure(
             "gap",
