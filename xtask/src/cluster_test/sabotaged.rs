@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::options::Options;
+use super::options::{Networks, Options};
 use super::run::once;
 use super::scenario::Scenario;
 use super::verdict::Verdict;
@@ -46,26 +46,31 @@ impl Nodes<'_> {
     }
 }
 
-/// A rule whose absence clients of real processes notice.
+/// A rule whose absence clients of real processes notice, in the shortest form of this scenario.
 struct Shown {
     rule: &'static str,
     scenario: Scenario,
     seed: u64,
+    networks: Networks,
 }
 
-const fn shown(rule: &'static str, scenario: Scenario, seed: u64) -> Shown {
+const fn shown(rule: &'static str, scenario: Scenario, networks: Networks) -> Shown {
     Shown {
         rule,
         scenario,
-        seed,
+        seed: 1,
+        networks,
     }
 }
 
 /// What shows each rule, in every run so far.
-const SHOWN: [Shown; 3] = [
-    shown("seal", Scenario::Steady, 1),
-    shown("rebuild", Scenario::Kill, 1),
-    shown("hand-over-seals", Scenario::Join, 1),
+const SHOWN: [Shown; 5] = [
+    shown("seal", Scenario::Steady, Networks::Loopback),
+    shown("rebuild", Scenario::Kill, Networks::Loopback),
+    shown("hand-over-seals", Scenario::Join, Networks::Loopback),
+    shown("doubt", Scenario::Pause, Networks::Loopback),
+    // On one host its death is proven before it is back.
+    shown("incarnation", Scenario::Crash, Networks::Apart),
 ];
 
 const NEEDS_LOSS: &str = "between processes of one machine no message is lost, late or doubled";
@@ -74,7 +79,7 @@ const NEEDS_RACE: &str = "it takes two things at once that a short run does not 
 
 /// The others, and the likeliest reason: where a short run was tried, it found nothing; where it was not, this
 /// is why. `--scenario` tries one all the same.
-const NOT_SHOWN: [(&str, &str); 33] = [
+const NOT_SHOWN: [(&str, &str); 31] = [
     ("wait", NEEDS_PAUSE),
     ("count-from-send", NEEDS_PAUSE),
     ("nine-tenths", "it takes clocks of different rates"),
@@ -83,10 +88,6 @@ const NOT_SHOWN: [(&str, &str); 33] = [
         "only the simulator's clients can leave it out",
     ),
     ("epoch", NEEDS_LOSS),
-    (
-        "incarnation",
-        "who leaves in good order and starts again has nothing of before",
-    ),
     ("older-tenure", NEEDS_LOSS),
     ("floor", NEEDS_LOSS),
     ("late-seal", NEEDS_RACE),
@@ -110,10 +111,6 @@ const NOT_SHOWN: [(&str, &str); 33] = [
     ("ask-again", NEEDS_LOSS),
     ("refuse-again", NEEDS_LOSS),
     ("take-up", NEEDS_RACE),
-    (
-        "doubt",
-        "who was killed does not come back with what it held",
-    ),
     (
         "doubt-lasts",
         "who was killed does not come back with what it held",
@@ -153,23 +150,21 @@ pub(super) fn run(options: &Options, rule: &str) -> Outcome {
     let mut clean = Vec::new();
     let mut found = Vec::new();
     for control in controls {
-        let Control {
-            rule,
-            scenario,
-            seed,
-        } = control;
-        let mut options = Options {
-            scenario: Some(scenario),
-            ..options.clone()
-        };
-        options.node_flag.insert(0, RELOCATE.to_owned());
-        if !clean.contains(&(scenario, seed)) {
+        let Control { rule, options } = control;
+        let (scenario, seed) = (options.scenario(), options.seed.unwrap_or(1));
+        let settings = (scenario, seed, options.network);
+        if !clean.contains(&settings) {
             println!("  all rules in place:");
-            let verdict = once(&options, seed, &Nodes::Sabotaged(&program, None))?;
-            verdict.outcome().map_err(|failure| {
-                Failure::failed(format!("with all rules in place: {failure}"))
-            })?;
-            clean.push((scenario, seed));
+            match once(&options, seed, &Nodes::Sabotaged(&program, None)) {
+                Err(Failure::NotRun(why)) => {
+                    found.push((rule, Seen::NotRun(why)));
+                    continue;
+                }
+                verdict => verdict?.outcome().map_err(|failure| {
+                    Failure::failed(format!("with all rules in place: {failure}"))
+                })?,
+            };
+            clean.push(settings);
         }
         println!("  without {rule}:");
         let verdict = once(&options, seed, &Nodes::Sabotaged(&program, Some(rule)))?;
@@ -199,8 +194,7 @@ fn refuses_unknown_rules(program: &Path) -> Result<(), Failure> {
 /// One run that is to fail.
 struct Control {
     rule: &'static str,
-    scenario: Scenario,
-    seed: u64,
+    options: Options,
 }
 
 impl Control {
@@ -208,57 +202,97 @@ impl Control {
     fn of(options: &Options, shown: &Shown) -> Self {
         Self {
             rule: shown.rule,
-            scenario: options.scenario.unwrap_or(shown.scenario),
-            seed: options.seed.unwrap_or(shown.seed),
+            options: Options {
+                scenario: Some(options.scenario.unwrap_or(shown.scenario)),
+                seed: Some(options.seed.unwrap_or(shown.seed)),
+                network: Some(options.network.unwrap_or(shown.networks)),
+                brief: true,
+                ..Self::moving(options)
+            },
         }
     }
 
     fn named(options: &Options, name: &str) -> Result<Self, Failure> {
-        if let Some(shown) = SHOWN.iter().find(|shown| shown.rule == name) {
+        let shown = SHOWN.iter().find(|shown| shown.rule == name);
+        if let Some(shown) = shown.filter(|_| options.scenario.is_none()) {
             return Ok(Self::of(options, shown));
         }
-        let Some((rule, why)) = NOT_SHOWN.iter().find(|(rule, _)| *rule == name) else {
-            let shown = SHOWN.map(|shown| shown.rule).join(", ");
-            return Err(Failure::failed(format!(
-                "there is no rule {name}; these show: {shown}, or `all`"
-            )));
+        let hidden = NOT_SHOWN.iter().find(|(rule, _)| *rule == name);
+        let (rule, why) = match (shown, hidden) {
+            (Some(shown), _) => (shown.rule, ""),
+            (None, Some((rule, why))) => (*rule, *why),
+            (None, None) => {
+                let shown = SHOWN.map(|shown| shown.rule).join(", ");
+                return Err(Failure::failed(format!(
+                    "there is no rule {name}; these show: {shown}, or `all`"
+                )));
+            }
         };
         // Whoever names a scenario may try.
-        let scenario = options
-            .scenario
-            .ok_or_else(|| Failure::not_run(format!("nothing here shows {rule}: {why}")))?;
+        if options.scenario.is_none() {
+            let why = format!("nothing here shows {rule}: {why}");
+            return Err(Failure::NotRun(why));
+        }
         Ok(Self {
             rule,
-            scenario,
-            seed: options.seed.unwrap_or(1),
+            options: Self::moving(options),
         })
     }
+
+    fn moving(options: &Options) -> Options {
+        let mut options = options.clone();
+        options.node_flag.insert(0, RELOCATE.to_owned());
+        options
+    }
 }
 
-/// What clients were told that must not be, in words; none where nothing else went wrong.
-fn seen(verdict: &Verdict) -> Option<String> {
+/// What came of leaving a rule out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// What clients were told that must not be.
+    Violations(String),
+    Nothing,
+    /// Something is missing on this machine.
+    NotRun(String),
+}
+
+fn seen(verdict: &Verdict) -> Seen {
     let kinds: Vec<String> = verdict.kinds.iter().map(ToString::to_string).collect();
-    (!kinds.is_empty()).then(|| kinds.join(", "))
+    if kinds.is_empty() {
+        return Seen::Nothing;
+    }
+    Seen::Violations(kinds.join(", "))
 }
 
-fn judge(found: &[(&str, Option<String>)]) -> Outcome {
+fn judge(found: &[(&str, Seen)]) -> Outcome {
     let mut blind = Vec::new();
+    let mut noticed = 0;
+    let mut not_run = String::new();
     for (rule, seen) in found {
-        println!(
-            "  without {rule:18} {}",
-            seen.as_deref().unwrap_or("NOTHING")
-        );
-        if seen.is_none() {
-            blind.push(*rule);
+        let what = match seen {
+            Seen::Violations(kinds) => kinds.clone(),
+            Seen::Nothing => "NOTHING".to_owned(),
+            Seen::NotRun(why) => format!("could not run: {why}"),
+        };
+        println!("  without {rule:18} {what}");
+        match seen {
+            Seen::Violations(_) => noticed += 1,
+            Seen::Nothing => blind.push(*rule),
+            Seen::NotRun(_) => not_run = format!("{not_run}; {rule} could not be tried"),
         }
     }
-    if blind.is_empty() {
-        return Ok(format!("the absence of {} rules was seen", found.len()));
+    if !blind.is_empty() {
+        return Err(Failure::Failed(format!(
+            "nobody noticed the absence of {}",
+            blind.join(", ")
+        )));
     }
-    Err(Failure::Failed(format!(
-        "nobody noticed the absence of {}",
-        blind.join(", ")
-    )))
+    let said = format!("the absence of {noticed} rules was seen{not_run}");
+    if noticed == 0 {
+        Err(Failure::NotRun(said))
+    } else {
+        Ok(said)
+    }
 }
 
 #[cfg(test)]
@@ -288,10 +322,21 @@ mod tests {
 
     #[test]
     fn an_absence_that_nobody_noticed_is_a_failure() {
-        let mut found = vec![("a", Some("fork".to_owned()))];
+        let fork = Seen::Violations("fork".to_owned());
+        let mut found = vec![("a", fork)];
         assert!(judge(&found).is_ok());
-        found.push(("b", None));
+        found.push(("b", Seen::Nothing));
         assert!(judge(&found).is_err());
-        assert_eq!(super::seen(&Verdict::default()), None);
+        assert_eq!(super::seen(&Verdict::default()), Seen::Nothing);
+    }
+
+    #[test]
+    fn what_could_not_run_is_no_success() {
+        let not_run = ("a", Seen::NotRun("no root".to_owned()));
+        let alone = judge(std::slice::from_ref(&not_run));
+        assert!(matches!(alone, Err(Failure::NotRun(_))));
+        let fork = Seen::Violations("fork".to_owned());
+        let said = judge(&[not_run, ("b", fork)]).expect("one was seen");
+        assert!(said.contains("a could not be tried"), "{said}");
     }
 }
