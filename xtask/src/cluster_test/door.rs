@@ -33,7 +33,7 @@ pub(super) struct Request {
     pub(super) asked: Asked,
     /// `browser.session`
     pub(super) session: String,
-    /// The whole `Cookie` header, and the session's id in it.
+    /// The whole `Cookie` header, and the session's id in it, unless that has ended.
     pub(super) cookie: String,
     pub(super) id: Option<String>,
     /// The node to ask; none when none is ready.
@@ -137,6 +137,7 @@ impl Door {
             span,
             to: request.to,
             session: request.session.clone(),
+            of_ended: request.id.is_none() && !request.cookie.is_empty(),
             what: format!("{:?}{said}", request.asked),
         });
     }

@@ -10,22 +10,26 @@ use crate::fleet::{POLL, Trouble};
 /// A balancer that just asked may send for one more poll, and its requests take a moment.
 const STILL_SENT: Duration = Duration::from_secs(2);
 
-/// Whether an error is about a session that a dead node held or may have held.
+/// Whether an error is about a session that nobody may know anything of for a while, because a dead node
+/// held it or may have held it, or because it has ended and only a node that is away remembers that. Each
+/// death without proof begins that while anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// So nobody can know for a while whether it is somewhere, and each later death without proof begins
-    /// that anew.
-    OfTheDead,
+    Lasting,
     None,
 }
 
 impl Doubt {
     pub(super) fn of(harms: &[(Harm, Toll)], failed: &Failed) -> Self {
         let mut deaths = harms.iter().filter(|(harm, _)| harm.done.kills());
-        let is_own = deaths.any(|(death, toll)| {
+        let died = deaths.any(|(death, toll)| {
             death.span.began <= failed.span.ended && toll.own.contains(&failed.session)
         });
-        if is_own { Self::OfTheDead } else { Self::None }
+        if died || failed.of_ended {
+            Self::Lasting
+        } else {
+            Self::None
+        }
     }
 }
 
@@ -49,9 +53,7 @@ pub(super) fn excuses(
         | (Done::Paused, Cause::Trouble(Trouble::TimedOut)) => {
             by_itself && harm.explains(span, POLL + STILL_SENT)
         }
-        (_, Cause::Status(503)) if doubt == Doubt::OfTheDead => {
-            harm.explains(span, patience.whole())
-        }
+        (_, Cause::Status(503)) if doubt == Doubt::Lasting => harm.explains(span, patience.whole()),
         // Until there is a cluster again, nobody is ready.
         (Done::KilledMost, Cause::NoNode) => harm.explains(span, patience.heal),
         (Done::Paused | Done::CutOff, Cause::Status(503)) if !is_own && !by_itself => {
@@ -90,6 +92,7 @@ mod tests {
             span: span(began),
             to: Some(to),
             session: "1.1".to_owned(),
+            of_ended: false,
             what: "Count".to_owned(),
         }
     }
@@ -174,5 +177,18 @@ mod tests {
         assert!(excuses(&paused, &Toll::default(), doubt, &late, PATIENCE));
         let none = Doubt::None;
         assert!(!excuses(&paused, &Toll::default(), none, &late, PATIENCE));
+    }
+
+    #[test]
+    fn an_id_that_has_ended_is_in_doubt_like_one_that_nobody_holds() {
+        let ended = |began| {
+            let mut failed = failed(Cause::Status(503), 2, began);
+            failed.of_ended = true;
+            let doubt = Doubt::of(&[], &failed);
+            let harm = harm(Done::KilledMost);
+            excuses(&harm, &Toll::default(), doubt, &failed, PATIENCE)
+        };
+        assert!(ended(8500));
+        assert!(!ended(9500));
     }
 }

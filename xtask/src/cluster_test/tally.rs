@@ -37,6 +37,8 @@ pub(super) struct Failed {
     /// The node that was asked; none where none was ready.
     pub(super) to: Option<usize>,
     pub(super) session: String,
+    /// It was asked for by an id that had ended.
+    pub(super) of_ended: bool,
     pub(super) what: String,
 }
 

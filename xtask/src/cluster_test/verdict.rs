@@ -354,6 +354,7 @@ mod tests {
             span: span(900),
             to: Some(0),
             session: "1.1".to_owned(),
+            of_ended: false,
             what: "Count".to_owned(),
         });
         assert_eq!(faults(&ledger), 1);
