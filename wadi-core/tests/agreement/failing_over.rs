@@ -80,6 +80,29 @@ async fn who_renews_and_is_told_nothing_any_more_comes_back() {
     assert_eq!(heard.first(), Some(&PartEnd::Behind));
 }
 
+/// Who has no vote to hand over is somebody new before it renews the next time.
+#[tokio::test(start_paused = true)]
+async fn who_is_somebody_new_before_its_next_renewal_learns_that_it_is() {
+    let five = ["n1", "n2", "n3", "n4", "n5"];
+    let mut world = World::of(&five).await;
+    world.voters_count(5).await;
+    world.start("n6", &five);
+    world.all_ready(&["n1", "n2", "n3", "n4", "n5", "n6"]).await;
+    let leader = world.leader().await;
+    world.net.silence(&[leader], &["n6"]);
+    let before = world.node("n6").me().expect("it is a member");
+    world.start("n7", &five);
+    until("its part in the agreement ends", || {
+        !world.node("n6").heard.all().is_empty()
+    })
+    .await;
+    world.net.heal();
+    world
+        .all_ready(&["n1", "n2", "n3", "n4", "n5", "n6", "n7"])
+        .await;
+    assert!(world.node("n6").me() > Some(before));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_closed_makes_nobody_lapse() {
     leader_goes(Goes::Closed).await;
