@@ -19,6 +19,7 @@ use crate::report::{Failure, Outcome, clock};
 
 /// Whatever the length of a run, nobody waits longer between two things that happen.
 const LONGEST_BEAT: Duration = Duration::from_secs(10);
+const LEFT_BEHIND: &str = "found no other place";
 /// Lines of the nodes' logs that are shown.
 const LOG_LINES: usize = 5;
 
@@ -267,6 +268,10 @@ fn read_logs(directory: &Path, verdict: &mut Verdict) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if let Some(line) = text.lines().find(|line| line.contains("panicked at")) {
             verdict.faults.push(format!("{name}: {line}"));
+        }
+        // Who leaves says how many it could not give to anybody.
+        for line in text.lines().filter(|line| line.contains(LEFT_BEHIND)) {
+            verdict.figure("left", format!("{name}: {line}"));
         }
         for line in text.lines().filter(|line| line.contains(" ERROR ")) {
             shown += 1;
