@@ -68,7 +68,7 @@ impl Stage {
     }
 }
 
-/// Those of good order, and a pause, for a short time. Each is a stage of its own, because each says something else.
+/// Those of good order, for a short time. Each is a stage of its own, because each says something else.
 fn cluster(report: &mut Report) {
     use cluster_test::Scenario;
     for scenario in [
@@ -76,7 +76,6 @@ fn cluster(report: &mut Report) {
         Scenario::Join,
         Scenario::Leave,
         Scenario::Rolling,
-        Scenario::Pause,
     ] {
         let value = scenario.to_possible_value();
         let name = value.as_ref().map_or("?", |value| value.get_name());
