@@ -50,7 +50,7 @@ impl Cluster {
             authority,
             place: connections.place,
             transport: Arc::clone(&connections.transport),
-            listener: Arc::new(Log),
+            listener: Arc::new(Log::default()),
         };
         self.node.start(connections.address.clone(), surroundings);
         // A node starts once.
@@ -78,7 +78,7 @@ impl Cluster {
             carrier: Arc::clone(&connections.carrier),
             clock: Arc::clone(&self.clock),
             charter: config.charter(),
-            listener: Arc::new(Log),
+            listener: Arc::new(Log::default()),
             generation: 0,
             found_with: config.found_with(),
             on_quorum_loss: config.on_quorum_loss(),

@@ -2,9 +2,16 @@
 
 use wadi_core::node::{Event, Listener, PartEnd, Told};
 
-/// Writes what happens into the log.
-#[derive(Debug)]
-pub(super) struct Log;
+use super::burst::Burst;
+
+/// Writes what happens into the log. What happens to one session happens to many at once, where it does
+/// because of a node.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    lost: Burst,
+    older: Burst,
+    outdated: Burst,
+}
 
 impl Listener for Log {
     fn told(&self, what: Told) {
@@ -45,13 +52,25 @@ impl Listener for Log {
                 "a member's process has ended; the others go on without it at once"
             ),
             Told::Session(Event::Lost(_)) => {
-                tracing::warn!("a session is lost: it died with its node");
+                if let Some(so_far) = self.lost.again() {
+                    tracing::warn!(so_far, "a session is lost: it died with its node");
+                }
             }
             Told::Session(Event::Stale(_)) => {
-                tracing::warn!("an older copy of a session serves; the newest is not to be found");
+                if let Some(so_far) = self.older.again() {
+                    tracing::warn!(
+                        so_far,
+                        "a copy of a session serves that came back, or is not the newest; no newer one is known"
+                    );
+                }
             }
             Told::Session(Event::Outdated(_)) => {
-                tracing::info!("a returning node's copy of a session was dropped for a newer one");
+                if let Some(so_far) = self.outdated.again() {
+                    tracing::info!(
+                        so_far,
+                        "a returning node's copy of a session was dropped for a newer one"
+                    );
+                }
             }
             Told::Session(Event::Fork(_)) => {
                 tracing::error!("two copies of a session were held at once; please report this");

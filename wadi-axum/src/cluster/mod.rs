@@ -2,6 +2,7 @@
 //!
 //! A layer without a cluster has none of this, and pays nothing for it.
 
+mod burst;
 mod counts;
 #[cfg(feature = "serve")]
 mod evacuate;
