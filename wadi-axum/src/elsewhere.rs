@@ -250,7 +250,7 @@ impl Seeker<'_> {
         }
         let restick = self.quest.restick;
         let way = match &self.quest.arrived {
-            Some(arrived) => Way::of_guest(arrived, &visit, restick, self.quest.stray),
+            Some(arrived) => Way::of_guest(arrived, &visit, restick, self.quest.stray.clone()),
             None => Way::new(self.how, self.hops, restick),
         };
         Outcome::Serve(Arc::new(visit), Box::new(way))
@@ -314,6 +314,8 @@ impl Seeker<'_> {
         };
         let mut hops = 1;
         let mut asked_to_move = false;
+        self.quest.stray.asked = view.name(view.me);
+        self.quest.stray.manager = view.name(manager);
         let choice = self.choose();
         let mut step = match self.first_step(choice, manager, view.me).await {
             Ok(step) => step,

@@ -82,7 +82,7 @@ impl Way {
             with: held.last_used(),
             ..*used
         };
-        let mut stray = *stray;
+        let mut stray = stray.clone();
         stray.session_bytes = Some(held.bytes());
         let via: Incarnation = arrived.via;
         if cluster.should_follow(*id, via, used, stray) {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use wadi_examples::node::{Node, Options, RunError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use wadi_examples::node::{Node, Options, RunError, SpanTimes};
 
 /// What is logged by default. Whatever comes of elections, votes and who is not to be reached WADI says
 /// itself; openraft calls each step of it an error, also while nodes come and go in good order.
@@ -15,10 +17,9 @@ const LOGGED: &str = "info,openraft=off";
 async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stdout().is_terminal())
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal());
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    subscriber.with(SpanTimes).init();
     #[cfg(wadi_sabotage = "choose")]
     if let Err(unknown) = leave_out() {
         tracing::error!("{unknown}");

@@ -31,6 +31,11 @@ pub fn recorder() -> &'static PrometheusHandle {
             metrics::Unit::Seconds,
             "Time to the response head"
         );
+        metrics::describe_histogram!(
+            "node_span_seconds",
+            metrics::Unit::Seconds,
+            "What requests waited for besides their handlers, by WADI's span"
+        );
         wadi_axum::WadiLayer::describe_metrics();
         handle
     })

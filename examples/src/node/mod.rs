@@ -12,6 +12,8 @@ pub mod metrics;
 pub mod options;
 mod run;
 mod socket;
+mod spans;
 
 pub use options::Options;
 pub use run::{Addresses, Node, RunError};
+pub use spans::SpanTimes;

@@ -181,8 +181,13 @@ impl Cluster {
         mut stray: Stray,
     ) -> bool {
         stray.streak = self.following.streaks.lock().came(id, via, used);
-        let can_hold = self.view().is_some_and(|view| view.is_ready(via));
-        can_hold && self.choose(&stray) == Choice::Migrate
+        let Some(view) = self.view().filter(|view| view.is_ready(via)) else {
+            return false;
+        };
+        stray.asked = view.name(via);
+        stray.manager = view.name(view.manager(&id));
+        stray.holder = view.name(view.me);
+        self.choose(&stray) == Choice::Migrate
     }
 
     /// Another member that can create a session, none of these.

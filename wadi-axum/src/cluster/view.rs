@@ -56,6 +56,12 @@ impl View {
         (member.standing == Standing::Ready).then(|| member.node.clone())
     }
 
+    /// What that member is called.
+    pub(crate) fn name(&self, who: Incarnation) -> Option<NodeName> {
+        let member = self.layout.members.get(&who)?;
+        Some(member.node.clone())
+    }
+
     /// The other ready member that is called so; of several, the latest to join.
     pub(crate) fn named(&self, name: &[u8]) -> Option<Incarnation> {
         let others = self.layout.members.iter().rev();

@@ -1,11 +1,13 @@
 //! A session follows a client that keeps coming, and nobody else.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};
 use wadi_axum::testing::{Cluster, Node};
 use wadi_axum::{DetachedSession, Session, SessionError, Settings, WadiLayer};
+use wadi_core::member::NodeName;
 use wadi_core::relocate::{Choice, Relocation, Stray};
 
 use crate::app::app;
@@ -103,6 +105,54 @@ async fn a_policy_of_ones_own_sees_the_request() {
     let network = wadi_core::transport::memory::Network::new();
     let config = wadi_axum::WadiConfig::default();
     let _ = WadiLayer::new(Settings::with_network(config, network).relocation(WritersHave));
+}
+
+/// Sessions follow nobody away from home.
+#[derive(Debug)]
+struct StayAtHome(Arc<Mutex<Vec<Stray>>>);
+
+impl Relocation for StayAtHome {
+    fn choose(&self, stray: &Stray) -> Choice {
+        self.0.lock().unwrap().push(stray.clone());
+        if stray.streak > 0 && stray.manager == stray.asked {
+            Choice::Migrate
+        } else {
+            Choice::Proxy
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_ones_own_sees_where_the_session_lives_and_would_live() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let policy = Arc::clone(&seen);
+    let cluster = Cluster::builder(3)
+        .relocation(move || StayAtHome(Arc::clone(&policy)))
+        .start(app)
+        .await;
+    let nodes = cluster.nodes();
+    let client = Client::new();
+    client.post(&nodes[0], "/count", "").await.ok();
+    client.get(&nodes[1], "/count").await.ok();
+    let name = |name: &str| Some(NodeName::new(name));
+    {
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        let [first, second] = seen.as_slice() else {
+            panic!("{seen:?}");
+        };
+        assert_eq!((first.streak, &first.holder), (0, &None));
+        assert_eq!((second.streak, &second.holder), (1, &name("n1")));
+        for stray in [first, second] {
+            assert_eq!((&stray.asked, &stray.manager), (&name("n2"), &name("n1")));
+        }
+    }
+    for _ in 0..10 {
+        client.get(&nodes[1], "/count").await.ok();
+    }
+    assert!(nodes[0].holds(&client.id()), "it is at home");
+    assert!(cluster.migrate(client.id(), &nodes[1]).await);
+    client.get(&nodes[0], "/count").await.ok();
+    assert!(comes_to(&client, &nodes[0]).await, "it comes home");
 }
 
 /// A handle on the client's session, as a stream on that node has one.

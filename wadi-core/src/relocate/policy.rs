@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::member::NodeName;
+
 /// Decides where a request and its session, which another node holds, come together.
 ///
 /// It is asked twice. First by the node that the request came to, which knows nothing of the session
@@ -33,7 +35,7 @@ pub enum Choice {
 }
 
 /// A request whose session another node holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stray {
     /// Whether its method changes nothing (RFC 9110, 9.2.1).
@@ -47,6 +49,14 @@ pub struct Stray {
     pub session_bytes: Option<usize>,
     /// Whether the node that the request came to is leaving, and so can hold nothing for long.
     pub is_leaving: bool,
+    /// The node that the request came to: where a session that migrates comes. `None`: not known.
+    pub asked: Option<NodeName>,
+    /// The node that manages the session's bucket: there it is at home, which saves every other node a
+    /// hop on the way to it. `None`: not known.
+    pub manager: Option<NodeName>,
+    /// The node that holds the session. Known where that node is asked itself, and so never while
+    /// [`Stray::streak`] is 0.
+    pub holder: Option<NodeName>,
 }
 
 /// A stray request goes to its session, whose client is sent there from then on; where requests keep
@@ -200,7 +210,7 @@ mod tests {
         };
         let upgrade = Stray {
             is_upgrade: true,
-            ..safe
+            ..safe.clone()
         };
         let write = Stray::default();
         let (usual, every) = (Redirect::default(), Redirect { every_method: true });

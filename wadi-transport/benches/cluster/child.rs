@@ -10,6 +10,7 @@ use crate::echo;
 use crate::figures::processor_time;
 use crate::load::Load;
 use crate::member::{By, Member, parse};
+use crate::place;
 
 /// What raw streams are called.
 pub(crate) const RAW: &str = "bench";
@@ -75,8 +76,14 @@ pub(crate) struct Remote {
 impl Remote {
     /// A node that joins the one at `founder`.
     pub(crate) async fn start(name: &str, founder: &str, by: By) -> Self {
+        Self::start_on(None, name, founder, by).await
+    }
+
+    /// The same on this core, where one is given.
+    pub(crate) async fn start_on(core: Option<usize>, name: &str, founder: &str, by: By) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut process = Command::new(program)
+            .envs(core.map(|core| (place::CORE, core.to_string())))
             .args(["member", name, founder, by.word()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

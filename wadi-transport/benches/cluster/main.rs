@@ -2,7 +2,8 @@
 //! bytes cost with nothing behind them, in one run.
 //!
 //! `cargo bench -p wadi-transport --bench cluster -- migration <sessions>` moves one session after the
-//! other, beside a framed echo; `… -- evacuation <sessions>` moves all of a node's, beside a raw
+//! other, beside a framed echo, and with `apart` at the end has the one that asks on a core of its own;
+//! `… -- evacuation <sessions>` moves all of a node's, beside a raw
 //! stream. Without arguments a few of both, which shows that it still works. The ratios are the
 //! figures; times depend on the machine, and on what else it does.
 
@@ -13,6 +14,7 @@ mod figures;
 mod load;
 mod member;
 mod migration;
+mod place;
 
 const FEW: usize = 400;
 
@@ -21,6 +23,11 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
+    // Before there are threads.
+    match words(&arguments)[..] {
+        ["migration", _, "apart"] => place::on(0),
+        _ => place::as_told(),
+    }
     // As a node's own program is run.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -41,10 +48,11 @@ async fn work(words: &[&str]) {
     let count = |text: &str| -> usize { text.parse().expect("a number of sessions") };
     match *words {
         ["member", name, founder, by] => child::serve(name, founder, by.into()).await,
-        ["migration", sessions] => migration::run(count(sessions)).await,
+        ["migration", sessions] => migration::run(count(sessions), None).await,
+        ["migration", sessions, "apart"] => migration::run(count(sessions), Some(1)).await,
         ["evacuation", sessions] => evacuation::run(count(sessions)).await,
         [] => {
-            migration::run(FEW).await;
+            migration::run(FEW, None).await;
             evacuation::run(FEW * 5).await;
         }
         _ => panic!("migration or evacuation, and a number of sessions: {words:?}"),

@@ -11,9 +11,10 @@ use crate::member::{By, Member, STATE, parse};
 /// So many in a row.
 const TURN: usize = 50;
 
-pub(crate) async fn run(sessions: usize) {
+/// The other processes are put on this core, where one is given.
+pub(crate) async fn run(sessions: usize, core: Option<usize>) {
     for by in [By::Nothing, By::Key] {
-        between(by, sessions).await;
+        between(by, sessions, core).await;
     }
 }
 
@@ -25,11 +26,11 @@ struct Seen {
     answers: Times,
 }
 
-async fn between(by: By, sessions: usize) {
+async fn between(by: By, sessions: usize, core: Option<usize>) {
     let asker = Member::start("asker", None, by).await;
     let founder = asker.connections.address.clone();
-    let mut manager = Remote::start("manager", &founder, by).await;
-    let mut holder = Remote::start("holder", &founder, by).await;
+    let mut manager = Remote::start_on(core, "manager", &founder, by).await;
+    let mut holder = Remote::start_on(core, "holder", &founder, by).await;
     asker.balanced(3).await;
     let mut echo = Echo::dial(&manager.ask("echo").await, by).await;
     let payload = Bytes::from(vec![7; STATE]);

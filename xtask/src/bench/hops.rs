@@ -4,15 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::Method;
-
-use crate::fleet::{Answer, Client, Fleet, Member, Plan, Status, runtime};
+use super::balance::balanced;
+use super::patron::Patron;
+use crate::fleet::{Client, Fleet, Plan, runtime};
 use crate::report::{Failure, Outcome, Stopwatch};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const STATE: usize = 1024;
-const SESSION: &str = "wadi-plain";
-const ROUTE: &str = "wadi-route";
 
 /// One request of each session, in this order.
 struct Step {
@@ -104,38 +102,17 @@ pub(super) fn run(smoke: bool) -> Outcome {
     ))
 }
 
-/// Waits until each node manages its part of the buckets, so that each creates at home.
-async fn balanced(client: &Client, fleet: &Fleet) -> Result<(), Failure> {
-    let stopwatch = Stopwatch::start();
-    while stopwatch.read() < LIMIT * 3 {
-        let status = Status::ask(client, fleet.nodes[0].addresses.admin).await;
-        if status.is_some_and(|status| is_balanced(&status)) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Err(Failure::failed("the buckets are not balanced"))
-}
-
-fn is_balanced(status: &Status) -> bool {
-    let buckets = |member: &Member| member.buckets;
-    let all: u32 = status.members.iter().map(buckets).sum();
-    let least = all / RELOCATE.len() as u32;
-    status.members.len() == RELOCATE.len()
-        && status.members.iter().map(buckets).all(|own| own >= least)
-}
-
 async fn ask_all(client: &Client, fleet: &Fleet, sessions: usize) -> Result<Vec<Times>, Failure> {
     let mut times = vec![Times::new(); STEPS.len()];
     // The first ones make the connections.
     for number in 0..sessions + 5 {
-        let mut cookies = Cookies::default();
+        let mut patron = None;
         for (step, times) in STEPS.iter().zip(&mut times) {
             let took = ask(
                 client,
                 fleet.nodes[step.at].addresses.http,
                 step,
-                &mut cookies,
+                &mut patron,
             );
             let took = took.await?;
             if number >= 5 {
@@ -146,51 +123,26 @@ async fn ask_all(client: &Client, fleet: &Fleet, sessions: usize) -> Result<Vec<
     Ok(times)
 }
 
-#[derive(Default)]
-struct Cookies {
-    session: String,
-    route: String,
-}
-
-impl Cookies {
-    fn header(&self, hinted: bool) -> String {
-        let Self { session, route } = self;
-        match (session.is_empty(), hinted) {
-            (true, _) => String::new(),
-            (false, true) => format!("{SESSION}={session}; {ROUTE}={route}"),
-            (false, false) => format!("{SESSION}={session}"),
-        }
-    }
-
-    fn keep(&mut self, answer: &Answer) {
-        for (name, value) in answer.cookies() {
-            match name {
-                SESSION => self.session = value.to_owned(),
-                ROUTE => self.route = value.to_owned(),
-                _ => {}
-            }
-        }
-    }
-}
-
 async fn ask(
     client: &Client,
     address: SocketAddr,
     step: &Step,
-    cookies: &mut Cookies,
+    patron: &mut Option<Patron>,
 ) -> Result<Duration, Failure> {
-    let (method, body) = if cookies.session.is_empty() {
-        (Method::PUT, "x".repeat(STATE))
-    } else {
-        (Method::GET, String::new())
-    };
-    let header = cookies.header(step.hinted);
+    let named = |failure: Failure| Failure::failed(format!("{}: {failure}", step.what));
     let stopwatch = Stopwatch::start();
-    let asked = client.ask(address, (method, "/attr/profile"), &header, body, LIMIT);
-    let answer = asked.await;
-    let took = stopwatch.read();
-    let answer = answer.map_err(|trouble| Failure::failed(format!("{}: {trouble}", step.what)))?;
-    cookies.keep(&answer);
+    let (answer, took) = match patron {
+        None => {
+            let created = Patron::create(client, address, STATE, LIMIT).await;
+            let (created, answer) = created.map_err(named)?;
+            *patron = Some(created);
+            (answer, stopwatch.read())
+        }
+        Some(patron) => {
+            let read = patron.reads(client, address, step.hinted, LIMIT).await;
+            read.map_err(named)?
+        }
+    };
     let way = answer.header("x-wadi").unwrap_or("nothing");
     if way != step.way {
         let (what, expected) = (step.what, step.way);

@@ -3,9 +3,15 @@
 //! Only what hardly changes from run to run and from machine to machine has a budget that fails: counts,
 //! and never a time.
 
+mod balance;
+mod healing;
 mod hops;
+mod joining;
+mod minority;
 mod moving;
+mod patron;
 mod single;
+mod spans;
 
 use clap::{Args, ValueEnum};
 
@@ -19,7 +25,7 @@ pub(crate) struct Options {
     /// Only this part; may be given several times.
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// How many sessions are evacuated [default: 1,000,000; with --smoke 20,000]
+    /// How many sessions are evacuated, or there when a node joins [default: 1,000,000; with --smoke 20,000]
     #[arg(long, value_name = "N")]
     sessions: Option<usize>,
 }
@@ -36,6 +42,12 @@ enum Part {
     Evacuation,
     /// How far requests go in a cluster.
     Hops,
+    /// How long a cluster needs without a node that is gone.
+    Healing,
+    /// How long a few go on that were parted from the most.
+    Minority,
+    /// What requests notice of a node that joins.
+    Join,
 }
 
 impl Options {
@@ -48,7 +60,7 @@ impl Options {
         }
     }
 
-    fn evacuated(&self) -> usize {
+    fn sessions(&self) -> usize {
         let usual = if self.smoke { 20_000 } else { 1_000_000 };
         self.sessions.unwrap_or(usual)
     }
@@ -70,10 +82,16 @@ impl Part {
             Self::Memory => report.stage("bench: memory", || single::memory(smoke)),
             Self::Migration => report.stage("bench: migration", || moving::migration(smoke)),
             Self::Evacuation => {
-                let sessions = options.evacuated();
+                let sessions = options.sessions();
                 report.stage("bench: evacuation", || moving::evacuation(sessions));
             }
             Self::Hops => report.stage("bench: hops", || hops::run(smoke)),
+            Self::Healing => report.stage("bench: healing", || healing::run(smoke)),
+            Self::Minority => report.stage("bench: minority", || minority::run(smoke)),
+            Self::Join => {
+                let sessions = options.sessions();
+                report.stage("bench: join", || joining::run(sessions));
+            }
         }
     }
 }

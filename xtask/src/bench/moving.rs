@@ -47,13 +47,23 @@ const AIMS: [Aim; 4] = [
 /// The least part of a raw stream's speed that an evacuation should have, in per cent.
 const EVACUATION: f64 = 30.0;
 
-/// One session after the other.
+/// One session after the other: with the node that asks on a core of its own, so that every message wakes
+/// another core, as it does between machines; and wherever the system puts them.
 pub(super) fn migration(smoke: bool) -> Outcome {
-    let sessions = if smoke { 200 } else { 4_000 };
-    let said = run("migration", sessions)?;
+    let sessions = if smoke { "200" } else { "4000" };
+    println!("\nWith the node that asks on a core of its own:\n");
+    let apart = told(&run(&["migration", sessions, "apart"])?)?;
+    println!("\nWherever the system puts them:\n");
+    let anywhere = told(&run(&["migration", sessions])?)?;
+    Ok(format!(
+        "until the handler runs, times an echo's round trip: from core to core {apart}; anywhere {anywhere}"
+    ))
+}
+
+fn told(said: &Said) -> Outcome {
     let mut words = Vec::new();
     for aim in &AIMS {
-        let ratio = figure(&said, aim.case, aim.what)?;
+        let ratio = figure(said, aim.case, aim.what)?;
         let met = if ratio <= aim.at_most {
             "met"
         } else {
@@ -63,15 +73,12 @@ pub(super) fn migration(smoke: bool) -> Outcome {
         let case = case.trim_end_matches(RUNS);
         words.push(format!("{case} {ratio:.2} (aim {:.1}: {met})", aim.at_most));
     }
-    Ok(format!(
-        "until the handler runs, times an echo's round trip: {}",
-        words.join("; ")
-    ))
+    Ok(words.join(", "))
 }
 
 /// All of a node's.
 pub(super) fn evacuation(sessions: usize) -> Outcome {
-    let said = run("evacuation", sessions)?;
+    let said = run(&["evacuation", &sessions.to_string()])?;
     let part = figure(&said, "evacuation", "% of the raw stream's speed")?;
     let met = if part >= EVACUATION { "met" } else { "missed" };
     Ok(format!(
@@ -79,10 +86,9 @@ pub(super) fn evacuation(sessions: usize) -> Outcome {
     ))
 }
 
-fn run(part: &str, sessions: usize) -> Result<Said, Failure> {
+fn run(words: &[&str]) -> Result<Said, Failure> {
     let program = bench("wadi-transport", "cluster")?;
-    let sessions = sessions.to_string();
-    let child = Child::new(program).args([part, &sessions]).limit(LIMIT);
+    let child = Child::new(program).args(words).limit(LIMIT);
     let said = child.listen()?;
     said.require()?;
     Ok(said)
