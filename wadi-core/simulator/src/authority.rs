@@ -79,6 +79,9 @@ impl World {
     }
 
     pub(crate) fn authority_hears(&mut self, host: usize, start: u64, call: Call) {
+        if self.has_no_authority() {
+            return;
+        }
         let now = self.authority_clock.read(self.now);
         let before = self.register.layout().version;
         match call {
@@ -151,7 +154,7 @@ impl World {
     }
 
     /// Tells every watcher, each in its own time.
-    fn layout_changed(&mut self, before: LayoutVersion) {
+    pub(crate) fn layout_changed(&mut self, before: LayoutVersion) {
         if self.register.layout().version == before {
             return;
         }
@@ -203,7 +206,12 @@ impl World {
     pub(crate) fn authority_tick(&mut self) {
         let now = self.authority_clock.read(self.now);
         let before = self.register.layout().version;
-        for dead in self.register.expire(now) {
+        let dead = if self.has_no_authority() {
+            Vec::new()
+        } else {
+            self.register.expire(now)
+        };
+        for dead in dead {
             self.note(|| format!("authority declares {dead:?} dead"));
             self.oracle.declared_dead(dead, self.now);
             self.look_for_lost_markers();
@@ -214,6 +222,9 @@ impl World {
 
     /// Another machine leads the authority from now on, with another clock.
     pub(crate) fn authority_fails_over(&mut self) {
+        if self.has_no_authority() {
+            return;
+        }
         self.authority_clock = SkewedClock::random(&mut self.rng, self.temper.skew);
         let now = self.authority_clock.read(self.now);
         self.register.take_over(now);
@@ -227,8 +238,13 @@ impl World {
         self.tell_of_layout(host, layout);
     }
 
-    /// Both parts of a node that watch layouts learn of one.
+    /// Both parts of a node that watch layouts learn of one. Who is of an earlier generation watches that
+    /// one's.
     fn tell_of_layout(&mut self, host: usize, layout: Arc<Layout>) {
+        let known = self.hosts[host].participant().and_then(Participant::layout);
+        if known.is_some_and(|known| known.version.generation() < layout.version.generation()) {
+            return;
+        }
         self.let_echoes_come(host, &layout);
         self.give(host, Input::Layout(Arc::clone(&layout)));
         self.coordinate(host, coordinator::Input::Layout(layout));
@@ -330,7 +346,7 @@ impl World {
         }
     }
 
-    fn joined(
+    pub(crate) fn joined(
         &mut self,
         host: usize,
         incarnation: Incarnation,
@@ -377,6 +393,12 @@ impl World {
     /// The authority does not know this incarnation any more: it owns nothing, and comes back as
     /// somebody new with what it still has.
     fn fence(&mut self, host: usize) {
+        self.fall(host);
+        self.call(host, Call::Join);
+    }
+
+    /// The process on `host` is no member any more, and keeps what it has.
+    pub(crate) fn fall(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
         let Process::Member { participant, .. } =
             std::mem::replace(&mut machine.process, Process::Down)
@@ -395,7 +417,6 @@ impl World {
         self.note(|| format!("h{host} is fenced as {former_me:?}"));
         self.oracle.died(former_me, self.now);
         self.drop_requests(host);
-        self.call(host, Call::Join);
     }
 
     pub(crate) fn start(&mut self, host: usize, _pause_of: u64) {

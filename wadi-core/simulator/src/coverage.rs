@@ -102,10 +102,11 @@ pub(crate) enum Fault {
     Crash,
     Leave,
     Authority,
+    Generation,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -115,6 +116,7 @@ impl Fault {
         Self::Crash,
         Self::Leave,
         Self::Authority,
+        Self::Generation,
     ];
 }
 

@@ -254,16 +254,7 @@ impl World {
             }
             // Now and then a process loses a session and not its life.
             Fault::Crash if self.rng.u32(0..6) == 0 => self.forget_a_session(host),
-            Fault::Crash => {
-                if let Some(me) = self.hosts[host].incarnation() {
-                    self.oracle.died(me, self.now);
-                }
-                self.hosts[host].paused_until = None;
-                self.hang_up(host);
-                self.stop(host);
-                let wait = self.rng.u64(50 * MILLI..2_500 * MILLI);
-                self.after(wait, Happening::Start { host, pause_of: 0 });
-            }
+            Fault::Crash => self.crash(host),
             Fault::Leave => {
                 if let Process::Member {
                     leaving,
@@ -277,8 +268,20 @@ impl World {
                 }
             }
             Fault::Authority => self.authority_fails_over(),
-            Fault::Loss | Fault::Duplicate | Fault::Delay => {}
+            Fault::Loss | Fault::Duplicate | Fault::Delay | Fault::Generation => {}
         }
+    }
+
+    /// The process on `host` is killed, and another one started there soon.
+    pub(crate) fn crash(&mut self, host: usize) {
+        if let Some(me) = self.hosts[host].incarnation() {
+            self.oracle.died(me, self.now);
+        }
+        self.hosts[host].paused_until = None;
+        self.hang_up(host);
+        self.stop(host);
+        let wait = self.rng.u64(50 * MILLI..2_500 * MILLI);
+        self.after(wait, Happening::Start { host, pause_of: 0 });
     }
 
     /// A node that runs on loses a session of a bucket that it neither manages nor managed last. What
@@ -341,7 +344,7 @@ impl World {
     }
 
     /// What the process on `host` is in the middle of.
-    fn phases(&self, host: usize) -> Vec<Phase> {
+    pub(crate) fn phases(&self, host: usize) -> Vec<Phase> {
         let mut phases: Vec<_> = self.hosts[host]
             .participant()
             .into_iter()

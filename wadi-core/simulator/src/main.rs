@@ -10,6 +10,7 @@ mod coverage;
 mod drive;
 mod echoes;
 mod faults;
+mod generations;
 mod host;
 mod invariants;
 mod oracle;

@@ -19,6 +19,7 @@ use crate::coordinate::coordinator_of;
 use crate::coverage::{Coverage, Fault};
 use crate::echoes::Echo;
 use crate::faults::{Ambush, Cuts, Noise, Temper};
+use crate::generations::Generations;
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
 use crate::oracle::Oracle;
@@ -90,6 +91,8 @@ pub(crate) enum Happening {
         layout: Arc<Layout>,
     },
     AuthorityTick,
+    AuthorityDies,
+    NextGeneration,
     HostTick {
         host: usize,
         start: u64,
@@ -177,6 +180,7 @@ pub(crate) struct World {
     pub(crate) ambush: Option<Ambush>,
     pub(crate) stragglers: Option<Stragglers>,
     pub(crate) proofs: Option<Proofs>,
+    pub(crate) generations: Option<Generations>,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -254,6 +258,7 @@ impl World {
             ambush: Ambush::random(&mut rng),
             stragglers,
             proofs: Proofs::random(seed),
+            generations: Generations::random(seed),
             rng,
             register,
             authority_clock,
@@ -296,6 +301,7 @@ impl World {
         world.after(0, Happening::AuthorityTick);
         world.after(50 * MILLI, Happening::ClientActs);
         world.after(1_500 * MILLI, Happening::Strike);
+        world.doom_the_authority();
         world
     }
 
@@ -436,6 +442,8 @@ impl World {
             Happening::HostHears { host, reply, .. } => self.host_hears(host, reply),
             Happening::LayoutReaches { host, layout, .. } => self.layout_reaches(host, layout),
             Happening::AuthorityTick => self.authority_tick(),
+            Happening::AuthorityDies => self.authority_dies(),
+            Happening::NextGeneration => self.next_generation(),
             Happening::HostTick { host, .. } => self.host_tick(host),
             Happening::Start { host, pause_of } => self.start(host, pause_of),
             Happening::Strike => self.strike(),
