@@ -307,13 +307,22 @@ impl Sessions {
         let Some(id) = self.keyring.verify(presented) else {
             return Origin::New;
         };
-        let age = self.clock.unix_seconds().saturating_sub(id.issued());
-        let outdated = u64::from(age) > self.limits.absolute.as_secs();
         match self.ended(&id) {
-            // Without a memory of it, its age has the word.
-            Origin::Lost if outdated => Origin::Expired,
+            // Without a memory of it, its age has the word; but not where others may hold it. Their clocks
+            // are not this one, and they may have let it live for longer.
+            Origin::Lost if self.is_alone() && self.is_outdated(&id) => Origin::Expired,
             origin => origin,
         }
+    }
+
+    /// Whether no other node has to be told of what ends here, nor can have what is not here.
+    const fn is_alone(&self) -> bool {
+        self.departures.is_none()
+    }
+
+    fn is_outdated(&self, id: &SessionId) -> bool {
+        let age = self.clock.unix_seconds().saturating_sub(id.issued());
+        u64::from(age) > self.limits.absolute.as_secs()
     }
 
     /// Waits, at most [`Limits::lock_wait`], until a session that came here is confirmed, or another copy

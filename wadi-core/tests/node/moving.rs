@@ -212,3 +212,48 @@ async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn clocks_on_walls_may_be_days_off_and_jump_and_no_session_is_the_worse_for_it() {
+    const DAYS: i64 = 2 * 24 * 3600;
+    let world = World::of(&["n1", "n2", "n3"]).await;
+    world.wall_is_off("n2", DAYS);
+    world.wall_is_off("n3", -DAYS);
+    let mut ids = Vec::new();
+    for name in ["n1", "n2", "n3"] {
+        ids.push((name, world.create(name).await));
+    }
+    for turn in 0..6 {
+        for (creator, id) in &ids {
+            for name in ["n1", "n2", "n3"] {
+                let owner = world.owner(name, id).await;
+                assert_eq!(owner, Ok((*creator).to_owned()), "at {name} in turn {turn}");
+            }
+        }
+        // All of them jump, and each by itself.
+        for (index, name) in ["n1", "n2", "n3"].into_iter().enumerate() {
+            let by = [-DAYS, 3600, DAYS][(turn + index) % 3];
+            world.wall_is_off(name, by);
+        }
+        tokio::time::sleep(secs(5)).await;
+    }
+    for name in ["n1", "n2", "n3"] {
+        assert_eq!(world.events(name), [], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_may_live_for_long_is_found_by_others_when_its_id_is_old() {
+    let world = World::of(&["n1", "n2"]).await;
+    let id = world.create("n1").await;
+    world
+        .request("n1", &id, async |visit| {
+            visit.set_expiry(Expiry::After(secs(30 * 24 * 3600)))
+        })
+        .await
+        .unwrap();
+    for name in ["n1", "n2"] {
+        world.wall_is_off(name, 3 * 24 * 3600);
+    }
+    assert_eq!(world.owner("n2", &id).await, Ok("n1".to_owned()));
+}

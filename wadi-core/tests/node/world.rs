@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,6 +60,24 @@ impl Clock for RuntimeClock {
 
     fn unix_seconds(&self) -> u32 {
         1_780_000_000 + u32::try_from(self.0.elapsed().as_secs()).expect("a test is short")
+    }
+}
+
+/// The same with a clock on the wall of its own, which is wrong by so many seconds.
+#[derive(Debug)]
+struct OffClock {
+    inner: Arc<dyn Clock>,
+    off: Arc<AtomicI64>,
+}
+
+impl Clock for OffClock {
+    fn now(&self) -> Moment {
+        self.inner.now()
+    }
+
+    fn unix_seconds(&self) -> u32 {
+        let right = i64::from(self.inner.unix_seconds());
+        u32::try_from(right + self.off.load(Ordering::Relaxed)).expect("a time after 1970")
     }
 }
 
@@ -128,6 +146,8 @@ struct Stage {
     to_authority: Arc<AtomicBool>,
     farewell_unheard: Arc<AtomicBool>,
     slow: Arc<AtomicU64>,
+    /// By how many seconds its clock on the wall is wrong.
+    off: Arc<AtomicI64>,
 }
 
 /// Nodes by name, and everything between them.
@@ -269,7 +289,12 @@ impl World {
         let key = ClusterKey::from_secret(&[7; 32]).expect("long enough");
         let bits = Box::new(Seeded(self.seeds.lock().fork()));
         let sessions = Sessions::builder(Keyring::new(key)).bits(bits);
-        let node = Node::new(settings, Arc::clone(&self.clock), sessions);
+        let off = Arc::new(AtomicI64::new(0));
+        let clock = Arc::new(OffClock {
+            inner: Arc::clone(&self.clock),
+            off: Arc::clone(&off),
+        });
+        let node = Node::new(settings, clock, sessions);
         node.start(address(name), surroundings);
         let stage = Stage {
             node,
@@ -277,6 +302,7 @@ impl World {
             to_authority,
             farewell_unheard,
             slow,
+            off,
         };
         self.nodes.lock().insert(name, Arc::new(stage));
     }
@@ -345,6 +371,11 @@ impl World {
     /// What the authority answers to the node takes so many milliseconds.
     pub(crate) fn slow_answers(&self, name: &str, millis: u64) {
         self.stage(name).slow.store(millis, Ordering::Relaxed);
+    }
+
+    /// The node's clock on the wall is wrong by so many seconds from now on.
+    pub(crate) fn wall_is_off(&self, name: &str, by: i64) {
+        self.stage(name).off.store(by, Ordering::Relaxed);
     }
 
     pub(crate) fn condition(&self, from: &str, to: &str, condition: Condition) {
@@ -459,7 +490,9 @@ impl World {
                         Err(_) => return Err(Refused::Unavailable),
                     }
                 }
-                Look::NotHere(_) => {}
+                Look::NotHere(Origin::Lost) => {}
+                // As the layer does: it is known here what became of it.
+                Look::NotHere(_) => return Err(Refused::Absent { lost: false }),
             }
             match at.locate(*id, want).await {
                 Located::Here | Located::Came(_) => {}
