@@ -62,6 +62,7 @@ impl WadiLayer {
                 self.node().lifecycle.advance(Phase::Closed);
             })?;
             self.announce(cluster);
+            cluster.announce_coming(self.config(), &self.node().lifecycle);
         }
         if self.cookie().is_plain() {
             tracing::warn!("the session cookie is plain: good for HTTP on your own machine only");

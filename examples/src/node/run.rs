@@ -144,7 +144,7 @@ impl std::error::Error for RunError {}
 fn cluster_address(wadi: &WadiLayer) -> Option<String> {
     let report = wadi.status();
     let mut members = report.members.into_iter();
-    let own = members.find(|member| member.node == report.node)?;
+    let own = members.find(|member| Some(member.incarnation) == report.incarnation)?;
     own.cluster
 }
 

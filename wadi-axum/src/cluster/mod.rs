@@ -3,6 +3,7 @@
 //! A layer without a cluster has none of this, and pays nothing for it.
 
 mod burst;
+mod coming;
 mod counts;
 #[cfg(feature = "serve")]
 mod evacuate;

@@ -61,6 +61,8 @@ pub struct AuthorityReport {
 pub struct MemberReport {
     /// Its name.
     pub node: String,
+    /// Which start of the node it is.
+    pub incarnation: u64,
     /// Where other nodes reach it; `None` for a node that is alone.
     pub cluster: Option<String>,
     /// How many buckets it manages.
@@ -143,6 +145,7 @@ impl WadiLayer {
         let node = self.config().name();
         let member = MemberReport {
             node: node.clone(),
+            incarnation: 1,
             cluster: None,
             buckets: usize::from(self.config().buckets().get()),
             state: serving(self.phase()),
@@ -229,6 +232,7 @@ fn members(layout: &Layout) -> Vec<MemberReport> {
     members
         .map(|(who, member)| MemberReport {
             node: member.node.as_str().to_owned(),
+            incarnation: who.get(),
             cluster: Some(member.address.clone()),
             buckets: layout.managed_by(*who),
             state: standing(member.standing),

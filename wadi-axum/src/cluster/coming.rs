@@ -1,0 +1,114 @@
+//! What the log says of a node on its way into its cluster: for as long as it is not there, that it is not;
+//! and once it is, whether another one is called as it is.
+//!
+//! It only looks. What a node needs in order to join is told by those who refuse it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wadi_core::bucket::Layout;
+use wadi_core::member::Incarnation;
+use wadi_core::node::Node;
+
+use super::Cluster;
+use crate::config::WadiConfig;
+use crate::lifecycle::{Lifecycle, Phase};
+
+/// When it is said for the first time, and how seldom in the end; each time takes twice the one before.
+const FIRST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+impl Cluster {
+    /// Says so in the log while this node, which has started, has not joined. Until it has, or leaves.
+    pub(crate) fn announce_coming(&self, config: &WadiConfig, lifecycle: &Lifecycle) {
+        let Some(connections) = self.connections.get() else {
+            return;
+        };
+        let (node, address) = (self.node.clone(), connections.address.clone());
+        let join = config.join().join(",");
+        let leaving = lifecycle.reached(Phase::Leaving);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = leaving => {}
+                me = come(&node, &address, &join) => look_at_names(&node, me, &address),
+            }
+        });
+    }
+}
+
+async fn come(node: &Node, address: &str, join: &str) -> Incarnation {
+    let mut wait = FIRST;
+    loop {
+        if let Ok(me) = node.ready(wait).await {
+            return me;
+        }
+        wait = (wait * 2).min(LONGEST);
+        tracing::warn!(
+            join,
+            advertised = address,
+            "this node is no ready member of its cluster yet, and answers 503. Most nodes of the list have to \
+             run; this one has to reach them there, and they have to reach this one, and no other, where it \
+             says that it is"
+        );
+    }
+}
+
+fn look_at_names(node: &Node, me: Incarnation, address: &str) {
+    let layout: Option<Arc<Layout>> = node.status().layout;
+    for other in layout
+        .iter()
+        .flat_map(|layout| namesakes(layout, me, address))
+    {
+        tracing::warn!(
+            address,
+            other,
+            "two nodes have the same name, so neither route cookies nor people can tell them apart: give \
+             each a `name` of its own"
+        );
+    }
+}
+
+/// Where other members are that have this one's name. Who was at this address has gone, or will be gone
+/// soon.
+fn namesakes<'a>(layout: &'a Layout, me: Incarnation, address: &str) -> Vec<&'a str> {
+    let Some(own) = layout.members.get(&me) else {
+        return Vec::new();
+    };
+    let others = layout.members.values();
+    others
+        .filter(|other| other.node == own.node && other.address != address)
+        .map(|other| other.address.as_str())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wadi_core::bucket::BucketCount;
+    use wadi_core::member::{Member, NodeName, Standing};
+
+    use super::*;
+
+    fn member(name: &str, address: &str) -> Member {
+        Member {
+            node: NodeName::new(name),
+            address: address.to_owned(),
+            place: None,
+            standing: Standing::Ready,
+        }
+    }
+
+    #[test]
+    fn who_has_the_same_name_elsewhere_is_told_of_and_who_was_here_before_is_not() {
+        let me = Incarnation::new(1);
+        let buckets = BucketCount::new(4).unwrap();
+        let mut layout = Layout::found(buckets, 0, me, member("n1", "here"));
+        assert!(namesakes(&layout, me, "here").is_empty());
+        let others = [("n1", "here"), ("n1", "there"), ("n2", "elsewhere")];
+        for (number, (name, address)) in (2..).zip(others) {
+            let other = Incarnation::new(number);
+            layout.members.insert(other, member(name, address));
+        }
+        assert_eq!(namesakes(&layout, me, "here"), ["there"]);
+        assert!(namesakes(&layout, Incarnation::new(9), "here").is_empty());
+    }
+}
