@@ -103,6 +103,26 @@ async fn who_is_not_on_its_own_list_never_founds_and_joins() {
     world.all_ready(&["n1", "n2", "n4"]).await;
 }
 
+/// In whatever order they start: the others have never heard of it, and it has heard of them.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_missing_from_the_others_lists_joins_and_makes_no_second_cluster() {
+    const KNOWN: [&str; 2] = ["n1", "n2"];
+    for order in [["n1", "n2", "n3"], ["n3", "n1", "n2"], ["n1", "n3", "n2"]] {
+        let mut world = World::new();
+        for name in order {
+            let names: &[&str] = if name == "n3" { &THREE } else { &KNOWN };
+            world.start(name, names);
+            pass(LEASE).await;
+        }
+        world.all_ready(&THREE).await;
+        assert_eq!(foundings(&world), 1, "{order:?}");
+        world.kill("n3").await;
+        world.start("n3", &THREE);
+        world.all_ready(&THREE).await;
+        assert_eq!(foundings(&world), 1, "{order:?}");
+    }
+}
+
 /// As a name that is looked up: it gives what there is just now.
 #[derive(Debug)]
 struct Name(Vec<String>);

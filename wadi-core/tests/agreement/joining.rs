@@ -302,3 +302,29 @@ async fn who_has_restarted_knows_that_its_former_vote_is_gone() {
     world.start("n3", &all);
     world.all_ready(&["n2", "n3"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_restarts_every_second_costs_the_others_nothing() {
+    let mut world = World::of(&["n1", "n2", "n3"]).await;
+    let before: Vec<_> = ["n1", "n2"].map(|name| world.node(name).me()).into();
+    for _ in 0..30 {
+        world.kill("n3").await;
+        world.start("n3", &["n1", "n2", "n3"]);
+        pass(std::time::Duration::from_secs(1)).await;
+        for name in ["n1", "n2"] {
+            assert!(world.may_act(name), "{name}");
+        }
+    }
+    world.all_ready(&["n1", "n2", "n3"]).await;
+    let after: Vec<_> = ["n1", "n2"].map(|name| world.node(name).me()).into();
+    assert_eq!(
+        before, after,
+        "nobody else had to come back as somebody new"
+    );
+    // Of all its starts the last one is left.
+    crate::world::until("one incarnation of each", || {
+        let layout = world.node("n1").layout();
+        layout.is_some_and(|layout| layout.members.len() == 3)
+    })
+    .await;
+}

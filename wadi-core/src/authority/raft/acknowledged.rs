@@ -10,9 +10,19 @@ use super::types::{Metrics, raft_id};
 use crate::clock::Moment;
 use crate::member::Incarnation;
 
-/// By raft id, how far each has acknowledged, and when that grew last.
+/// By raft id, how far each has acknowledged.
 #[derive(Debug, Default)]
-pub(super) struct Acknowledged(BTreeMap<u64, (LogId<u64>, Moment)>);
+pub(super) struct Acknowledged(BTreeMap<u64, Heard>);
+
+/// What was heard of one.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    matching: LogId<u64>,
+    /// When it was heard of for the first time, while this node leads.
+    first: Moment,
+    /// When it acknowledged more for the last time.
+    last: Moment,
+}
 
 impl Acknowledged {
     /// What the leader's metrics say at `now`; nothing where another one leads.
@@ -26,16 +36,30 @@ impl Acknowledged {
         let before = std::mem::take(&mut self.0);
         self.0 = matching
             .map(|(id, matching)| {
-                let same = before.get(&id).filter(|(known, _)| *known == matching);
-                (id, same.copied().unwrap_or((matching, now)))
+                let known = before.get(&id);
+                let same = known.filter(|known| known.matching == matching);
+                let first = known.map_or(now, |known| known.first);
+                let last = same.map_or(now, |same| same.last);
+                let heard = Heard {
+                    matching,
+                    first,
+                    last,
+                };
+                (id, heard)
             })
             .collect();
     }
 
     /// Whether this one has acknowledged more within that time.
     pub(super) fn within(&self, time: Duration, who: Incarnation, now: Moment) -> bool {
-        let last = self.0.get(&raft_id(who));
-        last.is_some_and(|(_, last)| now.since(*last) <= time)
+        let heard = self.0.get(&raft_id(who));
+        heard.is_some_and(|heard| now.since(heard.last) <= time)
+    }
+
+    /// Whether this one was heard of so long ago already.
+    pub(super) fn for_at_least(&self, time: Duration, who: Incarnation, now: Moment) -> bool {
+        let heard = self.0.get(&raft_id(who));
+        heard.is_some_and(|heard| now.since(heard.first) >= time)
     }
 }
 
@@ -62,5 +86,11 @@ mod tests {
         // Where it speaks again it counts again.
         acknowledged.note_matching([(2, log(6)), (3, log(6))].into_iter(), at(6));
         assert!(!lately(&acknowledged, 2, 6) && lately(&acknowledged, 3, 6));
+        let long = |seconds, who, now| {
+            let time = Duration::from_secs(seconds);
+            acknowledged.for_at_least(time, Incarnation::new(who), at(now))
+        };
+        assert!(long(5, 2, 6) && long(5, 3, 6) && !long(6, 3, 6));
+        assert!(!long(0, 4, 6), "nobody knows it");
     }
 }

@@ -290,9 +290,17 @@ impl Leader {
         let now = self.clock.now();
         let acknowledged = self.acknowledged.lock();
         let lately = self.timing.absence();
-        votes
-            .caught_up
-            .retain(|who| acknowledged.within(lately, *who, now));
+        let is_heard = |who: &Incarnation| acknowledged.within(lately, *who, now);
+        votes.caught_up.retain(is_heard);
+        let lease = self.timing.lease();
+        let is_steady = |who: &Incarnation| {
+            votes.voters.contains(who) || acknowledged.for_at_least(lease, *who, now)
+        };
+        let heard = votes.voters.union(&votes.caught_up).copied();
+        let me = incarnation(metrics.id);
+        votes.sure = heard
+            .filter(|who| *who == me || (is_heard(who) && is_steady(who)))
+            .collect();
         votes
     }
 
@@ -513,6 +521,7 @@ pub(super) fn votes(metrics: &Metrics) -> Votes {
             .filter(|(_, matching)| matching.is_some_and(|m| m.index + LACKS_LITTLE >= last))
             .map(|(id, _)| incarnation(*id))
             .collect(),
+        sure: BTreeSet::new(),
         waited: false,
     }
 }

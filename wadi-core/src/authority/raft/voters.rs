@@ -20,6 +20,9 @@ pub struct Votes {
     pub told: BTreeSet<Incarnation>,
     /// Who of them lacks so little that it could vote, and was heard of lately.
     pub caught_up: BTreeSet<Incarnation>,
+    /// Who of those who vote or could vote lives, and will not be gone in a moment: it was heard of lately,
+    /// and votes already or has been heard of for a lease.
+    pub sure: BTreeSet<Incarnation>,
     /// Whether who is about to catch up was waited for as long as it may be.
     pub waited: bool,
 }
@@ -39,6 +42,9 @@ impl Votes {
     /// Who should vote, by this layout: the leader and those who vote already before others, then
     /// the oldest.
     ///
+    /// No more than now vote unless most of those are sure: whoever is started again and again leaves dead
+    /// members behind that nobody has missed yet, and with their votes, and its own, the last majority.
+    ///
     /// A member that is leaving keeps its vote until there is somebody for it, for a while. For a dead
     /// one nobody is waited for: where it is not replaced at once, fewer vote.
     #[must_use]
@@ -47,7 +53,7 @@ impl Votes {
             return self.voters.clone();
         }
         let mut able = self.able(layout, Standing::Ready);
-        let mut count = odd(able.len());
+        let mut count = self.affordable(&able);
         if in_standing(layout, Standing::Ready).count() == 0 {
             // Everybody leaves: one keeps the register until the last has gone.
             able = self.able(layout, Standing::Leaving);
@@ -56,8 +62,21 @@ impl Votes {
         if able.is_empty() {
             return self.voters.clone();
         }
-        able.sort_by_key(|who| (*who != leader, !self.voters.contains(who), *who));
+        able.sort_by_key(|who| {
+            let votes = self.voters.contains(who);
+            (*who != leader, !votes, !self.sure.contains(who), *who)
+        });
         able.into_iter().take(count).collect()
+    }
+
+    /// How many of these may vote.
+    fn affordable(&self, able: &[Incarnation]) -> usize {
+        let sure = able.iter().filter(|who| self.sure.contains(who)).count();
+        let mut count = odd(able.len());
+        while count > self.voters.len().max(1) && sure < count / 2 + 1 {
+            count -= 2;
+        }
+        count
     }
 
     /// Whether somebody is worth waiting for, who is about to catch up: without it fewer would vote than

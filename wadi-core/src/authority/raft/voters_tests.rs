@@ -51,6 +51,7 @@ fn votes(voters: impl IntoIterator<Item = u64>, told: u64) -> Votes {
         is_changing: false,
         told: set(1..=told),
         caught_up: set(1..=told),
+        sure: set(1..=told),
         waited: false,
     }
 }
@@ -74,6 +75,38 @@ fn who_has_not_caught_up_is_waited_for() {
     votes.caught_up = set([2]);
     assert_eq!(votes.wanted(&layout, i(1)), set([1]));
     assert_eq!(votes.next_step(&layout, i(1)), None);
+}
+
+/// The third is started every second: three and four were it, and are not missed yet; five is it.
+#[test]
+fn who_is_started_again_and_again_does_not_take_the_majority() {
+    let members = layout(&[READY; 5]);
+    let mut votes = votes([1, 2, 3], 5);
+    votes.caught_up = set([1, 2, 4, 5]);
+    votes.sure = set([1, 2]);
+    assert_eq!(votes.next_step(&members, i(1)), None);
+    votes.sure = set([1, 2, 5]);
+    let grows = Some(Step::Vote(set(1..=5)));
+    assert_eq!(votes.next_step(&members, i(1)), grows);
+    // It is missed now, and who is it now may vote: most of them are sure without it.
+    let members = layout(&[READY, READY, None, READY, READY]);
+    votes.caught_up = set([1, 2, 5]);
+    votes.sure = set([1, 2]);
+    let replaced = Some(Step::Vote(set([1, 2, 5])));
+    assert_eq!(votes.next_step(&members, i(1)), replaced);
+}
+
+#[test]
+fn two_that_have_just_come_do_not_vote_beside_one() {
+    let members = layout(&[READY; 3]);
+    let mut votes = votes([1], 3);
+    votes.sure = set([1]);
+    assert_eq!(votes.next_step(&members, i(1)), None);
+    votes.sure = set([1, 3]);
+    assert_eq!(
+        votes.next_step(&members, i(1)),
+        Some(Step::Vote(set([1, 2, 3])))
+    );
 }
 
 #[test]
@@ -173,6 +206,7 @@ fn carry_out(votes: &mut Votes, step: Step) {
         Step::Tell(who) => {
             votes.told.insert(who);
             votes.caught_up.insert(who);
+            votes.sure.insert(who);
         }
         Step::Vote(voters) => votes.voters = voters,
         Step::Forget(strangers) => votes.told.retain(|who| !strangers.contains(who)),
