@@ -615,6 +615,12 @@ impl Register {
         }
     }
 
+    /// Several found: nobody of them knows whether others are left of a cluster before, who may come back
+    /// with what they held.
+    pub(crate) fn may_follow_another(&mut self) {
+        self.layout.unproven = self.layout.version;
+    }
+
     fn issue(&mut self) -> Incarnation {
         self.last = Incarnation::new(self.last.get() + 1);
         self.last

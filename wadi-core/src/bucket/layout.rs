@@ -169,7 +169,7 @@ pub struct Layout {
     /// Grows with every change.
     pub version: LayoutVersion,
     /// The version of the latest death that is not proven, or of the founding where it may have come
-    /// after another generation: who it was may come back with what it held.
+    /// after another cluster or generation: who it was may come back with what it held.
     /// [`LayoutVersion::ZERO`]: there was none.
     pub unproven: LayoutVersion,
     /// The members, in join order. Whoever is not among them is tombstoned or never joined.

@@ -47,8 +47,10 @@ pub struct AgreementSettings {
     ///
     /// Incarnations of one generation are numbered alike, and nobody joins a cluster that is not of a
     /// higher one than the last whose member it was. So it should be above that of every earlier start
-    /// of which something is kept, or whose other nodes may still run: the seconds of the wall clock
-    /// at the node's start do, where nothing better is known.
+    /// of which something is kept, or whose other nodes may still run. At most
+    /// [`LayoutVersion::LAST_GENERATION`], which a higher one counts as; so the seconds of the wall clock
+    /// are too many. Where it is not above that of another cluster of this name, the two become one all
+    /// the same when they meet, only later.
     pub generation: u32,
     /// Where other nodes may be. No addresses: the node founds alone.
     pub discovery: Arc<dyn Discovery>,

@@ -83,6 +83,9 @@ impl Replica {
                     let _ = register.ready(backer);
                 }
                 register.all_vote();
+                if register.layout().members.len() > 1 {
+                    register.may_follow_another();
+                }
                 *nothing = Some(register);
                 self.led = Some(leadership);
                 Outcome::Answers(vec![crate::authority::Answer::Joined(joined)])

@@ -43,6 +43,26 @@ fn found() -> What {
     })
 }
 
+/// What it held comes back with those that are left of it.
+#[test]
+fn several_that_found_may_follow_another_cluster_and_one_alone_does_not() {
+    for count in 1..=3_usize {
+        let What::Found(mut found) = found() else {
+            panic!("it is a founding")
+        };
+        found.first = vec![found.first[0].clone(); count];
+        let mut replay = Replay {
+            replica: Replica::default(),
+        };
+        replay.entry((1, 1), 1, at(0), What::Found(found));
+        let layout = replay.replica.register.expect("it is founded");
+        let layout = layout.layout();
+        assert_eq!(layout.members.len(), count);
+        let is_marked = layout.unproven >= layout.placements[0].since;
+        assert_eq!(is_marked, count > 1);
+    }
+}
+
 fn at(seconds: u64) -> Moment {
     Moment::ZERO + Duration::from_secs(seconds)
 }

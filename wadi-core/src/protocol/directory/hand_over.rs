@@ -56,8 +56,8 @@ impl Directory {
         match placement.previous {
             None => {
                 let mut founded = Managed::new(epoch, Phase::Open);
-                if epoch.generation() > 0 {
-                    // What the generation before held may still come back with its nodes.
+                if turn.layout.unproven >= epoch {
+                    // What a cluster before this one held may still come back with its nodes.
                     founded.doubt(turn);
                 }
                 self.managed.insert(bucket, founded);
