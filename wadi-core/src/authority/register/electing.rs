@@ -45,14 +45,24 @@ impl Register {
         }];
     }
 
-    /// Where the generation is not above this one, it is the next from now on; the members stay. For a
-    /// cluster that has met another one of the same generation: only a higher one can be joined by those
-    /// who know a layout of theirs. The answer is the generation that holds.
+    /// Where the generation is not above this one, it is the next from now on; the members stay, and so
+    /// do the managers. For a cluster that has met another one of the same generation: only a higher one
+    /// can be joined by those who know a layout of theirs. The answer is the generation that holds.
+    ///
+    /// What they bring may have higher tenures than whatever was allotted here. So each bucket begins anew
+    /// in this generation: its manager asks everybody, as after somebody's death, and allots higher ones.
     pub fn raise(&mut self, above: u32) -> u32 {
         if self.generation() <= above && above < LayoutVersion::LAST_GENERATION {
             let before_first = LayoutVersion::founding(above + 1);
+            let nobody = Incarnation::new(before_first.as_u64());
+            let first = before_first.next();
             self.layout.version = before_first;
-            self.last = Incarnation::new(before_first.as_u64());
+            self.last = nobody;
+            for placement in &mut self.layout.placements {
+                placement.since = first;
+                placement.previous = Some(nobody);
+            }
+            self.layout.unproven = first;
             self.bump();
         }
         self.generation()
@@ -112,8 +122,14 @@ mod tests {
         assert_eq!(register.raise(3), 4);
         assert_eq!(register.check(), Ok(()));
         assert_eq!(register.layout().members, before.layout().members);
-        assert_eq!(register.layout().placements, before.layout().placements);
         assert!(register.layout().version > before.layout().version);
+        let placements = before.layout().placements.iter();
+        for (raised, before) in register.layout().placements.iter().zip(placements) {
+            assert_eq!(raised.manager, before.manager);
+            assert_eq!(raised.since, register.layout().version);
+            let previous = raised.previous.expect("somebody else");
+            assert!(!register.layout().is_member(previous));
+        }
         let member = *before
             .layout()
             .members
