@@ -7,7 +7,8 @@ use std::time::Duration;
 use wadi_core::authority::{OnQuorumLoss, Proof};
 use wadi_core::member::NodeName;
 use wadi_core::node::{
-    Agreement, AgreementSettings, Left, NobodyListens, Node, NodeSettings, Surroundings,
+    Agreement, AgreementSettings, Left, Located, NobodyListens, Node, NodeSettings, Surroundings,
+    Want,
 };
 use wadi_core::session::{ClusterKey, Keyring, Origin, SessionError, SessionId, Sessions, Visit};
 use wadi_core::transport::memory::{Condition, Network};
@@ -68,15 +69,26 @@ impl Whole {
     /// No two of these hear each other.
     fn part(&self, names: &[&str]) {
         for one in names {
-            for other in names.iter().filter(|other| *other != one) {
-                self.world.net.cut(&[one], &[other]);
-                let cut = Condition {
-                    cut: true,
-                    ..Condition::default()
-                };
-                self.network
-                    .set(&NodeName::new(*one), &NodeName::new(*other), cut);
-            }
+            let others: Vec<_> = names
+                .iter()
+                .filter(|other| *other != one)
+                .copied()
+                .collect();
+            self.cut(one, &others);
+        }
+    }
+
+    /// This one does not hear these others any more, nor they it.
+    fn cut(&self, one: &str, others: &[&str]) {
+        self.world.net.cut(&[one], others);
+        let cut = Condition {
+            cut: true,
+            ..Condition::default()
+        };
+        for other in others {
+            let way = (NodeName::new(one), NodeName::new(*other));
+            self.network.set(&way.0, &way.1, cut);
+            self.network.set(&way.1, &way.0, cut);
         }
     }
 
@@ -372,5 +384,71 @@ async fn two_that_are_parted_both_go_on_and_are_one_when_they_meet() {
         for id in &ids {
             assert_eq!(whole.serving(id), 1);
         }
+    }
+}
+
+/// Two of three start anew, and found without the third, which is cut off. What that one held is not
+/// told as gone while it may come back; and when it is back, everything is served again.
+#[tokio::test(start_paused = true)]
+async fn who_was_cut_off_while_most_started_anew_brings_back_what_it_held() {
+    let mut whole = Whole::of(&THREE).await;
+    // The layouts of the cluster to come are numbered lower than those of this one.
+    for name in ["n1", "n2", "n1", "n2"] {
+        whole.leave(name, LEASE * 5).await;
+        whole.start(name, &THREE);
+        whole.ready().await;
+    }
+    let ids: Vec<_> = (0..20).map(|_| whole.create("n3").unwrap()).collect();
+    let away = whole.nodes.remove("n3").unwrap();
+    whole.cut("n3", &["n1", "n2"]);
+    for name in ["n1", "n2"] {
+        whole.kill(name, None).await;
+    }
+    for name in ["n1", "n2"] {
+        whole.start(name, &THREE);
+    }
+    whole.ready().await;
+    assert_eq!(
+        whole.nodes["n1"].0.status().layout.unwrap().members.len(),
+        2
+    );
+    for id in &ids[..3] {
+        let node = &whole.nodes["n1"].0;
+        assert_eq!(node.locate(*id, Want::Locate).await, Located::Unavailable);
+    }
+    whole.heal();
+    whole.nodes.insert("n3", away);
+    whole.ready().await;
+    let took = whole.all_served(&ids).await;
+    eprintln!("everything is served {took:?} after all are in one cluster");
+}
+
+/// Everybody on the list starts anew, and nobody of them knows of the two that were members beside
+/// them. Those hear of the new cluster, come into it, and bring what they held.
+#[tokio::test(start_paused = true)]
+async fn who_is_on_nobodys_list_comes_back_where_everybody_else_started_anew() {
+    // Which of the two clusters counts as the lower is drawn at random.
+    for _ in 0..5 {
+        let mut whole = Whole::of(&THREE).await;
+        for name in ["n4", "n5"] {
+            whole.start(name, &THREE);
+            whole.ready().await;
+        }
+        let ids: Vec<_> = (0..20).map(|_| whole.create("n4").unwrap()).collect();
+        for name in THREE {
+            whole.kill(name, None).await;
+        }
+        for name in THREE {
+            whole.start(name, &THREE);
+        }
+        for name in THREE {
+            let node = &whole.nodes[name].0;
+            node.ready(LEASE * 20).await.expect("it gets ready");
+            let located = node.locate(ids[0], Want::Locate).await;
+            assert_eq!(located, Located::Unavailable);
+        }
+        whole.ready().await;
+        let took = whole.all_served(&ids).await;
+        eprintln!("everything is served {took:?} after all are ready");
     }
 }

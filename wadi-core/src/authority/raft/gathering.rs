@@ -201,7 +201,10 @@ impl Gathering {
             .into_iter()
             .chain(discovered.iter().flatten().cloned());
         let mut around = self.ask_around(asked).await;
-        around.forget_older(last);
+        let may_found = self.may_found(&around);
+        // They become the higher once they know that somebody is here who was in another one.
+        let unaware = around.forget_older(last);
+        self.tell_of_me(unaware).await;
         if let Some(over) = over {
             around.forget(over);
         }

@@ -54,16 +54,26 @@ impl Around {
     }
 
     /// Forgets the members of clusters that this node cannot join, because their layouts are not above
-    /// those that it knows.
-    pub(super) fn forget_older(&mut self, last: Option<(Founding, u32)>) {
-        let Some((last, known)) = last else { return };
+    /// those that it knows; and says where they are.
+    pub(super) fn forget_older(&mut self, last: Option<(Founding, u32)>) -> Vec<String> {
+        let Some((last, known)) = last else {
+            return Vec::new();
+        };
         let may_join = |present: &Present| match present {
             Present::Member {
                 part, generation, ..
             } => part.cluster == last || *generation > known,
             _ => true,
         };
-        self.0.retain(|_, present| may_join(present));
+        let mut older = Vec::new();
+        self.0.retain(|at, present| {
+            let may_join = may_join(present);
+            if !may_join {
+                older.push(at.clone());
+            }
+            may_join
+        });
+        older
     }
 
     /// Forgets the members of this cluster, which is over.

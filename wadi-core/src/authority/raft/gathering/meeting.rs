@@ -126,6 +126,15 @@ impl Gathering {
         while telling.join_next().await.is_some() {}
     }
 
+    /// Tells those at these addresses where this node is, which is in no cluster.
+    pub(super) async fn tell_of_me(&self, unaware: Vec<String>) {
+        let me = vec![self.settings.raft.address.clone()];
+        let unaware = unaware.into_iter().take(MOST_ASKED);
+        let telling = unaware.map(|at| self.ask(at, Body::Known(me.clone())));
+        let mut telling: JoinSet<_> = telling.collect();
+        while telling.join_next().await.is_some() {}
+    }
+
     async fn join_higher(
         &self,
         around: &Around,
