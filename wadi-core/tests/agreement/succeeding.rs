@@ -120,6 +120,37 @@ async fn each_need_not_have_every_proof_itself() {
     next_generation(&world, &[a, b], 1).await;
 }
 
+/// Two deaths are agreed, and the one that had the proofs is not the one that has to know them. Who votes
+/// has not changed when the third dies: somebody is silent who has to know of that before.
+#[tokio::test(start_paused = true)]
+async fn deaths_that_were_agreed_count_for_those_who_had_no_proof_of_them() {
+    const SILENT: &str = "10.0.0.6:1";
+    let mut world = World::of(&FIVE).await;
+    world.voters_count(5).await;
+    world.start(SILENT, &FIVE);
+    let all: Vec<_> = FIVE.into_iter().chain([SILENT]).collect();
+    world.all_ready(&all).await;
+    pass(LEASE).await;
+    // Who leads agrees to both deaths at once.
+    let leader = world.leader().await;
+    let others: Vec<_> = FIVE.into_iter().filter(|name| *name != leader).collect();
+    let [dies, dies_too, a, b] = others[..] else {
+        panic!("{leader} is one of the five")
+    };
+    world.net.cut(&[SILENT], &FIVE);
+    let dead = kill_and_prove(&mut world, &[dies, dies_too], &[a]).await;
+    until("both deaths are agreed", || {
+        [a, b].iter().all(|name| {
+            let layout = world.node(name).layout().unwrap();
+            dead.iter().all(|who| !layout.is_member(*who))
+        })
+    })
+    .await;
+    assert_eq!(world.node(b).voters().map(|voters| voters.len()), Some(5));
+    kill_and_prove(&mut world, &[leader], &[a, b]).await;
+    next_generation(&world, &[a, b], 1).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_of_three_voters_founds_where_both_others_are_proven_dead() {
     let three = &FIVE[..3];

@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::message::KnownDeath;
 use super::types::{Founder, Leadership, Outcome, Proposal, RaftTypes, What};
-use crate::authority::{Electorate, Register};
+use crate::authority::{Death, Electorate, Register};
 use crate::bucket::Layout;
 use crate::clock::Moment;
 use crate::member::Incarnation;
@@ -156,6 +157,21 @@ impl Machine {
         let electorates = register.map(|register| register.electorates().to_vec());
         let applied = state.applied.map_or(0, |applied| applied.index);
         (electorates.unwrap_or_default(), applied)
+    }
+
+    /// The deaths that a member had a proof of and that were agreed, by what this replica knows.
+    pub(super) fn agreed_deaths(&self) -> Vec<KnownDeath> {
+        let state = self.state.lock();
+        let buried = state.replica.register.iter().flat_map(Register::tombstones);
+        let proven = buried.filter_map(|(dead, tombstone)| match tombstone.death {
+            Death::Proven(proof) => Some(KnownDeath {
+                dead,
+                by: tombstone.proven_by?,
+                proof,
+            }),
+            _ => None,
+        });
+        proven.collect()
     }
 
     /// A copy of the register.

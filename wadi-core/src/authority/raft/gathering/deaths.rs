@@ -2,7 +2,8 @@
 //!
 //! A proof is never taken back: a process that has ended stays so. But it counts for founding the next
 //! generation only where this node may act when it learns of it, and so is a member and has missed no
-//! electorate; or where the generation is over for it already. An operator's word counts always.
+//! electorate; or where the generation is over for it already. An operator's word counts always, and so
+//! does what was agreed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,15 +153,18 @@ impl Gathering {
         }
     }
 
-    /// Tells the members of this layout of the deaths among them; not those who are dead, and nobody
-    /// where there is none.
-    pub(super) async fn tell_of_deaths(&self, part: Part, layout: &Layout) {
+    /// Tells the members of this layout of the deaths among them, and among those who would be `asked` for
+    /// a next generation; not those who are dead, and nobody where there is none.
+    pub(super) async fn tell_of_deaths(
+        &self,
+        part: Part,
+        layout: &Layout,
+        asked: &BTreeSet<Incarnation>,
+    ) {
+        let is_about = |dead| layout.is_member(dead) || asked.contains(&dead);
         let (deaths, dead) = {
             let known = self.deaths.lock();
-            (
-                known.told(part.cluster, |dead| layout.is_member(dead)),
-                known.all(part.cluster),
-            )
+            (known.told(part.cluster, is_about), known.all(part.cluster))
         };
         let message = Message {
             cluster: Some(part.cluster),
@@ -191,8 +195,16 @@ impl Gathering {
     }
 
     /// Who is dead of this node's own cluster, where that counts for founding the next generation.
+    ///
+    /// Deaths that were agreed count, whenever this node hears of that. They alone are never those of most
+    /// who vote, for most agreed to them; and where they and others are, which it heard of while it
+    /// was a member, nothing was agreed since.
     pub(super) fn counting_deaths(&self, part: &RaftAuthority) -> BTreeSet<Incarnation> {
-        self.deaths.lock().counting(part.founding())
+        let mut known = self.deaths.lock();
+        for death in part.agreed_deaths() {
+            known.note(part.founding(), death, true);
+        }
+        known.counting(part.founding())
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Succession {
     pub(super) part: Part,
     /// Who was there, and where.
     pub(super) layout: Arc<Layout>,
+    /// Who would have been asked for a next generation.
+    asked: BTreeSet<Incarnation>,
     right: Right,
     /// From then on no lease of that generation is left.
     over_at: Moment,
@@ -141,6 +143,7 @@ impl Gathering {
                     return Succession {
                         part: part.part(),
                         layout,
+                        asked: part.asked(),
                         right: Right::Heirs(heirs),
                         over_at: since + part.lease(),
                     };
@@ -148,7 +151,8 @@ impl Gathering {
             }
             let heard = self.heard_of_death.notified();
             if time::timeout(self.timing.attempt(), heard).await.is_err() {
-                self.tell_of_deaths(part.part(), &layout).await;
+                self.tell_of_deaths(part.part(), &layout, &part.asked())
+                    .await;
             }
         }
     }
@@ -192,6 +196,7 @@ impl Gathering {
                 return Succession {
                     part: part.part(),
                     layout,
+                    asked: part.asked(),
                     right: Right::Available,
                     over_at: now,
                 };
@@ -275,9 +280,14 @@ impl Gathering {
     /// Tells those who do not know it yet that the generation is over; where this node is an heir.
     pub(super) async fn tell_heirs(&self) {
         let succession = self.past.lock().succession.clone();
-        if let Some(succession) = succession {
-            self.tell_of_deaths(succession.part, &succession.layout)
-                .await;
+        if let Some(Succession {
+            part,
+            layout,
+            asked,
+            ..
+        }) = succession
+        {
+            self.tell_of_deaths(part, &layout, &asked).await;
         }
     }
 
