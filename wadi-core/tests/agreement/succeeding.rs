@@ -247,6 +247,42 @@ async fn the_others_find_the_next_generation() {
     assert_eq!(world.node(other).heard.all(), [PartEnd::Dissolved]);
 }
 
+/// The list is of three that do not vote any more. Where voters are left that they do not reach, those
+/// may found the next generation, and so these must not.
+#[tokio::test(start_paused = true)]
+async fn those_of_the_list_found_no_second_one_where_voters_are_left() {
+    const LISTED: [&str; 3] = ["10.0.1.1:1", "10.0.1.2:1", "10.0.1.3:1"];
+    let mut world = World::of(&LISTED).await;
+    for name in FIVE {
+        world.start(name, &LISTED);
+    }
+    let all: Vec<_> = LISTED.into_iter().chain(FIVE).collect();
+    world.all_ready(&all).await;
+    // Each leaves its vote to others.
+    for name in LISTED {
+        world.leave(name).await;
+        world.start(name, &LISTED);
+        world.all_ready(&all).await;
+    }
+    let five = world.set(&FIVE);
+    until("the five vote", || {
+        world.node(FIVE[0]).voters().as_ref() == Some(&five)
+    })
+    .await;
+    pass(LEASE).await;
+    let two = [FIVE[3], FIVE[4]];
+    world.net.cut(&two, &LISTED);
+    let survivors: Vec<_> = LISTED.into_iter().chain(two).collect();
+    kill_and_prove(&mut world, &FIVE[..3], &survivors).await;
+    for _ in 0..40 {
+        pass(LEASE / 2).await;
+        assert!(acting(&world).len() <= 1, "{:#?}", world.nodes);
+    }
+    assert!(two.iter().all(|name| generation(&world, name) == 1));
+    world.net.heal();
+    world.all_ready(&survivors).await;
+}
+
 /// It was away, and has perhaps missed who votes now: what it learns then is no ground to found.
 #[tokio::test(start_paused = true)]
 async fn a_proof_that_comes_when_the_lease_is_over_founds_nothing_and_an_operators_word_does() {

@@ -50,7 +50,8 @@ impl Gathering {
 
     /// Whether a majority of the voters are out of this cluster, this node counted as such where they have
     /// started anew: those come back. Who is only proven dead perhaps does not, so without them the others
-    /// may be needed yet.
+    /// may be needed yet. And then a voter of which nothing is heard may be founding the next generation
+    /// by those very proofs, which this node must not do beside it.
     async fn voters_are_gone(&self, part: &RaftAuthority) -> bool {
         let configs = part.voters_and_addresses();
         let addresses = configs.iter().flatten().map(|(_, address)| address.clone());
@@ -67,6 +68,9 @@ impl Gathering {
         let is_me = |voter: &(Incarnation, String)| voter.0 == part.incarnation();
         // A former one of this address, whose vote nobody else could say is gone.
         let was_me = |voter: &(Incarnation, String)| voter.1 == *own && !is_me(voter);
+        let is_silent = |voter: &(Incarnation, String)| {
+            voter.1 != *own && !dead.contains(&voter.0) && !around.0.contains_key(&voter.1)
+        };
         let is_lost = |voters: &Vec<(Incarnation, String)>| {
             let most = |gone: usize| gone * 2 > voters.len();
             let count = |is: &dyn Fn(&(Incarnation, String)) -> bool| {
@@ -76,7 +80,7 @@ impl Gathering {
             let gone_or_dead =
                 count(&|voter| was_me(voter) || has_restarted(voter) || dead.contains(&voter.0));
             // This node alone is no reason to give up.
-            gone > 0 && most(gone + count(&is_me)) || most(gone_or_dead)
+            gone > 0 && most(gone + count(&is_me)) || most(gone_or_dead) && count(&is_silent) == 0
         };
         !configs.is_empty() && configs.iter().all(is_lost)
     }
