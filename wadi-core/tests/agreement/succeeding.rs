@@ -381,3 +381,30 @@ async fn whoever_dies_in_the_middle_of_a_succession_there_is_one_cluster_at_most
         }
     }
 }
+
+/// One of two was declared dead, and in the moment before it is back the only voter starts anew. Nobody
+/// else is left who could go on, so they found again.
+#[tokio::test(start_paused = true)]
+async fn who_was_declared_dead_founds_again_where_everybody_else_has_started_anew() {
+    let two = &FIVE[..2];
+    for after in 0..40_u32 {
+        let mut world = World::of(two).await;
+        world.voters_count(1).await;
+        pass(LEASE).await;
+        let voters = world.node(two[0]).voters().unwrap();
+        let is_voter = |name: &&&str| voters.contains(&world.node(name).me().unwrap());
+        let votes = *two.iter().find(is_voter).unwrap();
+        let other = *two.iter().find(|name| **name != votes).unwrap();
+        world.net.cut(&[votes], &[other]);
+        until("it is declared dead", || {
+            world.node(votes).layout().unwrap().members.len() == 1
+        })
+        .await;
+        world.net.heal();
+        pass(Duration::from_millis(20) * after).await;
+        world.kill(votes).await;
+        world.start(votes, two);
+        until("both act", || two.iter().all(|name| world.may_act(name))).await;
+        world.all_ready(two).await;
+    }
+}

@@ -20,11 +20,12 @@ use tokio::sync::Notify;
 use tokio::time;
 
 use super::founding::{Decision, Founders};
-use super::message::{Body, Invitation, Message, Present, Reply, decode, encode};
+use super::message::{Body, Invitation, Message, Part, Present, Reply, decode, encode};
 use super::node::{RaftAuthority, RaftSettings};
 use super::timing::Timing;
 use super::types::StartId;
 use crate::authority::{Charter, OnQuorumLoss};
+use crate::bucket::Layout;
 use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
@@ -91,6 +92,8 @@ struct Past {
     known: BTreeSet<String>,
     /// Of which cluster it was a member last, and that one's generation.
     last: Option<(Founding, u32)>,
+    /// Its other members, as far as this node knew them, and where they were.
+    others: Vec<(Part, String)>,
     may_found: MayFound,
     /// What it goes by as the heir of a generation that is over.
     succession: Option<Succession>,
@@ -117,7 +120,7 @@ pub(crate) enum MayFound {
     AsListed,
     /// It was its cluster's only member and only voter: nobody else can go on with that.
     Alone,
-    /// It was a member of a cluster that others go on with.
+    /// It was a member of a cluster that others go on with, unless all of them start anew.
     Never,
 }
 
@@ -127,6 +130,7 @@ impl Gathering {
             generation: settings.generation,
             known: BTreeSet::new(),
             last: None,
+            others: Vec::new(),
             may_found: MayFound::AsListed,
             succession: None,
             founded: None,
@@ -189,13 +193,13 @@ impl Gathering {
     async fn look_around(&self) -> (Founders, Around) {
         let discovered = time::timeout(self.timing.attempt(), self.settings.discovery.addresses());
         let discovered = discovered.await.ok().and_then(Result::ok);
-        let (known, last, may_found, over) = {
+        let (known, last, over) = {
             let past = self.past.lock();
             let over = past
                 .succession
                 .as_ref()
                 .map(|succession| succession.part.cluster);
-            (past.known.clone(), past.last, past.may_found, over)
+            (past.known.clone(), past.last, over)
         };
         let asked = known
             .into_iter()
@@ -286,6 +290,7 @@ impl Gathering {
             self.remember(addresses);
             let mut past = self.past.lock();
             past.last = Some((part.part().cluster, generation));
+            past.others = self.other_members(part, &layout);
             past.generation = past.generation.max(generation.saturating_add(1));
         }
         self.past.lock().may_found = may_found;
@@ -460,6 +465,32 @@ impl Gathering {
             *here = next;
         }
         waits
+    }
+
+    /// With whom it may found, by what those say who are there.
+    fn may_found(&self, around: &Around) -> MayFound {
+        let mut past = self.past.lock();
+        let mut others = past.others.iter();
+        let all_are_gone = others.all(|(part, at)| around.is_gone(at, *part));
+        if past.may_found == MayFound::Never && !past.others.is_empty() && all_are_gone {
+            // Nobody is left who could go on.
+            past.may_found = MayFound::AsListed;
+        }
+        past.may_found
+    }
+
+    /// The members of this layout at other addresses.
+    fn other_members(&self, part: &RaftAuthority, layout: &Layout) -> Vec<(Part, String)> {
+        let members = layout.members.iter();
+        let others = members.filter(|(_, member)| member.address != self.settings.raft.address);
+        let named = others.map(|(incarnation, member)| {
+            let part = Part {
+                incarnation: *incarnation,
+                ..part.part()
+            };
+            (part, member.address.clone())
+        });
+        named.collect()
     }
 
     fn become_now(&self, next: Here) {
