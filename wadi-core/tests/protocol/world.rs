@@ -305,6 +305,19 @@ impl World {
         }
     }
 
+    /// Delivers so many messages at most; no time passes.
+    pub(crate) fn deliver_some(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((from, to, message)) = self.network.pop_front() else {
+                return;
+            };
+            let arrives = message.retain(|body| !(self.loss)(from, to, body));
+            if let Some(message) = arrives {
+                self.give(to, Input::Message { from, message });
+            }
+        }
+    }
+
     /// What is under way is lost.
     pub(crate) fn lose_what_is_under_way(&mut self) {
         self.network.clear();
@@ -405,6 +418,12 @@ impl World {
         found(&self.log[before..], who)
     }
 
+    /// A request at `who` wants to have the session, and nothing of that is heard yet.
+    pub(crate) fn begin_to_ask(&mut self, who: Incarnation) {
+        let want = Want::Move;
+        self.give(who, Input::Find { id: S, want });
+    }
+
     /// A request at `who` writes to the session.
     pub(crate) fn commit(&mut self, who: Incarnation, state: &'static [u8]) {
         let map = &mut self.node(who).map;
@@ -438,6 +457,10 @@ impl World {
 
     pub(crate) fn participant(&self, who: Incarnation) -> &Participant {
         &self.nodes[&who].participant
+    }
+
+    pub(crate) fn is_there(&self, who: Incarnation) -> bool {
+        self.nodes.contains_key(&who)
     }
 
     /// A long request at `who` holds the session's lock, or does so no more.
