@@ -166,7 +166,7 @@ async fn a_balancer_that_takes_no_notice_gets_its_requests_proxied() {
 async fn what_the_request_does_not_allow_is_proxied() {
     let (_cluster, [n1, n2, _]) = three().await;
     let client = stranger(&n1).await;
-    let odd: [(Method, &str, &Headers); 7] = [
+    let odd: [(Method, &str, &Headers); 8] = [
         (Method::POST, "/count", &[]),
         (Method::OPTIONS, "/what", &[]),
         // Cookies would not come along.
@@ -175,6 +175,12 @@ async fn what_the_request_does_not_allow_is_proxied() {
         // Browsers cut off what a script asks for and goes on to another origin.
         (Method::GET, "/what", &[("sec-fetch-mode", "cors")]),
         (Method::GET, "/what", &[("sec-fetch-mode", "same-origin")]),
+        // Over plain http they do not say that it is a script's.
+        (
+            Method::GET,
+            "/what",
+            &[("referer", "http://a/"), ("accept", "*/*")],
+        ),
         (
             Method::GET,
             "/what",
@@ -193,6 +199,10 @@ async fn what_the_request_does_not_allow_is_proxied() {
     client.set("wadi-route", "n9");
     let navigates = [("sec-fetch-mode", "navigate")];
     let sent = fetch(&client, Method::GET, &at(&n2, "/what"), &navigates).await;
+    assert_eq!(location(&sent), at(&n1, "/what"));
+    let client = stranger(&n1).await;
+    let follows_a_link = [("referer", "http://a/"), ("accept", "text/html,*/*;q=0.8")];
+    let sent = fetch(&client, Method::GET, &at(&n2, "/what"), &follows_a_link).await;
     assert_eq!(location(&sent), at(&n1, "/what"));
 }
 

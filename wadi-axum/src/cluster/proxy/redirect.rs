@@ -7,13 +7,14 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
+use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, REFERER, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use parking_lot::Mutex;
 use wadi_core::member::Incarnation;
 use wadi_core::relocate::Lately;
 use wadi_core::session::SessionId;
 
+use super::headers::has_word;
 use super::load::{Answer, Load, Manner};
 use crate::cluster::Cluster;
 use crate::config::{CookieMode, WadiConfig};
@@ -85,8 +86,11 @@ impl Cluster {
         let comes_with_its_cookies =
             url.shares_cookies_with(&believed) && (url.is_https() || !self.redirected.is_secure);
         // A script's request that goes on to another origin is cut off by its browser.
-        let mode = headers.get(SEC_FETCH_MODE).map(HeaderValue::as_bytes);
-        let bound = matches!(mode, Some(b"cors" | b"same-origin"));
+        let bound = match headers.get(SEC_FETCH_MODE).map(HeaderValue::as_bytes) {
+            Some(mode) => [b"cors" as &[u8], b"same-origin"].contains(&mode),
+            // Over plain http no browser says so: what a page asks for and is no page may be a script's.
+            None => headers.contains_key(REFERER) && !has_word(headers, &ACCEPT, "text/html"),
+        };
         let goes = comes_with_its_cookies && !(is_there && knows) && (is_there || !bound);
         goes.then(|| url.with(load.received()))?
     }
