@@ -34,13 +34,24 @@ impl Build {
         }
     }
 
-    /// Compiler flags, in a target directory of their own below `target`, so that two kinds of
-    /// build do not throw each other's work away.
-    pub(crate) fn flags(mut self, flags: &str, directory: &str) -> Self {
-        self = self.env("RUSTFLAGS", flags);
-        self.arguments
-            .extend(["--target-dir".to_owned(), format!("target/{directory}")]);
-        self
+    /// The optimised executables of these names, of any package that is a program. All that is optimised is
+    /// chosen from the same packages: so its dependencies have the same features and are compiled once.
+    /// `xtask` is not one of them, because what it needs is nobody else's.
+    pub(crate) fn release(names: &[&str]) -> Self {
+        let packages = ["--release", "--workspace", "--exclude=xtask"];
+        let bins = names.iter().flat_map(|name| ["--bin", *name]);
+        Self::new(packages.into_iter().chain(bins))
+    }
+
+    /// The unoptimised executable of this name, with the features that everything has in the tests: then
+    /// nothing is compiled again after these. (A test is built beside it, for the features of tests.)
+    pub(crate) fn as_in_tests(name: &str) -> Self {
+        let packages = ["--workspace", "--all-features"];
+        Self::new(
+            packages
+                .into_iter()
+                .chain(["--test", "readme", "--bin", name]),
+        )
     }
 
     /// An environment variable for cargo.
@@ -51,6 +62,12 @@ impl Build {
 
     /// Builds, and gives the executable of the target called `name`.
     pub(crate) fn executable(self, name: &str) -> Result<PathBuf, Failure> {
+        let mut built = self.executables(&[name])?;
+        Ok(built.remove(0))
+    }
+
+    /// Builds, and gives the executables of the targets so called, one of each name and in that order.
+    pub(crate) fn executables(self, names: &[&str]) -> Result<Vec<PathBuf>, Failure> {
         let mut words = vec![
             "build".to_owned(),
             "--message-format=json-render-diagnostics".to_owned(),
@@ -61,8 +78,12 @@ impl Build {
             child = child.env(name, value);
         }
         let answer = child.answer()?;
-        find(&answer, name)
-            .ok_or_else(|| Failure::failed(format!("the build gave no executable called {name}")))
+        let found = names.iter().map(|name| {
+            find(&answer, name).ok_or_else(|| {
+                Failure::failed(format!("the build gave no executable called {name}"))
+            })
+        });
+        found.collect()
     }
 }
 

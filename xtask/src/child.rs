@@ -6,11 +6,20 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::report::{Failure, Stopwatch, because, clock};
+
+static BUILT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// From now on cargo keeps nothing for building the same again after a change: that takes time, and as
+/// much disc again.
+pub(crate) fn build_once() {
+    BUILT_ONCE.store(true, Ordering::Relaxed);
+}
 
 /// The repository's top directory.
 pub(crate) fn top() -> PathBuf {
@@ -77,7 +86,11 @@ impl Child {
 
     /// `cargo` with these words.
     pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        Self::new("cargo").args(arguments)
+        let mut cargo = Self::new("cargo").args(arguments);
+        if BUILT_ONCE.load(Ordering::Relaxed) {
+            cargo = cargo.env("CARGO_INCREMENTAL", "0");
+        }
+        cargo
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {

@@ -12,7 +12,6 @@ use crate::build::Build;
 use crate::child;
 use crate::report::{Failure, Outcome, Stopwatch, because};
 
-const PACKAGE: &str = "wadi-examples";
 const EXAMPLE: &str = "smallest";
 const ADDRESS: &str = "127.0.0.1:3000";
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -24,7 +23,7 @@ pub(crate) fn run() -> Outcome {
             "something else listens on {ADDRESS} already"
         )));
     }
-    let program = Build::new(["--package", PACKAGE, "--bin", EXAMPLE]).executable(EXAMPLE)?;
+    let program = Build::release(&[EXAMPLE]).executable(EXAMPLE)?;
     let mut running = Command::new(program)
         .current_dir(child::top())
         .stdin(Stdio::null())

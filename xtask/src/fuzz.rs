@@ -10,72 +10,51 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::build::Build;
+use crate::apart::Apart;
 use crate::child::{self, Child, Said, is_installed};
 use crate::report::{Failure, Outcome, Stopwatch, because, clock};
 
-/// The crates that hold the targets; each is a workspace of its own.
-pub(crate) const MANIFESTS: [&str; 3] = [
-    "wadi-core/fuzz/Cargo.toml",
-    "wadi-transport/fuzz/Cargo.toml",
-    "wadi-axum/fuzz/Cargo.toml",
-];
+/// Where the targets are, each with its seeds in `seeds/<name>` and its finds in `artifacts/<name>`.
+const DIRECTORY: &str = "xtask/fuzz";
 
 const TARGETS: [Target; 7] = [
     Target {
         name: "cookie",
-        directory: "wadi-axum/fuzz",
         longest: 8192,
     },
     Target {
         name: "hop",
-        directory: "wadi-axum/fuzz",
         longest: 1024,
     },
     Target {
         name: "id",
-        directory: "wadi-core/fuzz",
         longest: 128,
     },
     Target {
         name: "frozen",
-        directory: "wadi-core/fuzz",
         longest: 4096,
     },
     Target {
         name: "greeting",
-        directory: "wadi-transport/fuzz",
         longest: 4096,
     },
     Target {
         name: "message",
-        directory: "wadi-transport/fuzz",
         longest: 1024,
     },
     Target {
         name: "authority",
-        directory: "wadi-core/fuzz",
         longest: 4096,
     },
 ];
 
 const PLANTED: Target = Target {
     name: "planted",
-    directory: "wadi-core/fuzz",
     longest: 64,
 };
 const PLANTED_LIMIT: Duration = Duration::from_secs(60);
 /// All of ours on two cores: each has its minute, and two in seven of the runs that it could have.
 const AT_ONCE: usize = TARGETS.len();
-
-/// `level=4`: every edge, and the comparisons that lead there. The host's build scripts and macros are
-/// not touched, because an explicit `--target` separates them.
-const FLAGS: &str = "-Cpasses=sancov-module \
-    -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares \
-    --cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -99,8 +78,6 @@ impl Options {
 #[derive(Clone, Copy)]
 struct Target {
     name: &'static str,
-    /// Of its crate; its seeds are in `seeds/<name>`, its finds in `artifacts/<name>`.
-    directory: &'static str,
     /// Inputs beyond this many bytes add nothing but time.
     longest: usize,
 }
@@ -131,9 +108,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
         ));
     }
     let chosen = choose(options.target.as_deref())?;
-    let found_after = find_planted()?;
+    let built = build(&chosen)?;
+    let (planted, built) = built.split_first().expect("the planted one is built");
+    let found_after = find_planted(&planted.1)?;
     println!("  the planted fault was found after {}", clock(found_after));
-    let ran = run_all(&chosen, options.seconds)?;
+    let ran = run_all(built, options.seconds)?;
     let mut faults = Vec::new();
     for ran in &ran {
         println!(
@@ -173,12 +152,16 @@ fn choose(name: Option<&str>) -> Result<Vec<Target>, Failure> {
     Ok(chosen)
 }
 
+/// The planted one and these, with where each executable is.
+fn build(chosen: &[Target]) -> Result<Vec<(Target, PathBuf)>, Failure> {
+    let targets: Vec<Target> = [&PLANTED].into_iter().chain(chosen).copied().collect();
+    let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+    let built = Apart::Fuzz.executables(&names)?;
+    Ok(targets.into_iter().zip(built).collect())
+}
+
 /// All at once: fuzzing is pure computation, and a minute is short.
-fn run_all(targets: &[Target], seconds: u64) -> Result<Vec<Ran>, Failure> {
-    let built: Vec<(Target, PathBuf)> = targets
-        .iter()
-        .map(|target| Ok((*target, target.build()?)))
-        .collect::<Result<_, Failure>>()?;
+fn run_all(built: &[(Target, PathBuf)], seconds: u64) -> Result<Vec<Ran>, Failure> {
     let mut ran = Vec::new();
     for pair in built.chunks(AT_ONCE) {
         let outcomes: Vec<Result<Ran, Failure>> = thread::scope(|scope| {
@@ -199,11 +182,10 @@ fn run_all(targets: &[Target], seconds: u64) -> Result<Vec<Ran>, Failure> {
 }
 
 /// Proves that coverage guides the search; gives the time it took.
-fn find_planted() -> Result<Duration, Failure> {
-    let program = PLANTED.build()?;
+fn find_planted(program: &Path) -> Result<Duration, Failure> {
     let stopwatch = Stopwatch::start();
     let corpus = PLANTED.fresh_corpus()?;
-    let said = PLANTED.fuzz(&program, PLANTED_LIMIT.as_secs(), &[corpus])?;
+    let said = PLANTED.fuzz(program, PLANTED_LIMIT.as_secs(), &[corpus])?;
     if said
         .lines
         .iter()
@@ -220,39 +202,16 @@ fn find_planted() -> Result<Duration, Failure> {
 }
 
 impl Target {
-    fn build(&self) -> Result<PathBuf, Failure> {
-        let manifest = format!("{}/Cargo.toml", self.directory);
-        let host = host()?;
-        Build::new([
-            "--release",
-            "--locked",
-            "--manifest-path",
-            &manifest,
-            "--target",
-            &host,
-            "--bin",
-            self.name,
-        ])
-        .flags(FLAGS, "fuzz")
-        .executable(self.name)
-    }
-
     fn run(&self, program: &Path, seconds: u64) -> Result<Ran, Failure> {
         // A corpus that grows from run to run would hide whether this run was guided.
         let corpus = self.fresh_corpus()?;
-        let seeds = child::top()
-            .join(self.directory)
-            .join("seeds")
-            .join(self.name);
+        let seeds = self.directory("seeds");
         let said = self.fuzz(program, seconds, &[corpus, seeds])?;
         Ok(Ran::read(*self, &said))
     }
 
     fn fuzz(&self, program: &Path, seconds: u64, corpora: &[PathBuf]) -> Result<Said, Failure> {
-        let artifacts = child::top()
-            .join(self.directory)
-            .join("artifacts")
-            .join(self.name);
+        let artifacts = self.directory("artifacts");
         std::fs::create_dir_all(&artifacts).map_err(because(artifacts.display()))?;
         Child::new(program)
             .args([
@@ -269,11 +228,12 @@ impl Target {
             .listen()
     }
 
+    fn directory(&self, of: &str) -> PathBuf {
+        child::top().join(DIRECTORY).join(of).join(self.name)
+    }
+
     fn fresh_corpus(&self) -> Result<PathBuf, Failure> {
-        let corpus = child::top()
-            .join(self.directory)
-            .join("corpus")
-            .join(self.name);
+        let corpus = self.directory("corpus");
         std::fs::remove_dir_all(&corpus).ok();
         std::fs::create_dir_all(&corpus).map_err(because(corpus.display()))?;
         Ok(corpus)
@@ -335,13 +295,6 @@ fn growth(lines: &[String], word: &str) -> Growth {
         first: first.unwrap_or(0),
         last: last.unwrap_or(0),
     }
-}
-
-fn host() -> Result<String, Failure> {
-    let answer = Child::new("rustc").args(["-vV"]).answer()?;
-    let host = answer.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned)
-        .ok_or_else(|| Failure::failed("rustc does not name its host"))
 }
 
 #[cfg(test)]
@@ -406,21 +359,16 @@ mod tests {
 
     #[test]
     fn every_target_is_run_and_begins_with_something() {
-        for manifest in MANIFESTS {
-            let text = read(manifest);
-            let directory = manifest.strip_suffix("/Cargo.toml").expect("a manifest");
-            for bin in text.split("[[bin]]").skip(1) {
-                let is_it = |target: &Target| {
-                    let name = format!("name = \"{}\"", target.name);
-                    bin.contains(&name) && target.directory == directory
-                };
-                let is_run = TARGETS.iter().chain([&PLANTED]).any(is_it);
-                assert!(is_run, "{manifest}: nobody runs {bin}");
-            }
-        }
+        let manifest = read("xtask/fuzz/Cargo.toml");
+        let bins = manifest.split("[[bin]]").skip(1);
+        let name = |bin: &str| bin.split('"').nth(1).map(str::to_owned);
+        let built: Vec<String> = bins.filter_map(name).collect();
+        let run = TARGETS.iter().chain([&PLANTED]);
+        let mut run: Vec<&str> = run.map(|target| target.name).collect();
+        run.sort_unstable();
+        assert_eq!(built, run);
         for target in TARGETS {
-            let seeds = child::top().join(target.directory).join("seeds");
-            let seeds = std::fs::read_dir(seeds.join(target.name));
+            let seeds = std::fs::read_dir(target.directory("seeds"));
             assert!(
                 seeds.is_ok_and(|mut seeds| seeds.next().is_some()),
                 "{}",
@@ -435,19 +383,19 @@ mod tests {
         for (checks, targets) in [
             (
                 "wadi-core/src/session/fuzzing.rs",
-                &["wadi-core/fuzz/src/id.rs", "wadi-core/fuzz/src/frozen.rs"][..],
+                &["xtask/fuzz/src/id.rs", "xtask/fuzz/src/frozen.rs"][..],
             ),
             (
                 "wadi-core/src/authority/raft/fuzzing.rs",
-                &["wadi-core/fuzz/src/authority.rs"],
+                &["xtask/fuzz/src/authority.rs"],
             ),
             (
                 "wadi-transport/src/fuzzing.rs",
-                &["wadi-transport/fuzz/src/greeting.rs"],
+                &["xtask/fuzz/src/greeting.rs"],
             ),
             (
                 "wadi-axum/src/cluster/proxy/fuzzing.rs",
-                &["wadi-axum/fuzz/src/hop.rs"],
+                &["xtask/fuzz/src/hop.rs"],
             ),
         ] {
             let targets: String = targets.iter().map(|target| read(target)).collect();

@@ -4,6 +4,7 @@
 //! program itself compiles in seconds. Nothing here is part of the product.
 
 mod absences;
+mod apart;
 mod bench;
 mod build;
 mod child;
@@ -20,7 +21,6 @@ mod models;
 mod msrv;
 mod promises;
 mod report;
-mod sabotage;
 mod simulate;
 mod source;
 mod test;
@@ -67,7 +67,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    if let Some(exit) = sabotage::become_rustc() {
+    if let Some(exit) = apart::become_rustc() {
         return exit;
     }
     let mut report = Report::new();

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
+use crate::apart::Apart;
 use crate::child::Child;
 use crate::report::Outcome;
-use crate::sabotage;
 
 const MODELS: &str = "wadi-models";
 
 pub(crate) fn run() -> Outcome {
-    let models = sabotage::executable(MODELS, MODELS)?;
+    let models = Apart::Sabotage.executable(MODELS)?;
     let said = Child::new(models)
         .limit(Duration::from_secs(1800))
         .listen()?;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::apart::Apart;
 use crate::build::Build;
 use crate::child::Child;
 use crate::report::{Failure, Outcome};
-use crate::sabotage;
 
 const SIMULATOR: &str = "wadi-simulator";
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
@@ -169,11 +169,11 @@ fn rules(simulator: &PathBuf) -> Result<Vec<String>, Failure> {
 }
 
 fn ordinary() -> Result<PathBuf, Failure> {
-    Build::new(["--release", "--package", SIMULATOR]).executable(SIMULATOR)
+    Build::release(&[SIMULATOR]).executable(SIMULATOR)
 }
 
 fn sabotaged() -> Result<PathBuf, Failure> {
-    sabotage::executable(SIMULATOR, SIMULATOR)
+    Apart::Sabotage.executable(SIMULATOR)
 }
 
 #[cfg(test)]

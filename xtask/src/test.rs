@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::child::{Child, is_installed};
+use crate::child::{self, Child, is_installed};
 use crate::report::{Failure, Outcome, Report};
 use crate::{bench, cluster_test, demo, example, fuzz, models, simulate, verify};
 
@@ -38,6 +38,7 @@ enum Stage {
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) {
+    child::build_once();
     for stage in Stage::value_variants() {
         let chosen = options.only.is_empty() || options.only.contains(stage);
         if chosen && !options.skip.contains(stage) {

@@ -1,12 +1,16 @@
 //! Everything that can be said of the sources without running them. Edits nothing.
 
 use crate::child::Child;
-use crate::report::{Outcome, Report};
-use crate::{absences, deny, features, fuzz, msrv, promises};
+use crate::report::Report;
+use crate::{absences, deny, features, msrv, promises};
 
 /// Each part is a stage of its own, cheap ones first.
 pub(crate) fn run(report: &mut Report) {
-    report.stage("verify: fmt", format);
+    report.stage("verify: fmt", || {
+        Child::cargo(["fmt", "--all", "--check"])
+            .show()
+            .map(|()| String::new())
+    });
     report.stage("verify: promises", promises::run);
     report.stage("verify: absences", absences::run);
     report.stage("verify: licences", deny::run);
@@ -32,12 +36,4 @@ pub(crate) fn run(report: &mut Report) {
             .show()
             .map(|()| String::new())
     });
-}
-
-fn format() -> Outcome {
-    Child::cargo(["fmt", "--all", "--check"]).show()?;
-    for manifest in fuzz::MANIFESTS {
-        Child::cargo(["fmt", "--manifest-path", manifest, "--check"]).show()?;
-    }
-    Ok(String::new())
 }

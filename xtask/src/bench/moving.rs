@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::single::bench;
+use crate::build::Build;
 use crate::child::{Child, Said};
 use crate::report::{Failure, Outcome};
 
@@ -87,7 +87,8 @@ pub(super) fn evacuation(sessions: usize) -> Outcome {
 }
 
 fn run(words: &[&str]) -> Result<Said, Failure> {
-    let program = bench("wadi-transport", "cluster")?;
+    let build = ["--release", "--package=wadi-transport", "--bench=cluster"];
+    let program = Build::new(build).executable("cluster")?;
     let child = Child::new(program).args(words).limit(LIMIT);
     let said = child.listen()?;
     said.require()?;

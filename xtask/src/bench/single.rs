@@ -77,7 +77,7 @@ const fn sessions(smoke: bool) -> u64 {
 
 /// What a session costs a request, over bare axum.
 pub(super) fn fastpath(smoke: bool) -> Outcome {
-    let fastpath = bench("wadi-axum", "fastpath")?;
+    let fastpath = Build::release(&["fastpath"]).executable("fastpath")?;
     let counted = is_installed("valgrind");
     let costs = measure_all(&fastpath, requests(smoke), counted)?;
     let (table, faults) = fastpath_table(&costs)?;
@@ -99,7 +99,7 @@ pub(super) fn fastpath(smoke: bool) -> Outcome {
 
 /// What a session costs in memory.
 pub(super) fn memory(smoke: bool) -> Outcome {
-    let memory = bench("wadi-core", "memory")?;
+    let memory = Build::release(&["memory"]).executable("memory")?;
     let sessions = sessions(smoke);
     let figures = weigh_all(&memory, sessions)?;
     let (table, over) = memory_table(&figures)?;
@@ -111,10 +111,6 @@ pub(super) fn memory(smoke: bool) -> Outcome {
         .iter()
         .map(|(case, bytes)| format!("{case} {bytes:.0}"));
     Ok(format!("bytes: {}", kept.collect::<Vec<_>>().join(", ")))
-}
-
-pub(super) fn bench(package: &str, name: &str) -> Result<std::path::PathBuf, Failure> {
-    Build::new(["--release", "--package", package, "--bench", name]).executable(name)
 }
 
 fn measure_all(

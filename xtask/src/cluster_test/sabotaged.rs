@@ -10,10 +10,10 @@ use super::options::{Networks, Options};
 use super::run::once;
 use super::scenario::Scenario;
 use super::verdict::Verdict;
+use crate::apart::Apart;
 use crate::child::Child;
-use crate::fleet::{Fleet, NODE, PACKAGE, Plan};
+use crate::fleet::{Fleet, NODE, Plan};
 use crate::report::{Failure, Outcome};
-use crate::sabotage;
 
 /// Names the rule in a node's environment.
 const VARIABLE: &str = "SABOTAGE_WADI";
@@ -148,7 +148,7 @@ pub(super) fn run(options: &Options, rule: &str) -> Outcome {
             .map(|name| Control::named(options, name))
             .collect::<Result<_, _>>()?,
     };
-    let program = sabotage::executable(PACKAGE, NODE)?;
+    let program = Apart::Sabotage.executable(NODE)?;
     refuses_unknown_rules(&program)?;
     let mut clean = Vec::new();
     let mut found = Vec::new();

@@ -18,7 +18,6 @@ use crate::child::Child;
 use crate::report::{Failure, because};
 
 /// The reference node's package and its executable.
-pub(crate) const PACKAGE: &str = "wadi-examples";
 pub(crate) const NODE: &str = "node";
 /// Under load on a small machine; an idle one needs a moment.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -51,10 +50,12 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Builds the reference node and gives each its addresses. A node that is alone knows no others.
     pub(crate) fn plan(plan: &Plan) -> Result<Self, Failure> {
-        let profile: &[&str] = if plan.release { &["--release"] } else { &[] };
-        let words = ["--package", PACKAGE, "--bin", NODE];
-        let built = Build::new(words.iter().chain(profile).copied()).executable(NODE)?;
-        Self::of(plan, &built)
+        let build = if plan.release {
+            Build::release(&[NODE])
+        } else {
+            Build::as_in_tests(NODE)
+        };
+        Self::of(plan, &build.executable(NODE)?)
     }
 
     /// The same of a reference node that was built already.

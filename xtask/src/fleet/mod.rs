@@ -14,6 +14,6 @@ mod wires;
 
 pub(crate) use ask::{Answer, Client, Trouble};
 pub(crate) use balancer::{Balancer, POLL};
-pub(crate) use cluster::{Fleet, NODE, PACKAGE, Plan, runtime};
+pub(crate) use cluster::{Fleet, NODE, Plan, runtime};
 pub(crate) use status::{Member, Part, Status};
 pub(crate) use wires::Way;

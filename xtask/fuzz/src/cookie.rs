@@ -2,13 +2,10 @@
 //!
 //! Each line of the input is one header.
 
-#![no_main]
-
 use std::sync::LazyLock;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
-use libfuzzer_sys::fuzz_target;
 use wadi_axum::cookie::{Cookie, MAX_PRESENTED};
 use wadi_core::session::{ClusterKey, Keyring, SessionId};
 
@@ -16,7 +13,8 @@ static RING: LazyLock<Keyring> = LazyLock::new(|| {
     Keyring::new(ClusterKey::from_secret(&[1; ClusterKey::MIN_BYTES]).expect("it is long enough"))
 });
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     let cookie = Cookie::default();
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
@@ -58,4 +56,4 @@ fuzz_target!(|data: &[u8]| {
         });
         assert!(found, "a well-formed cookie was overlooked");
     }
-});
+}

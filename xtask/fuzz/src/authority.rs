@@ -1,16 +1,12 @@
 //! What the nodes of one authority say to each other, snapshots included, as whoever has the cluster's key
 //! may send it: refused or understood, never a panic, and a register that is taken over is whole.
 
-#![no_main]
-
-mod terse;
-
-use libfuzzer_sys::fuzz_target;
 use wadi_core::authority::raft::fuzzing::{Told, answer, tell_answer, tell_question};
 
-use terse::Terse;
+use crate::terse::Terse;
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     let Some((kind, mut rest)) = data.split_first() else {
         return;
     };
@@ -39,4 +35,4 @@ fuzz_target!(|data: &[u8]| {
         }
         _ => {}
     }
-});
+}

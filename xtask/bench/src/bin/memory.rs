@@ -1,6 +1,6 @@
 //! What a session costs in memory: live heap per session, everything included.
 //!
-//! `cargo bench -p wadi-core --bench memory -- <frozen|counter|frozen-counter> <sessions>`; without
+//! `cargo run --release -p wadi-bench --bin memory -- <frozen|counter|frozen-counter> <sessions>`; without
 //! arguments every case with a few sessions, which shows that it still works.
 
 use std::alloc::System;

@@ -1,10 +1,7 @@
 //! An id's text from a cookie: what is taken is exactly what is written, and only our own verifies.
 
-#![no_main]
-
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use wadi_core::session::{ClusterKey, Keyring, PresentedId, fuzzing};
 
 static RING: LazyLock<Keyring> = LazyLock::new(|| {
@@ -16,7 +13,8 @@ static RING: LazyLock<Keyring> = LazyLock::new(|| {
 /// The characters that hold random bits and issue time alone; the next one holds bits of the tag too.
 const UNTAGGED: usize = 26;
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     fuzzing::id_text(data);
     let Some(presented) = PresentedId::parse(data) else {
         return;
@@ -42,4 +40,4 @@ fuzz_target!(|data: &[u8]| {
     assert!(
         !format!("{presented:?}{:?}", presented.unverified()).contains(&text.expose()[..UNTAGGED])
     );
-});
+}

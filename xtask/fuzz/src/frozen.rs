@@ -1,12 +1,10 @@
 //! A session's frozen and sealed bytes, as a peer or a disc gives them: refused or understood, never
 //! a panic, and what is understood is written again as it came.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use wadi_core::session::fuzzing::{frozen_state, sealed_state};
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     frozen_state(data);
     sealed_state(data);
-});
+}

@@ -2,16 +2,14 @@
 //! frame read as a greeting, as an answer, as a message and as a farewell. Refused or understood, never a
 //! panic, and what is understood is written again and understood as the same.
 
-#![no_main]
-
 use bytes::BytesMut;
-use libfuzzer_sys::fuzz_target;
 use tokio_util::codec::Decoder;
 use wadi_core::message::Message;
 use wadi_transport::handshake::{Hello, LIMIT, Reply};
 use wadi_transport::{frame, fuzzing};
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     fuzzing::greetings(data);
     fuzzing::questions(data, LIMIT);
     let mut bytes = BytesMut::from(data);
@@ -31,4 +29,4 @@ fuzz_target!(|data: &[u8]| {
             assert!(frame::decode::<Message>(&again).expect("it is ours") == message);
         }
     }
-});
+}

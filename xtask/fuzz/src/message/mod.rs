@@ -4,20 +4,15 @@
 //! Besides frames as they are, messages are made of few bytes each (`terse.rs`), because chance alone
 //! would hardly name a session that exists. These travel as frames, too.
 
-#![no_main]
-
-#[path = "../../../../wadi-core/fuzz/src/terse.rs"]
-mod terse;
 mod world;
 
 use bytes::{Buf, BufMut, BytesMut};
-use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use wadi_core::message::Message;
 use wadi_transport::frame;
 
-use terse::Terse;
+use crate::terse::Terse;
 use world::World;
 
 /// As long as a frame may be here; a real one may be longer, which inputs of this size cannot show.
@@ -26,7 +21,8 @@ const LIMIT: usize = 4096;
 /// Whether a step's message is told in few bytes, rather than a frame as it is.
 const TERSE: u8 = 0x80;
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     let mut rest = BytesMut::from(data);
     let mut world = World::new();
     let mut codec = frame::codec(LIMIT);
@@ -48,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     world.comes_back();
-});
+}
 
 /// The next message on a connection; `None` where the connection ends, or waits for more.
 fn next(codec: &mut LengthDelimitedCodec, bytes: &mut BytesMut) -> Option<Message> {

@@ -1,6 +1,6 @@
 //! What a session costs a request: drives an axum router in process, one case per run.
 //!
-//! `cargo bench -p wadi-axum --bench fastpath -- <case> <requests>` prints allocations per request
+//! `cargo run --release -p wadi-bench --bin fastpath -- <case> <requests>` prints allocations per request
 //! and, for orientation, time. Instructions are counted from outside: run the binary under
 //! `valgrind --tool=cachegrind --cache-sim=no` with two request counts and divide the difference.
 //! Without arguments every case runs a few requests, which shows that it still works.

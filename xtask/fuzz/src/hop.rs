@@ -3,12 +3,10 @@
 //!
 //! The first byte says which it is.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use wadi_axum::fuzzing::{a_body, a_key_file, from_a_client, from_a_member, where_to};
 
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else {
         return;
     };
@@ -19,4 +17,4 @@ fuzz_target!(|data: &[u8]| {
         3 => a_body(rest),
         _ => a_key_file(rest),
     }
-});
+}

@@ -1,10 +1,7 @@
 //! A fault that only guided fuzzing finds: it shows that the others are guided too.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
+/// One input.
+pub fn target(data: &[u8]) {
     let Some((number, _)) = data.split_first_chunk::<4>() else {
         return;
     };
@@ -12,4 +9,4 @@ fuzz_target!(|data: &[u8]| {
         u32::from_le_bytes(*number) != 0x5749_4441,
         "the planted fault"
     );
-});
+}
