@@ -51,28 +51,26 @@ impl Apart {
         }
     }
 
-    /// Builds the workspace's executables of these names, and puts each where nobody takes it for the
-    /// ordinary one.
-    pub(crate) fn executables(self, names: &[&str]) -> Result<Vec<PathBuf>, Failure> {
+    /// Builds the executables of these names, and puts each where nobody takes it for the ordinary one.
+    pub(crate) fn executables(self, build: Build, names: &[&str]) -> Result<Vec<PathBuf>, Failure> {
         let apart = child::top().join("target/apart");
         std::fs::create_dir_all(&apart).map_err(because(apart.display()))?;
         let this = std::env::current_exe().map_err(because("this program's own path"))?;
         let wrapper = place(&this, &apart, OsStr::new(self.name()))?;
-        let built = Build::release(names)
+        let built = build
             .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
             .executables(names)?;
-        let directory = apart.join(self.name());
+        let directory = apart.join(self.name().trim_start_matches("rustc-"));
         std::fs::create_dir_all(&directory).map_err(because(directory.display()))?;
-        built
-            .iter()
-            .zip(names)
+        let pairs = built.iter().zip(names);
+        pairs
             .map(|(built, name)| place(built, &directory, OsStr::new(name)))
             .collect()
     }
 
-    pub(crate) fn executable(self, name: &str) -> Result<PathBuf, Failure> {
-        let built = self.executables(&[name])?.pop();
-        built.ok_or_else(|| Failure::failed(format!("the build gave no {name}")))
+    /// The same of one.
+    pub(crate) fn executable(self, build: Build, name: &str) -> Result<PathBuf, Failure> {
+        Ok(self.executables(build, &[name])?.remove(0))
     }
 }
 

@@ -34,11 +34,21 @@ impl Build {
         }
     }
 
-    /// The optimised executables of these names, of any package that is a program. All that is optimised is
-    /// chosen from the same packages: so its dependencies have the same features and are compiled once.
-    /// `xtask` is not one of them, because what it needs is nobody else's.
-    pub(crate) fn release(names: &[&str]) -> Self {
-        let packages = ["--release", "--workspace", "--exclude=xtask"];
+    /// The optimised executables of these names, of any package that is a program. All are chosen from the
+    /// same packages: so what they stand on has the same features and is compiled once. `xtask` is not one
+    /// of them, because what it needs is nobody else's.
+    pub(crate) fn optimised(names: &[&str]) -> Self {
+        Self::bins(["--release", "--workspace", "--exclude=xtask"], names)
+    }
+
+    /// The same of those that know the protocol alone: without the authority among several nodes, which
+    /// takes longer to compile than all else that is ours.
+    pub(crate) fn of_the_protocol(names: &[&str]) -> Self {
+        let packages = ["--package=wadi-models", "--package=wadi-simulator"];
+        Self::bins(["--release"].into_iter().chain(packages), names)
+    }
+
+    fn bins<'a>(packages: impl IntoIterator<Item = &'a str>, names: &[&'a str]) -> Self {
         let bins = names.iter().flat_map(|name| ["--bin", *name]);
         Self::new(packages.into_iter().chain(bins))
     }

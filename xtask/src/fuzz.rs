@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::apart::Apart;
+use crate::build::Build;
 use crate::child::{self, Child, Said, is_installed};
 use crate::report::{Failure, Outcome, Stopwatch, because, clock};
 
@@ -156,7 +157,7 @@ fn choose(name: Option<&str>) -> Result<Vec<Target>, Failure> {
 fn build(chosen: &[Target]) -> Result<Vec<(Target, PathBuf)>, Failure> {
     let targets: Vec<Target> = [&PLANTED].into_iter().chain(chosen).copied().collect();
     let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
-    let built = Apart::Fuzz.executables(&names)?;
+    let built = Apart::Fuzz.executables(Build::optimised(&names), &names)?;
     Ok(targets.into_iter().zip(built).collect())
 }
 

@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use crate::apart::Apart;
+use crate::build::Build;
 use crate::child::Child;
 use crate::report::Outcome;
 
 const MODELS: &str = "wadi-models";
 
 pub(crate) fn run() -> Outcome {
-    let models = Apart::Sabotage.executable(MODELS)?;
+    let models = Apart::Sabotage.executable(Build::of_the_protocol(&[MODELS]), MODELS)?;
     let said = Child::new(models)
         .limit(Duration::from_secs(1800))
         .listen()?;

@@ -169,11 +169,11 @@ fn rules(simulator: &PathBuf) -> Result<Vec<String>, Failure> {
 }
 
 fn ordinary() -> Result<PathBuf, Failure> {
-    Build::release(&[SIMULATOR]).executable(SIMULATOR)
+    Build::of_the_protocol(&[SIMULATOR]).executable(SIMULATOR)
 }
 
 fn sabotaged() -> Result<PathBuf, Failure> {
-    Apart::Sabotage.executable(SIMULATOR)
+    Apart::Sabotage.executable(Build::of_the_protocol(&[SIMULATOR]), SIMULATOR)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ const fn sessions(smoke: bool) -> u64 {
 
 /// What a session costs a request, over bare axum.
 pub(super) fn fastpath(smoke: bool) -> Outcome {
-    let fastpath = Build::release(&["fastpath"]).executable("fastpath")?;
+    let fastpath = Build::optimised(&["fastpath"]).executable("fastpath")?;
     let counted = is_installed("valgrind");
     let costs = measure_all(&fastpath, requests(smoke), counted)?;
     let (table, faults) = fastpath_table(&costs)?;
@@ -99,7 +99,7 @@ pub(super) fn fastpath(smoke: bool) -> Outcome {
 
 /// What a session costs in memory.
 pub(super) fn memory(smoke: bool) -> Outcome {
-    let memory = Build::release(&["memory"]).executable("memory")?;
+    let memory = Build::optimised(&["memory"]).executable("memory")?;
     let sessions = sessions(smoke);
     let figures = weigh_all(&memory, sessions)?;
     let (table, over) = memory_table(&figures)?;

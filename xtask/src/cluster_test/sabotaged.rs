@@ -11,6 +11,7 @@ use super::run::once;
 use super::scenario::Scenario;
 use super::verdict::Verdict;
 use crate::apart::Apart;
+use crate::build::Build;
 use crate::child::Child;
 use crate::fleet::{Fleet, NODE, Plan};
 use crate::report::{Failure, Outcome};
@@ -148,7 +149,7 @@ pub(super) fn run(options: &Options, rule: &str) -> Outcome {
             .map(|name| Control::named(options, name))
             .collect::<Result<_, _>>()?,
     };
-    let program = Apart::Sabotage.executable(NODE)?;
+    let program = Apart::Sabotage.executable(Build::optimised(&[NODE]), NODE)?;
     refuses_unknown_rules(&program)?;
     let mut clean = Vec::new();
     let mut found = Vec::new();

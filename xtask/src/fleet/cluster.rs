@@ -51,7 +51,7 @@ impl Fleet {
     /// Builds the reference node and gives each its addresses. A node that is alone knows no others.
     pub(crate) fn plan(plan: &Plan) -> Result<Self, Failure> {
         let build = if plan.release {
-            Build::release(&[NODE])
+            Build::optimised(&[NODE])
         } else {
             Build::as_in_tests(NODE)
         };
