@@ -15,8 +15,15 @@ use crate::report::{Failure, Stopwatch, because, clock};
 
 static BUILT_ONCE: AtomicBool = AtomicBool::new(false);
 
-/// From now on cargo keeps nothing for building the same again after a change: that takes time, and as
-/// much disc again.
+/// What is built once and not debugged: nothing is kept for building it again after a change, which takes as
+/// much disc again, and backtraces name functions without their lines. `.ci/run` says the same for this program.
+const ONCE: [(&str, &str); 3] = [
+    ("CARGO_INCREMENTAL", "0"),
+    ("CARGO_PROFILE_DEV_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+];
+
+/// From now on cargo builds as fast as it can.
 pub(crate) fn build_once() {
     BUILT_ONCE.store(true, Ordering::Relaxed);
 }
@@ -88,7 +95,9 @@ impl Child {
     pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut cargo = Self::new("cargo").args(arguments);
         if BUILT_ONCE.load(Ordering::Relaxed) {
-            cargo = cargo.env("CARGO_INCREMENTAL", "0");
+            for (name, value) in ONCE {
+                cargo = cargo.env(name, value);
+            }
         }
         cargo
     }
