@@ -23,7 +23,7 @@ pub(crate) fn run() -> Outcome {
             "something else listens on {ADDRESS} already"
         )));
     }
-    let program = Build::optimised(&[EXAMPLE]).executable(EXAMPLE)?;
+    let program = Build::as_in_tests(EXAMPLE).executable(EXAMPLE)?;
     let mut running = Command::new(program)
         .current_dir(child::top())
         .stdin(Stdio::null())

@@ -1,5 +1,7 @@
 //! Everything before a landing, stage by stage.
 
+use std::num::NonZero;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +13,8 @@ use crate::{bench, cluster_test, demo, example, fuzz, models, simulate, verify};
 /// Enough to notice a broken rule before a landing; a night's run takes more.
 const SIMULATED_SEEDS: u64 = 1000;
 const FUZZ_SECONDS: u64 = 60;
+/// Of tests on each core, of which one that does not merely wait takes all: see `.config/nextest.toml`.
+const PLACES: usize = 3;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -86,8 +90,16 @@ fn cluster(report: &mut Report) {
 }
 
 fn tests() -> Outcome {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let places = (PLACES * cores).to_string();
     let runner: &[&str] = if is_installed("cargo-nextest") {
-        &["nextest", "run"]
+        &[
+            "nextest",
+            "run",
+            "--profile=landing",
+            "--test-threads",
+            &places,
+        ]
     } else {
         &["test", "--lib", "--bins", "--tests"]
     };
