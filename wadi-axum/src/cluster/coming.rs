@@ -3,7 +3,10 @@
 //!
 //! It only looks. What a node needs in order to join is told by those who refuse it.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use wadi_core::bucket::Layout;
@@ -28,9 +31,14 @@ impl Cluster {
         let join = config.join().join(",");
         let leaving = lifecycle.reached(Phase::Leaving);
         tokio::spawn(async move {
-            tokio::select! {
-                () = leaving => {}
-                me = come(&node, &address, &join) => look_at_names(&node, me, &address),
+            let come = come(&node, &address, &join);
+            let (mut come, mut leaving) = (pin!(come), pin!(leaving));
+            let me = poll_fn(|context| match leaving.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => come.as_mut().poll(context).map(Some),
+            });
+            if let Some(me) = me.await {
+                look_at_names(&node, me, &address);
             }
         });
     }

@@ -617,6 +617,7 @@ impl Register {
 
     /// Several found: nobody of them knows whether others are left of a cluster before, who may come back
     /// with what they held.
+    #[cfg(feature = "raft")]
     pub(crate) fn may_follow_another(&mut self) {
         self.layout.unproven = self.layout.version;
     }
