@@ -187,7 +187,7 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "version": json["version"].as_u64().expect("a number"),
             "generation": 0,
             "coordinator": "n1",
-            "members": [{"node": "n1", "cluster": null, "buckets": 4096, "state": "ready"}],
+            "members": [{"node": "n1", "incarnation": json["incarnation"], "cluster": null, "buckets": 4096, "state": "ready"}],
             "sessions": {"live": live, "frozen": 0, "disc": 0, "replicas": 0},
             "displaced": 0,
             "migrations": {"in": 0, "out": 0},
