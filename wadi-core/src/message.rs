@@ -50,6 +50,11 @@ impl Message {
         std::iter::once(&self.body).chain(&self.more)
     }
 
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        std::iter::once(&mut self.body).chain(&mut self.more)
+    }
+
     /// The same, to be kept.
     pub fn into_bodies(self) -> impl Iterator<Item = Body> {
         std::iter::once(self.body).chain(self.more)
@@ -273,6 +278,26 @@ pub enum Body {
         /// The refusing node's layout version.
         version: LayoutVersion,
     },
+    /// Manager to a leaving member with an older copy that waits for a newer one: let me keep it
+    /// meanwhile. What is of tenure `kept`, or below, I keep already, and yours may go.
+    Entrust {
+        /// The session.
+        id: SessionId,
+        /// The tenure of the copy that the manager keeps; [`Tenure::NONE`] while it has none.
+        kept: Tenure,
+    },
+    /// The answer to `Entrust`: the copy, which serves nobody. Where it may go: `Dropped`.
+    Entrusted {
+        /// The session.
+        id: SessionId,
+        /// The copy's tenure.
+        tenure: Tenure,
+        /// The copy's revision.
+        revision: Revision,
+        /// The encoded session; a part of its frame, as that of a `State`.
+        #[serde(deserialize_with = "frame::part")]
+        state: Bytes,
+    },
 }
 
 /// What an asker wants of a session.
@@ -409,7 +434,7 @@ impl Body {
     #[must_use]
     pub const fn state_bytes(&self) -> usize {
         match self {
-            Self::State { state, .. } => state.len(),
+            Self::State { state, .. } | Self::Entrusted { state, .. } => state.len(),
             _ => 0,
         }
     }
@@ -435,6 +460,8 @@ impl Body {
             | Self::Mark { id, .. }
             | Self::Marked { id, .. }
             | Self::Offer { id, .. }
+            | Self::Entrust { id, .. }
+            | Self::Entrusted { id, .. }
             | Self::Inquire {
                 scope: Scope::Session(id, _),
                 ..

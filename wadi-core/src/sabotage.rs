@@ -101,6 +101,8 @@ rules! {
     OlderWaits = "older-waits",
     /// A message from somebody who is no member is void.
     MembersOnly = "members-only",
+    /// Leaving: an older copy that waits is kept by its manager, and does not go with its node.
+    Entrust = "entrust",
     /// Leaving: who has said that nothing is left takes nothing more.
     TakesNothingMore = "takes-nothing-more",
     /// Migration: a session is sealed before its state is sent.

@@ -53,7 +53,7 @@ impl Phase {
             Timer::Pull(_) | Timer::HandOver(_) => Self::HandingOver,
             Timer::Inquire(Scope::Bucket(_)) => Self::Rebuilding,
             Timer::Inquire(Scope::Session(..)) => Self::Resolving,
-            Timer::Evacuate => Self::Evacuating,
+            Timer::Evacuate | Timer::Entrust(_) => Self::Evacuating,
             Timer::Missing(_) | Timer::Forget => return None,
         })
     }
@@ -72,6 +72,7 @@ impl Phase {
             Body::End { .. } | Body::Ended { .. } => Self::Ending,
             Body::Mark { .. } | Body::Marked { .. } => Self::Marking,
             Body::Offer { .. } => Self::Offering,
+            Body::Entrust { .. } | Body::Entrusted { .. } => Self::Evacuating,
             Body::Pull { .. }
             | Body::Directory { .. }
             | Body::NotMine { .. }

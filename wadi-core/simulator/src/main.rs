@@ -14,6 +14,7 @@ mod generations;
 mod host;
 mod invariants;
 mod oracle;
+mod parting;
 mod proofs;
 mod stragglers;
 mod world;

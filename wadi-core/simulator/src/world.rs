@@ -22,6 +22,7 @@ use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::generations::Generations;
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
+use crate::parting;
 use crate::oracle::Oracle;
 use crate::proofs::Proofs;
 use crate::stragglers::Stragglers;
@@ -42,6 +43,8 @@ pub(crate) fn name(id: &SessionId) -> String {
 /// those, or they would all have come before an older copy serves.
 const ABSENT_AFTER: Duration = Duration::from_millis(2500);
 const ABSENT_SOON: Duration = Duration::from_millis(300);
+/// And where a node leaves when faults have stopped: longer than it has for that.
+const ABSENT_LONG: Duration = Duration::from_secs(8);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -123,6 +126,12 @@ pub(crate) enum Happening {
         start: u64,
         who: Incarnation,
     },
+    Part,
+    Parted {
+        host: usize,
+        start: u64,
+        who: Incarnation,
+    },
 }
 
 struct Due {
@@ -181,6 +190,8 @@ pub(crate) struct World {
     pub(crate) stragglers: Option<Stragglers>,
     pub(crate) proofs: Option<Proofs>,
     pub(crate) generations: Option<Generations>,
+    /// Whether a node leaves when faults have stopped.
+    parts: bool,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: Coverage,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -227,8 +238,10 @@ impl World {
             now_there,
         );
         let stragglers = Stragglers::random(seed);
+        let parts = stragglers.is_none() && parting::is_in(seed);
         let absent_after = match stragglers {
             Some(_) => ABSENT_SOON,
+            None if parts => ABSENT_LONG,
             None => ABSENT_AFTER,
         };
         let settings = Arc::new(Settings {
@@ -259,6 +272,7 @@ impl World {
             stragglers,
             proofs: Proofs::random(seed),
             generations: Generations::random(seed),
+            parts,
             rng,
             register,
             authority_clock,
@@ -348,7 +362,12 @@ impl World {
         }
         if world.violation.is_none() {
             world.heal();
-            world.run_until(world.faults_until + 14 * SECOND);
+            let mut settled = world.faults_until + 14 * SECOND;
+            if world.parts {
+                world.after(parting::SOON, Happening::Part);
+                settled += ABSENT_LONG.as_nanos() as u64 + 4 * SECOND;
+            }
+            world.run_until(settled);
         }
         if world.violation.is_none() {
             invariants::settles::check(&mut world);
@@ -399,6 +418,7 @@ impl World {
             | Happening::HostHears { host, start, .. }
             | Happening::LayoutReaches { host, start, .. }
             | Happening::LeaveInHaste { host, start, .. }
+            | Happening::Parted { host, start, .. }
             | Happening::DialAgain { host, start, .. }
             | Happening::HostTick { host, start } => {
                 if self.hosts[*host].start != *start {
@@ -452,6 +472,8 @@ impl World {
             Happening::Straggle { number } => self.straggle(number),
             Happening::DialAgain { host, to, who, .. } => self.dial_again(host, to, who),
             Happening::LeaveInHaste { host, who, .. } => self.leave_in_haste(host, who),
+            Happening::Part => self.part(),
+            Happening::Parted { host, who, .. } => self.parted(host, who),
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Timer {
     Inquire(Scope),
     /// A session that died with its holder counts as lost from now on.
     Missing(SessionId),
+    /// Ask a leaving member again for an older copy that waits.
+    Entrust(SessionId),
     /// Push the evacuation on.
     Evacuate,
     /// Forget what need not be remembered any longer.
@@ -60,6 +62,7 @@ impl Timer {
             Self::Missing(_) => 11,
             Self::Evacuate => 12,
             Self::Forget => 13,
+            Self::Entrust(_) => 14,
         }
     }
 
@@ -75,7 +78,8 @@ impl Timer {
             | Self::Mark(id)
             | Self::Offer(id)
             | Self::Inquire(Scope::Session(id, _))
-            | Self::Missing(id) => Some(id.bucket(buckets)),
+            | Self::Missing(id)
+            | Self::Entrust(id) => Some(id.bucket(buckets)),
             Self::Pull(bucket) | Self::HandOver(bucket) | Self::Inquire(Scope::Bucket(bucket)) => {
                 Some(bucket)
             }

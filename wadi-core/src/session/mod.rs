@@ -51,7 +51,7 @@ pub use mint::{Managed, ManagesAll};
 pub use origin::Origin;
 pub use others::{Others, Recalling, Registering};
 pub use registered::Registered;
-pub use seal::{Drained, Sealed, check_sealed, leaving};
+pub use seal::{Drained, Sealed, check_sealed, kept, leaving};
 pub use sessions::{Look, Sessions, SessionsBuilder};
 pub use sweep::Swept;
 pub use value::{Attribute, Storable};

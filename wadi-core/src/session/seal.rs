@@ -375,21 +375,36 @@ fn encode(mut state: Vec<u8>, body: &Body, now: Moment) -> Result<Vec<u8>, Sessi
     body.attributes.encode_after(state)
 }
 
-/// A state that was sealed here, as it leaves now for another node.
+/// A state that was sealed here, or is kept for another node, as it leaves now for another one.
 #[must_use]
 pub fn leaving(state: &Bytes, now: Moment) -> Bytes {
-    let sealed_at = state.get(KEPT_BYTES..).and_then(<[u8]>::first_chunk);
-    let Some(sealed_at) = sealed_at.map(|bytes| u64::from_le_bytes(*bytes)) else {
+    let number = |at: usize| {
+        let bytes = state.get(at..).and_then(<[u8]>::first_chunk);
+        bytes.map(|bytes| u64::from_le_bytes(*bytes))
+    };
+    let (Some(before), Some(sealed_at)) = (number(0), number(KEPT_BYTES)) else {
         return state.clone();
     };
     let kept_for = now.since(Moment::from_nanos(sealed_at));
     if kept_for < SHORT {
         return state.clone();
     }
+    let kept_for = nanos(kept_for).saturating_add(before);
     let mut leaving = Vec::with_capacity(state.len());
-    leaving.extend_from_slice(&nanos(kept_for).to_le_bytes());
+    leaving.extend_from_slice(&kept_for.to_le_bytes());
     leaving.extend_from_slice(&state[KEPT_BYTES..]);
     leaving.into()
+}
+
+/// A state that came from another node, and is kept here sealed from now on: a copy of its own, for it
+/// may be a part of a whole frame.
+#[must_use]
+pub fn kept(state: &[u8], now: Moment) -> Bytes {
+    let mut kept = state.to_vec();
+    if let Some(sealed_at) = kept.get_mut(KEPT_BYTES..KEPT_BYTES + SEALED_BYTES) {
+        sealed_at.copy_from_slice(&now.as_nanos().to_le_bytes());
+    }
+    kept.into()
 }
 
 /// For how long it was kept, what travels beside the attributes, and the attributes.

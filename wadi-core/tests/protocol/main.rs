@@ -8,6 +8,7 @@ mod ending;
 mod handing_over;
 mod hostile;
 mod leases;
+mod leaving;
 mod moving;
 mod taking_over;
 mod waiting;

@@ -46,7 +46,7 @@ impl Driver {
     }
 
     fn leaving_by(&mut self, revoke_at: Moment) -> &mut Leaving {
-        let began_with = self.sessions.map().len();
+        let began_with = self.left_behind();
         let leaving = self.leaving.get_or_insert_with(|| Leaving {
             revoke_at,
             until: Moment::from_nanos(u64::MAX),
@@ -114,9 +114,10 @@ impl Driver {
 
     /// Lets everybody see how far it is.
     pub(super) fn report_evacuation(&self) {
+        let left = self.left_behind();
         let evacuation = self.leaving.as_ref().map(|leaving| Evacuation {
-            began_with: leaving.began_with,
-            left: self.sessions.map().len(),
+            began_with: leaving.began_with.max(left),
+            left,
         });
         self.status.send_if_modified(|status| {
             let changed = status.evacuation != evacuation;

@@ -21,23 +21,38 @@ impl Driver {
         }
         // The protocol counts what it is given as readable, and lets the other copies go.
         let mut unreadable = 0;
-        let readable = message.retain(|body| match body {
-            Body::State { id, state, .. } => {
-                let is_readable = check_sealed(state).is_ok();
-                if is_readable {
-                    self.waiting.came(*id, from);
-                } else {
-                    unreadable += 1;
+        let readable = message.retain(|body| {
+            let is_readable = match body {
+                Body::State { state, .. } | Body::Entrusted { state, .. } => {
+                    check_sealed(state).is_ok()
                 }
-                is_readable
+                _ => true,
+            };
+            match body {
+                Body::State { id, .. } if is_readable => self.waiting.came(*id, from),
+                _ => unreadable += usize::from(!is_readable),
             }
-            _ => true,
+            is_readable
         });
         for _ in 0..unreadable {
             self.tell(Told::Unreadable { from });
         }
-        if let Some(message) = readable {
+        if let Some(mut message) = readable {
+            self.take_into_keeping(&mut message);
             self.give(Input::Message { from, message });
+        }
+    }
+
+    /// What is to be kept here sealed counts its time by this node's clock from now on.
+    fn take_into_keeping(&self, message: &mut Message) {
+        if !matches!(message.body, Body::Entrusted { .. }) {
+            return;
+        }
+        let now = self.now();
+        for body in message.bodies_mut() {
+            if let Body::Entrusted { state, .. } = body {
+                *state = session::kept(state, now);
+            }
         }
     }
 
@@ -108,12 +123,12 @@ impl Driver {
 
     /// What a message carries of sessions leaves as of now.
     fn let_leave(&self, message: &mut Message) {
-        if !matches!(message.body, Body::State { .. }) {
+        if message.body.state_bytes() == 0 {
             return;
         }
         let now = self.now();
-        for body in std::iter::once(&mut message.body).chain(&mut message.more) {
-            if let Body::State { state, .. } = body {
+        for body in message.bodies_mut() {
+            if let Body::State { state, .. } | Body::Entrusted { state, .. } = body {
                 *state = session::leaving(state, now);
             }
         }

@@ -4,6 +4,7 @@
 //! A sealed copy is never served. It is kept until the manager says that a newer one is current.
 
 mod end;
+mod entrust;
 mod release;
 mod report;
 

@@ -414,6 +414,7 @@ impl Directory {
         managed.entries.insert(id, Entry { place, older });
         let wait = until.since(turn.now);
         turn.timers.start(Timer::Missing(id), turn.now, wait);
+        self.entrust(turn, id);
     }
 
     /// The time of a missing session is up: an older copy serves where there is one; else it is told as

@@ -6,6 +6,7 @@
 
 mod check;
 mod end;
+mod entrust;
 mod find;
 mod hand_over;
 mod inquiry;
@@ -16,6 +17,7 @@ mod pulls;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use check::DirectoryFault;
+use entrust::Entrusting;
 use hand_over::HandedOver;
 use inquiry::Inquiry;
 use pulls::{EarlyAsks, Pulls};
@@ -157,6 +159,7 @@ pub(super) struct Directory {
     endings: ByBucket<Ending>,
     /// Markers that wait for their turn to be given to new deputies.
     to_share: VecDeque<SessionId>,
+    entrusting: Entrusting,
 }
 
 impl Directory {
@@ -226,6 +229,7 @@ impl Directory {
         self.bury_endings(turn);
         self.share_more(turn, markers);
         self.pull_more(turn);
+        self.entrust_all(turn);
     }
 
     /// The directory of `bucket` is whole: serves, and takes up what was under way.
@@ -236,6 +240,7 @@ impl Directory {
         managed.phase = Phase::Open;
         turn.out.push(Output::Open(bucket, managed.epoch));
         self.share_markers(turn, markers, bucket);
+        self.entrust_in(turn, bucket);
     }
 
     /// Whether this node has given the bucket away, and its next manager has not fetched the directory.

@@ -346,6 +346,7 @@ impl Directory {
             return;
         };
         let Whereabouts::At { holder, tenure } = entry.place else {
+            self.relieved(turn, sender, id, dropped);
             return;
         };
         let of_this = dropped == tenure || sabotage::is_off(Rule::OlderTenure);

@@ -66,6 +66,7 @@ impl Directory {
                         && !sabotage::is_off(Rule::OlderWaits) =>
                 {
                     entry.older.insert(from);
+                    self.entrust(turn, id);
                 }
                 Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
                 _ => {}

@@ -8,6 +8,7 @@ use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::protocol::holdings::Holdings;
 use crate::protocol::io::Output;
+use crate::protocol::returned::ReturnedCopy;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
 
@@ -197,6 +198,30 @@ impl Participant {
             Body::Inquire { scope } if from_manager && !self.copies.is_between(turn, scope) => {
                 let sightings = self.copies.report(turn, &self.markers, scope);
                 turn.send(from, Body::Report { scope, sightings });
+            }
+            Body::Entrust { id, kept } if from_manager => {
+                let (copies, markers) = (&mut self.copies, &self.markers);
+                has_gone = copies.entrust(turn, markers, from, id, kept);
+                if has_gone {
+                    self.forget_evacuated(turn, &id);
+                }
+            }
+            Body::Entrusted {
+                id,
+                tenure,
+                revision,
+                state,
+            } if self.takes_more() && self.directory.keeps(turn, from, id, tenure) => {
+                let copy = ReturnedCopy {
+                    id,
+                    tenure,
+                    revision,
+                    // It waits, so there may be a newer one.
+                    held: false,
+                    state,
+                };
+                self.copies.take_back(turn, copy);
+                self.directory.relieve(turn, from, id);
             }
             // Between holders.
             Body::State {

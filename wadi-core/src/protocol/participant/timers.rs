@@ -84,6 +84,7 @@ impl Participant {
                 self.directory.missing_again(turn, id);
                 false
             }
+            Timer::Entrust(id) => self.directory.entrust_again(turn, id),
             Timer::Evacuate => {
                 self.evacuate_on(turn);
                 false
