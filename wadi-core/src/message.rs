@@ -270,6 +270,8 @@ pub enum Body {
         scope: Scope,
         /// Every copy and marker that the answering node has.
         sightings: Vec<Sighting>,
+        /// For how long it doubts. It may have known of the latest death for longer than the manager.
+        doubt: Doubt,
     },
     /// You spoke under an old epoch; the layout is at least at this version.
     Stale {
@@ -336,6 +338,15 @@ pub enum Scope {
     Bucket(BucketId),
     /// One session. Who answers promises to act on no tenure up to this one.
     Session(SessionId, Tenure),
+}
+
+/// For how long what nobody holds may still come back, as one node knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The layout version of the latest death without proof that it counts from.
+    pub of: LayoutVersion,
+    /// For how long, from then on when it is said.
+    pub lasts: Duration,
 }
 
 /// One copy, or marker, that a node reports.
@@ -407,8 +418,13 @@ pub enum Place {
     /// Nobody could say where it is; ask everybody. It was last held under this tenure, where that is
     /// known.
     Unsettled(Option<Tenure>),
-    /// It died with its holder, who held it under this tenure, where that is known.
-    Missing(Option<Tenure>),
+    /// It died with its holder.
+    Missing {
+        /// Under which tenure it was held, where that is known.
+        latest: Option<Tenure>,
+        /// For how long its holder may still come back with it.
+        wait_for: Duration,
+    },
     /// It has ended. Who is named with older copies has not said that it keeps a marker.
     Ended {
         /// The tenure of the copy that ended.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::asks::Asks;
 use super::copies::Copies;
-use super::directory::{Directory, DirectoryFault};
+use super::directory::{self, Directory, DirectoryFault};
 use super::evacuation::Evacuation;
 use super::holdings::Holdings;
 use super::io::{Input, Output};
@@ -300,8 +300,15 @@ impl Participant {
                 let mut members = known.members.keys();
                 members.any(|who| !turn.layout.is_member(*who))
             };
-            let somebody_went = known.as_ref().is_some_and(gone);
-            this.directory.adopt(turn, &mut this.markers, somebody_went);
+            // Where no death without proof is new, nobody of them comes back.
+            let gone_until = known.as_ref().is_some_and(gone).then(|| {
+                if turn.layout.unproven > known_death {
+                    directory::doubt_until(turn)
+                } else {
+                    now
+                }
+            });
+            this.directory.adopt(turn, &mut this.markers, gone_until);
             if known.is_none() {
                 this.copies.tell_markers(turn, &this.markers);
             }

@@ -405,3 +405,89 @@ fn a_newcomer_doubts_what_was_in_doubt_before_it_came() {
     world.pass(secs(11));
     assert_eq!(world.locate(N3), [Found::Absent { lost: true }]);
 }
+
+/// n1 manages, n3 holds the session and dies without proof; 20 s later n5 does, who has nothing to do with it.
+fn two_deaths() -> World {
+    let mut world = World::founded(&[N1, N2, N3, N4, N5], &[N4]);
+    world.create(N3);
+    drop(world.stop(N3));
+    world.agree(N1, &[N4]);
+    world.pass(secs(20));
+    drop(world.stop(N5));
+    world.agree(N1, &[N4]);
+    world.pass(secs(1));
+    world
+}
+
+#[test]
+fn a_missing_session_waits_no_longer_because_its_bucket_changes_hands() {
+    let mut world = two_deaths();
+    world.agree(N4, &[N1]);
+    world.pass(secs(8));
+    assert_eq!(world.locate(N2), [], "n3 may still come back with it");
+    world.pass(secs(2));
+    assert_eq!(world.locate(N2), [Found::Absent { lost: true }]);
+    assert_eq!(world.events(), [Event::Lost(S)]);
+    world.agree(N1, &[N4]);
+    world.pass(secs(1));
+    assert_eq!(world.locate(N2), [Found::Absent { lost: true }]);
+    assert_eq!(world.events(), [Event::Lost(S)], "it is told once");
+}
+
+#[test]
+fn a_second_death_adds_its_own_time() {
+    let mut world = two_deaths();
+    drop(world.stop(N1));
+    world.agree(N4, &[N2]);
+    world.pass(secs(28));
+    assert_eq!(world.locate(N2), [], "n1 may know where it is");
+    world.pass(secs(3));
+    assert_eq!(world.locate(N2), [Found::Absent { lost: true }]);
+}
+
+#[test]
+fn what_died_by_a_proof_waits_for_nobody_else() {
+    let mut world = World::founded(&[N1, N2, N3], &[]);
+    world.create(N2);
+    drop(world.stop(N3));
+    world.agree(N1, &[]);
+    world.pass(secs(5));
+    world.stop_proven(N2);
+    world.agree(N1, &[]);
+    world.deliver();
+    assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
+}
+
+#[test]
+fn a_copy_that_left_in_good_order_makes_nobody_wait_longer() {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    drop(world.stop(N3));
+    world.agree(N1, &[]);
+    world.pass(secs(10));
+    drop(world.stop(N4));
+    world.agree(N1, &[]);
+    world.pass(secs(10));
+    world.stop_proven(N2);
+    world.agree(N1, &[]);
+    world.pass(secs(11));
+    assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
+}
+
+/// How long ago somebody died, who has just come is told by who was there.
+#[test]
+fn a_newcomer_doubts_no_longer_than_who_was_there() {
+    let mut world = World::founded(&[N1, N2, N4], &[]);
+    world.create(N2);
+    drop(world.stop(N2));
+    world.agree(N1, &[]);
+    world.pass(secs(25));
+    world.start(Node::new(N3));
+    world.agree(N1, &[N3]);
+    world.stop_proven(N1);
+    world.agree(N3, &[]);
+    world.pass(secs(4));
+    assert_eq!(world.locate(N4), [], "n2 may still come back with it");
+    world.pass(secs(2));
+    assert_eq!(world.locate(N4), [Found::Absent { lost: true }]);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wadi_core::bucket::{BucketId, LayoutVersion};
 use wadi_core::member::Incarnation;
-use wadi_core::message::{Answer, Body, CopyKind, Place, Record, Scope, Sighting, Want};
+use wadi_core::message::{Answer, Body, CopyKind, Doubt, Place, Record, Scope, Sighting, Want};
 use wadi_core::protocol::{Event, Found, Input, Output};
 use wadi_core::session::SessionId;
 use wadi_core::tenure::{Revision, Tenure};
@@ -182,10 +182,12 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
         Body::Report {
             scope,
             sightings: vec![sighting(S, CopyKind::Held, tenure)],
+            doubt: Doubt::default(),
         },
         Body::Report {
             scope: Scope::Session(S, next),
             sightings: vec![sighting(S, CopyKind::Marker(Duration::MAX), tenure)],
+            doubt: Doubt::default(),
         },
         Body::Stale {
             bucket: BUCKET,
@@ -251,6 +253,7 @@ fn a_bucket_that_does_not_exist_is_nobodys() {
         Body::Report {
             scope,
             sightings: vec![sighting(S, CopyKind::Held, FAR)],
+            doubt: Doubt::default(),
         },
         Body::Stale {
             bucket: NO_BUCKET,
@@ -313,6 +316,7 @@ fn a_report_of_a_tenure_never_allotted_is_left_out() {
             let report = Body::Report {
                 scope: Scope::Bucket(BUCKET),
                 sightings: vec![sighting(S, kind, tenure)],
+                doubt: Doubt::default(),
             };
             world.tell(N4, N2, report);
             world.heal();
@@ -330,7 +334,12 @@ fn a_report_of_another_inquiry_is_no_answer() {
     let other = Tenure::new(LayoutVersion::from_u64(1), 1);
     for scope in [Scope::Session(S, other), Scope::Session(stranger(1), FAR)] {
         let sightings = vec![sighting(stranger(1), CopyKind::Held, Tenure::NONE)];
-        world.tell(N4, N2, Body::Report { scope, sightings });
+        let report = Body::Report {
+            scope,
+            sightings,
+            doubt: Doubt::default(),
+        };
+        world.tell(N4, N2, report);
         assert!(!world.participant(N2).is_settled(), "{scope:?}");
     }
     assert_eq!(world.participant(N2).displaced(), 1);
@@ -343,7 +352,7 @@ fn a_directory_of_tenures_never_allotted_is_left_out() {
             Place::At(N4, tenure),
             moving(N3, Tenure::NONE, N4, tenure),
             Place::Unsettled(Some(tenure)),
-            Place::Missing(Some(tenure)),
+            Place::Missing { latest: Some(tenure), wait_for: secs(30) },
             Place::Ended {
                 tenure,
                 keep_for: Duration::MAX,
@@ -410,9 +419,9 @@ fn a_huge_directory_is_worked_off() {
         Place::At(NOBODY, tenure),
         moving(N4, tenure, N3, tenure),
         Place::Unsettled(Some(tenure)),
-        Place::Missing(Some(tenure)),
+        Place::Missing { latest: Some(tenure), wait_for: secs(30) },
         Place::Unsettled(None),
-        Place::Missing(None),
+        Place::Missing { latest: None, wait_for: Duration::MAX },
     ];
     let mut records: Vec<_> = (0..MANY)
         .map(|number| record(stranger(number), *pick(&places, number)))
@@ -441,6 +450,7 @@ fn a_huge_report_is_worked_off() {
     let mut world = rebuilding();
     let report = Body::Report {
         scope: Scope::Bucket(BUCKET),
+        doubt: Doubt::default(),
         sightings: (0..MANY)
             .map(|number| {
                 let kind = *pick(&kinds, number);
@@ -461,7 +471,7 @@ fn a_huge_report_is_worked_off() {
 fn one_session_many_times_in_a_directory_has_one_owner() {
     let tenure = |count| Tenure::new(LayoutVersion::from_u64(1), count);
     let places = [
-        Place::Missing(Some(tenure(1))),
+        Place::Missing { latest: Some(tenure(1)), wait_for: secs(30) },
         Place::Unsettled(Some(tenure(1))),
         moving(N3, tenure(1), N4, tenure(2)),
         Place::At(N4, tenure(3)),

@@ -32,13 +32,24 @@ impl HandedOver {
         to_epoch: LayoutVersion,
         managed: Managed,
         unmarked: BTreeMap<SessionId, BTreeSet<Incarnation>>,
+        lost_until: Moment,
     ) -> Self {
+        let mut entries = managed.entries;
+        let known = entries.len();
+        // Who is told as lost is told so once. The next manager says the same of it as of others that
+        // nobody knows.
+        entries.retain(|_, entry| !entry.is_lost());
+        let lost_until = if entries.len() < known {
+            lost_until.max(managed.lost_until)
+        } else {
+            managed.lost_until
+        };
         Self {
             to_epoch,
-            entries: managed.entries,
+            entries,
             unmarked,
             doubt_until: managed.doubt_until,
-            lost_until: managed.lost_until,
+            lost_until,
         }
     }
 }
@@ -58,7 +69,8 @@ impl Directory {
                 let mut founded = Managed::new(epoch, Phase::Open);
                 if turn.layout.unproven >= epoch {
                     // What a cluster before this one held may still come back with its nodes.
-                    founded.doubt(turn);
+                    let until = super::doubt_until(turn);
+                    founded.doubt(turn, until);
                 }
                 self.managed.insert(bucket, founded);
                 self.open(turn, markers, bucket);
@@ -127,7 +139,7 @@ impl Directory {
             .iter()
             .map(|(id, entry)| Record {
                 id: *id,
-                place: entry.place.on_record(),
+                place: entry.place.on_record(turn.now),
                 older: entry.older.iter().copied().collect(),
             })
             .collect();
@@ -193,6 +205,11 @@ impl Directory {
         self.pulls_no_more(turn, bucket);
         // Whoever may come back died by this layout, or before.
         let until = super::doubt_until(turn);
+        let missing = |until, latest| Whereabouts::Missing {
+            until,
+            latest,
+            told: false,
+        };
         let mut unsettled = Vec::new();
         let mut moving = Vec::new();
         let mut ended = Vec::new();
@@ -209,7 +226,7 @@ impl Directory {
             let named = match record.place {
                 Place::Moving { held, tenure, .. } => Some(held.max(tenure)),
                 Place::At(_, tenure) | Place::Ended { tenure, .. } => Some(tenure),
-                Place::Unsettled(latest) | Place::Missing(latest) => latest,
+                Place::Unsettled(latest) | Place::Missing { latest, .. } => latest,
             };
             if named.is_some_and(|tenure| !managed.has_allotted(tenure)) {
                 continue;
@@ -233,12 +250,14 @@ impl Directory {
                 }
                 Place::Unsettled(latest) => {
                     unsettled.push((id, latest));
-                    Whereabouts::Missing { until, latest }
+                    missing(until, latest)
                 }
-                Place::Missing(latest) => {
-                    let wait = until.since(turn.now);
+                Place::Missing { latest, wait_for } => {
+                    // Each death is waited for once, whoever manages the bucket meanwhile.
+                    let wait = wait_for.min(turn.settings.absent_after);
                     turn.timers.start(Timer::Missing(id), turn.now, wait);
-                    Whereabouts::Missing { until, latest }
+                    let until = turn.now + wait;
+                    missing(until, latest)
                 }
                 Place::Ended { tenure, keep_for } => {
                     let keep_for = keep_for.min(turn.settings.mark_for);
@@ -264,7 +283,7 @@ impl Directory {
             self.release_again(turn, id);
             turn.await_answer(Timer::Release(id));
         }
-        self.bury(turn, markers, bucket);
+        self.bury(turn, markers, bucket, until);
         let me = turn.me;
         let to_clean = |(_, entry): &(&SessionId, &Entry)| {
             let is_here = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me);
@@ -307,7 +326,7 @@ impl Directory {
 }
 
 impl Whereabouts {
-    fn on_record(&self) -> Place {
+    fn on_record(&self, now: Moment) -> Place {
         match *self {
             Self::At { holder, tenure } => Place::At(holder, tenure),
             Self::Moving {
@@ -323,7 +342,10 @@ impl Whereabouts {
                 tenure,
             },
             Self::Unsettled { latest, .. } => Place::Unsettled(latest),
-            Self::Missing { latest, .. } => Place::Missing(latest),
+            Self::Missing { latest, until, .. } => Place::Missing {
+                latest,
+                wait_for: until.since(now),
+            },
         }
     }
 }

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
-use crate::bucket::BucketId;
+use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
-use crate::message::{Body, CopyKind, Scope, Sighting};
+use crate::message::{Body, CopyKind, Doubt, Scope, Sighting};
 use crate::protocol::io::Event;
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
@@ -32,6 +32,10 @@ pub(super) struct Inquiry {
     /// Those who have not answered.
     waiting: BTreeSet<Incarnation>,
     reports: BTreeMap<SessionId, Sightings>,
+    /// The latest death without proof when everybody was asked.
+    unproven: LayoutVersion,
+    /// Until when who had died by then may come back, by whoever has known of that for longest.
+    doubt_until: Moment,
 }
 
 impl Inquiry {
@@ -77,6 +81,8 @@ impl Directory {
             asked: waiting.clone(),
             waiting,
             reports: BTreeMap::new(),
+            unproven: turn.layout.unproven,
+            doubt_until: super::doubt_until(turn),
         }
     }
 
@@ -85,14 +91,14 @@ impl Directory {
         let inquiry = self.inquire(turn, Scope::Bucket(bucket));
         if let Some(managed) = self.managed.get_mut(&bucket) {
             managed.phase = Phase::Rebuilding(inquiry);
-            managed.doubt(turn);
         }
     }
 
     /// Nobody can say where one session is: asks everybody. Who answers acts on no tenure that was
     /// allotted before.
     pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, id: SessionId, latest: Option<Tenure>) {
-        self.ask_everybody(turn, id, latest, false);
+        let until = super::doubt_until(turn);
+        self.ask_everybody(turn, id, latest, until);
     }
 
     fn ask_everybody(
@@ -100,7 +106,7 @@ impl Directory {
         turn: &mut Turn<'_>,
         id: SessionId,
         latest: Option<Tenure>,
-        waited: bool,
+        until: Moment,
     ) {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
@@ -113,7 +119,7 @@ impl Directory {
         let place = Whereabouts::Unsettled {
             inquiry,
             latest,
-            waited,
+            until,
         };
         if let Some(managed) = self.managed_of(turn, &id) {
             managed
@@ -162,6 +168,7 @@ impl Directory {
         from: Incarnation,
         scope: Scope,
         sightings: Vec<Sighting>,
+        doubt: Doubt,
     ) {
         let bucket = match scope {
             Scope::Bucket(bucket) => bucket,
@@ -175,6 +182,9 @@ impl Directory {
         };
         if !inquiry.waiting.remove(&from) {
             return;
+        }
+        if doubt.of >= inquiry.unproven {
+            inquiry.doubt_until = inquiry.doubt_until.min(turn.now + doubt.lasts.min(turn.settings.absent_after));
         }
         let within = |id: &SessionId| match scope {
             Scope::Bucket(bucket) => turn.bucket(id) == bucket,
@@ -252,17 +262,13 @@ impl Directory {
                 let Whereabouts::Unsettled {
                     mut inquiry,
                     latest,
-                    waited,
+                    until,
                 } = entry.place
                 else {
                     return;
                 };
                 let sightings = inquiry.reports.remove(&id).unwrap_or_default();
-                let until = if waited {
-                    turn.now
-                } else {
-                    super::doubt_until(turn)
-                };
+                let until = until.max(turn.now);
                 self.settle(turn, markers, id, &sightings, latest, until);
                 self.answer_early_of(turn, markers, id);
             }
@@ -274,6 +280,7 @@ impl Directory {
                 else {
                     return;
                 };
+                managed.doubt(turn, inquiry.doubt_until);
                 self.open(turn, markers, bucket);
                 for (id, sightings) in inquiry.reports {
                     self.settle_rebuilt(turn, markers, bucket, id, &sightings);
@@ -410,7 +417,11 @@ impl Directory {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
-        let place = Whereabouts::Missing { until, latest };
+        let place = Whereabouts::Missing {
+            until,
+            latest,
+            told: false,
+        };
         managed.entries.insert(id, Entry { place, older });
         let wait = until.since(turn.now);
         turn.timers.start(Timer::Missing(id), turn.now, wait);
@@ -426,16 +437,22 @@ impl Directory {
             return;
         };
         let Some(Entry {
-            place: Whereabouts::Missing { until, latest },
+            place:
+                Whereabouts::Missing {
+                    until,
+                    latest,
+                    told,
+                },
             older,
-        }) = managed.entries.get(&id)
+        }) = managed.entries.get_mut(&id)
         else {
             return;
         };
         if !older.is_empty() {
             let latest = *latest;
-            self.ask_everybody(turn, id, latest, true);
+            self.ask_everybody(turn, id, latest, now);
         } else if now < *until + forget_after {
+            *told = true;
             turn.event(Event::Lost(id));
             turn.timers.start(Timer::Missing(id), now, forget_after);
         } else {
@@ -443,8 +460,15 @@ impl Directory {
         }
     }
 
-    /// A layout with other members was adopted: what the dead had is settled.
-    pub(super) fn bury(&mut self, turn: &mut Turn<'_>, markers: &mut Markers, bucket: BucketId) {
+    /// A layout with other members was adopted: what the dead had is settled. Until `until` they may come
+    /// back with it.
+    pub(super) fn bury(
+        &mut self,
+        turn: &mut Turn<'_>,
+        markers: &mut Markers,
+        bucket: BucketId,
+        until: Moment,
+    ) {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
         };
@@ -466,7 +490,7 @@ impl Directory {
             _ => false,
         };
         if doubt && let Some(managed) = self.managed.get_mut(&bucket) {
-            managed.doubt(turn);
+            managed.doubt(turn, until);
         }
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
@@ -478,7 +502,7 @@ impl Directory {
             .map(|(id, _)| *id)
             .collect();
         for id in concerned {
-            self.bury_session(turn, markers, bucket, id);
+            self.bury_session(turn, markers, bucket, id, until);
         }
         if complete {
             self.conclude(turn, markers, Scope::Bucket(bucket));
@@ -492,6 +516,7 @@ impl Directory {
         markers: &mut Markers,
         bucket: BucketId,
         id: SessionId,
+        gone_until: Moment,
     ) {
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
@@ -506,19 +531,18 @@ impl Directory {
         match &mut entry.place {
             Whereabouts::Missing { until, .. } if some_went => {
                 // Their copies, too, may come back.
-                *until = super::doubt_until(turn).max(*until);
+                *until = gone_until.max(*until);
                 let wait = until.since(turn.now);
                 turn.timers.start(Timer::Missing(id), turn.now, wait);
             }
             Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
                 let tenure = *tenure;
                 if entry.older.is_empty() && open {
-                    let until = super::doubt_until(turn);
-                    self.miss(turn, id, Some(tenure), until, BTreeSet::new());
+                    self.miss(turn, id, Some(tenure), gone_until, BTreeSet::new());
                 } else {
                     // In a rebuild nobody knows yet who else has a copy; and what was reported
                     // before it was served, and moved, is out of date.
-                    self.resolve(turn, id, Some(tenure));
+                    self.ask_everybody(turn, id, Some(tenure), gone_until);
                 }
             }
             Whereabouts::Moving { from, held, to, .. }
@@ -532,18 +556,18 @@ impl Directory {
                     };
                     turn.answered(Timer::Release(id));
                 } else {
-                    self.resolve(turn, id, Some(held));
+                    self.ask_everybody(turn, id, Some(held), gone_until);
                 }
             }
             Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),
             Whereabouts::Unsettled {
-                inquiry, waited, ..
+                inquiry, until, ..
             } => {
                 let scope = inquiry.scope;
                 if inquiry.asked.iter().any(|who| !turn.is_member(*who)) {
                     // What that one has may come back with it.
                     inquiry.asked.retain(|who| turn.is_member(*who));
-                    *waited = false;
+                    *until = gone_until.max(*until);
                 }
                 if inquiry.bury(turn) {
                     self.conclude(turn, markers, scope);

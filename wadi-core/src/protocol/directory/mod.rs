@@ -30,7 +30,7 @@ use super::turn::Turn;
 use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
-use crate::message::Scope;
+use crate::message::{Doubt, Scope};
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
@@ -54,8 +54,8 @@ enum Whereabouts {
     Unsettled {
         inquiry: Inquiry,
         latest: Option<Tenure>,
-        /// Who may have come back with a newer copy has had its time: the best that is found serves.
-        waited: bool,
+        /// Until then somebody may come back with a newer copy than what is found.
+        until: Moment,
     },
     /// It died with its holder, who held it under the `latest` tenure, where that is known; until
     /// then the holder may still come back with it. Who is known to have an older copy is among the
@@ -63,6 +63,8 @@ enum Whereabouts {
     Missing {
         until: Moment,
         latest: Option<Tenure>,
+        /// It has been told as lost, and is remembered as that.
+        told: bool,
     },
 }
 
@@ -71,6 +73,13 @@ struct Entry {
     place: Whereabouts,
     /// Who may have a copy older than the current one, and has not confirmed its drop.
     older: BTreeSet<Incarnation>,
+}
+
+impl Entry {
+    /// Whether it is told as lost, and remembered for no other reason.
+    fn is_lost(&self) -> bool {
+        matches!(self.place, Whereabouts::Missing { told: true, .. }) && self.older.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -130,10 +139,10 @@ impl Managed {
         tenure <= self.highest()
     }
 
-    /// Somebody is gone who may have held sessions that nobody else knows of. Whoever's death is not
-    /// proven may come back with them.
-    fn doubt(&mut self, turn: &Turn<'_>) {
-        self.doubt_until = self.doubt_until.max(doubt_until(turn));
+    /// Somebody is gone who may have held sessions that nobody else knows of, and until then may come back
+    /// with them.
+    fn doubt(&mut self, turn: &Turn<'_>, until: Moment) {
+        self.doubt_until = self.doubt_until.max(until);
         self.lost_until = turn.now + turn.settings.mark_for;
     }
 
@@ -164,12 +173,12 @@ pub(super) struct Directory {
 
 impl Directory {
     /// A new layout was adopted: takes buckets over, closes those that went, and settles what dead
-    /// members leave behind.
+    /// members leave behind. `gone_until`: somebody has gone, and may come back until then.
     pub(super) fn adopt(
         &mut self,
         turn: &mut Turn<'_>,
         markers: &mut Markers,
-        somebody_went: bool,
+        gone_until: Option<Moment>,
     ) {
         let layout = turn.layout;
         let mut closed = false;
@@ -201,7 +210,8 @@ impl Directory {
                         .filter(|_| !sabotage::is_off(Rule::MarkCopies))
                         .map(|(id, ending)| (*id, ending.waiting.clone()))
                         .collect();
-                    let given = HandedOver::new(placement.since, managed, unmarked);
+                    let lost_until = turn.now + turn.settings.mark_for;
+                    let given = HandedOver::new(placement.since, managed, unmarked, lost_until);
                     self.handed_over.insert(bucket, given);
                 }
             }
@@ -210,8 +220,8 @@ impl Directory {
             }
             if !self.managed.contains_key(&bucket) {
                 self.take_over(turn, markers, bucket);
-            } else if somebody_went {
-                self.bury(turn, markers, bucket);
+            } else if let Some(until) = gone_until {
+                self.bury(turn, markers, bucket, until);
             } else {
                 self.share_markers(turn, markers, bucket);
             }
@@ -294,13 +304,21 @@ fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
     }
 }
 
-/// Until when what nobody holds may come back with a node that died: with the last one whose death is not
-/// proven, whoever has died since. At once, where there was none of late.
-fn doubt_until(turn: &Turn<'_>) -> Moment {
+/// Until when what nobody holds may come back with a node that died, whoever that was: with the last one
+/// whose death is not proven, whoever has died since. At once, where there was none of late.
+pub(super) fn doubt_until(turn: &Turn<'_>) -> Moment {
     match turn.unproven_since {
         Some(since) if !sabotage::is_off(Rule::Doubt) => {
             turn.now.max(since + turn.settings.absent_after)
         }
         _ => turn.now,
+    }
+}
+
+/// For how long this node doubts what nobody holds, for whoever asks everybody.
+pub(super) fn doubt(turn: &Turn<'_>) -> Doubt {
+    Doubt {
+        of: turn.layout.unproven,
+        lasts: doubt_until(turn).since(turn.now),
     }
 }

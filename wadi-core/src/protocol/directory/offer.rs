@@ -60,7 +60,7 @@ impl Directory {
                     entry.older.insert(from);
                 }
                 // A newer copy may still come back.
-                Whereabouts::Missing { until, latest }
+                Whereabouts::Missing { until, latest, .. }
                     if !is_newest(offered, held, latest)
                         && (turn.now < until || !entry.older.is_empty())
                         && !sabotage::is_off(Rule::OlderWaits) =>

@@ -6,6 +6,7 @@ use super::Participant;
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
+use crate::protocol::directory;
 use crate::protocol::holdings::Holdings;
 use crate::protocol::io::Output;
 use crate::protocol::returned::ReturnedCopy;
@@ -126,9 +127,14 @@ impl Participant {
                 self.directory
                     .offer(turn, &self.markers, from, id, tenure, held);
             }
-            Body::Report { scope, sightings } => {
+            Body::Report {
+                scope,
+                sightings,
+                doubt,
+            } => {
+                let markers = &mut self.markers;
                 self.directory
-                    .report(turn, &mut self.markers, from, scope, sightings);
+                    .report(turn, markers, from, scope, sightings, doubt);
             }
             // Between managers.
             Body::Pull { bucket } if from_manager => {
@@ -197,7 +203,13 @@ impl Participant {
             }
             Body::Inquire { scope } if from_manager && !self.copies.is_between(turn, scope) => {
                 let sightings = self.copies.report(turn, &self.markers, scope);
-                turn.send(from, Body::Report { scope, sightings });
+                let doubt = directory::doubt(turn);
+                let report = Body::Report {
+                    scope,
+                    sightings,
+                    doubt,
+                };
+                turn.send(from, report);
             }
             Body::Entrust { id, kept } if from_manager => {
                 let (copies, markers) = (&mut self.copies, &self.markers);
