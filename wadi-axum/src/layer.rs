@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tower_layer::Layer;
 use wadi_core::relocate::Relocation;
 use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
+use wadi_core::stale::StalePolicy;
 use wadi_core::transport::Network;
 
 use crate::cluster::{Cluster, RequestCounts, Surroundings};
@@ -72,6 +73,17 @@ impl Settings {
     pub fn relocation(mut self, policy: impl Relocation) -> Self {
         if let Some(cluster) = &mut self.cluster {
             cluster.set_relocation(Arc::new(policy));
+        }
+        self
+    }
+
+    /// Has a policy of your own choose which copy of a session serves again, where its node was declared
+    /// dead and none serves, instead of the one that `stale_copies` names. The same on all nodes. A node that
+    /// is alone never asks it.
+    #[must_use]
+    pub fn stale_copies(self, policy: impl StalePolicy) -> Self {
+        if let Some(cluster) = &self.cluster {
+            cluster.node().set_stale_policy(Arc::new(policy));
         }
         self
     }

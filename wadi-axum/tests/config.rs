@@ -149,6 +149,7 @@ fn bad_files_are_refused_with_the_reason() {
             "over https only",
         ),
         (r#"{"relocate": "there"}"#, "redirect or none"),
+        (r#"{"stale_copies": "merge"}"#, "offer or drop"),
         (r#"{"lease": "1h"}"#, "1 second to 5 minutes"),
     ] {
         let error = serde_json::from_str::<WadiConfig>(text).unwrap_err();

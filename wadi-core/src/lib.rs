@@ -15,5 +15,6 @@ pub mod protocol;
 pub mod relocate;
 pub mod sabotage;
 pub mod session;
+pub mod stale;
 pub mod tenure;
 pub mod transport;

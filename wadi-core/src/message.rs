@@ -232,6 +232,8 @@ pub enum Body {
         revision: Revision,
         /// Whether it was held when its node lost its right to act; else a newer one may exist.
         held: bool,
+        /// For how long it has served nobody, at least.
+        away_for: Duration,
     },
     /// New manager to the previous one: hand the bucket's directory over.
     Pull {
@@ -296,9 +298,19 @@ pub enum Body {
         tenure: Tenure,
         /// The copy's revision.
         revision: Revision,
+        /// For how long it has served nobody, at least.
+        away_for: Duration,
         /// The encoded session; a part of its frame, as that of a `State`.
         #[serde(deserialize_with = "frame::part")]
         state: Bytes,
+    },
+    /// Manager to whoever has a copy that serves nobody, and that the policy for stale copies did not
+    /// take: drop every copy below `tenure`. The answer is `Dropped`.
+    Refuse {
+        /// The session.
+        id: SessionId,
+        /// A tenure above those of all copies.
+        tenure: Tenure,
     },
 }
 
@@ -341,7 +353,9 @@ pub enum Scope {
 }
 
 /// For how long what nobody holds may still come back, as one node knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Doubt {
     /// The layout version of the latest death without proof that it counts from.
     pub of: LayoutVersion,
@@ -385,6 +399,8 @@ pub enum CopyKind {
     Returned {
         /// Whether it was held when its node lost its right to act; else a newer one may exist.
         held: bool,
+        /// For how long it has served nobody, at least.
+        away_for: Duration,
     },
 }
 
@@ -478,6 +494,7 @@ impl Body {
             | Self::Offer { id, .. }
             | Self::Entrust { id, .. }
             | Self::Entrusted { id, .. }
+            | Self::Refuse { id, .. }
             | Self::Inquire {
                 scope: Scope::Session(id, _),
                 ..

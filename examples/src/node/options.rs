@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wadi_axum::config::{
-    ConfigError, CookieMode, OnQuorumLoss, Relocate, WadiConfig, WadiConfigBuilder,
+    ConfigError, CookieMode, OnQuorumLoss, Relocate, StaleCopies, WadiConfig, WadiConfigBuilder,
     duration_from_text, keys_from_file,
 };
 
@@ -97,6 +97,16 @@ pub struct Options {
         requires = "cluster"
     )]
     pub relocate: Option<Relocate>,
+
+    /// What becomes of the sessions of a node that was declared dead and comes back with them
+    /// [default: offer]
+    #[arg(
+        long,
+        value_name = "offer|drop",
+        env = "WADI_STALE_COPIES",
+        requires = "cluster"
+    )]
+    pub stale_copies: Option<StaleCopies>,
 
     /// Where clients reach this node, as in `http://127.0.0.1:8080`: with `--relocate redirect` the others
     /// send them there [default: none, requests are proxied to it]
@@ -196,6 +206,7 @@ impl Options {
         let builder = with(builder, Builder::cluster_name, self.cluster_name.as_deref());
         let builder = with(builder, Builder::lease, self.lease);
         let builder = with(builder, Builder::relocate, self.relocate);
+        let builder = with(builder, Builder::stale_copies, self.stale_copies);
         let builder = with(builder, Builder::public_url, self.public_url.clone());
         let builder = with(builder, Builder::found_with, self.found_with);
         let builder = with(builder, Builder::on_quorum_loss, self.on_quorum_loss);

@@ -1,6 +1,6 @@
 //! What a node tells, as log lines. None of them names a session.
 
-use wadi_core::node::{Event, Listener, PartEnd, Told};
+use wadi_core::node::{Event, Listener, Loser, PartEnd, Told};
 
 use super::burst::Burst;
 
@@ -11,6 +11,8 @@ pub(super) struct Log {
     lost: Burst,
     older: Burst,
     outdated: Burst,
+    refused: Burst,
+    ended: Burst,
 }
 
 impl Listener for Log {
@@ -60,18 +62,11 @@ impl Listener for Log {
                 if let Some(so_far) = self.older.again() {
                     tracing::warn!(
                         so_far,
-                        "a copy of a session serves that came back, or is not the newest; no newer one is known"
+                        "a copy of a session serves that may not be the newest; no newer one is known"
                     );
                 }
             }
-            Told::Session(Event::Outdated(_)) => {
-                if let Some(so_far) = self.outdated.again() {
-                    tracing::info!(
-                        so_far,
-                        "a returning node's copy of a session was dropped for a newer one"
-                    );
-                }
-            }
+            Told::Session(Event::Dropped(_, loser)) => self.dropped(loser),
             Told::Session(Event::Fork(_)) => {
                 tracing::error!("two copies of a session were held at once; please report this");
             }
@@ -93,6 +88,37 @@ impl Listener for Log {
             ),
             Told::Left { .. } => {}
             _ => tracing::info!("{what:?}"),
+        }
+    }
+}
+
+impl Log {
+    fn dropped(&self, loser: Loser) {
+        match loser {
+            Loser::Refused => {
+                if let Some(so_far) = self.refused.again() {
+                    tracing::warn!(
+                        so_far,
+                        "a copy of a session was dropped, as the policy for stale copies has it; nobody has another"
+                    );
+                }
+            }
+            Loser::Ended => {
+                if let Some(so_far) = self.ended.again() {
+                    tracing::info!(
+                        so_far,
+                        "a copy of a session was dropped, because the session has ended meanwhile"
+                    );
+                }
+            }
+            _ => {
+                if let Some(so_far) = self.outdated.again() {
+                    tracing::info!(
+                        so_far,
+                        "a copy of a session was dropped, because another one serves"
+                    );
+                }
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ use wadi_core::relocate::{
     Adaptive, Choice, Migrate, Neither, Proxy, Redirect, Relocation, Stray, Use,
 };
 use wadi_core::session::{Keyring, SessionId, Sessions};
+use wadi_core::stale::{Chosen, TakeNothingBack};
 #[cfg(feature = "serve")]
 use wadi_core::transport::Streams;
 use wadi_core::transport::{Connections, Network};
@@ -43,7 +44,7 @@ pub use self::join::JoinError;
 use self::proxy::Pool;
 #[cfg(feature = "serve")]
 use self::proxy::Redirected;
-use crate::config::{Relocate, WadiConfig};
+use crate::config::{Relocate, StaleCopies, WadiConfig};
 use crate::route::Route;
 
 /// A node of a cluster, as its layer carries it.
@@ -97,6 +98,12 @@ impl Cluster {
         let mut settings = NodeSettings::new(NodeName::new(config.name()), config.charter());
         if surroundings.in_haste {
             settings.pace.between_steps = Duration::from_millis(20);
+        }
+        if config.stale_copies() == StaleCopies::Drop {
+            settings.protocol = Arc::new(wadi_core::protocol::Settings {
+                stale: Chosen::new(Arc::new(TakeNothingBack)),
+                ..wadi_core::protocol::Settings::clone(&settings.protocol)
+            });
         }
         let sessions = Sessions::builder(keyring).limits(config.limits());
         let relocation: Arc<dyn Relocation> = match config.relocate() {

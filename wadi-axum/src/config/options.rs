@@ -11,7 +11,7 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::session::{Keyring, Limits};
 
 use super::error::ConfigError;
-use super::value::{CookieMode, OptionValue, Relocate, Scalar};
+use super::value::{CookieMode, OptionValue, Relocate, Scalar, StaleCopies};
 use crate::cookie::SameSite;
 
 macro_rules! options {
@@ -184,6 +184,16 @@ options! {
     } else {
         OnQuorumLoss::Strict
     };
+
+    /// What becomes of the sessions of a node that was declared dead (it stood still, or was cut off) and
+    /// comes back with them. `offer`: those that nobody else has serve again; until they come, for half a
+    /// minute at most, their requests are answered 503. Where a copy may not be the newest, an event tells
+    /// so. `drop`: they are dropped, each with an event, and are lost as soon as their node is declared
+    /// dead, so no request waits for what comes back, and none is ever served by what may be old.
+    ///
+    /// Default `offer`. The same on all nodes. A policy of your own: `Settings::stale_copies`. A node that is
+    /// alone has no use for it.
+    stale_copies: StaleCopies = StaleCopies::Offer;
 
     /// The cluster's name; nodes of other clusters are refused.
     ///

@@ -38,6 +38,26 @@ pub enum Relocate {
     None,
 }
 
+/// What becomes of what a node still has that was declared dead and comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleCopies {
+    /// It offers its sessions; where no copy serves, the latest does.
+    Offer,
+    /// They are dropped.
+    Drop,
+}
+
+impl StaleCopies {
+    /// As it stands in a configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offer => "offer",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// A value before its option is known.
 pub(super) enum Scalar {
     Text(String),
@@ -218,6 +238,21 @@ impl OptionValue for Relocate {
             ],
         )
         .ok_or_else(|| "is adaptive, migrate, proxy, redirect or none".into())
+    }
+}
+
+impl FromStr for StaleCopies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_scalar(Scalar::Text(text.to_owned()))
+    }
+}
+
+impl OptionValue for StaleCopies {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        let all = [Self::Offer, Self::Drop].map(|one| (one.as_str(), one));
+        one_of(scalar, &all).ok_or_else(|| "is offer or drop".into())
     }
 }
 

@@ -48,6 +48,15 @@ impl WadiLayer {
             "wadi_migrations_total",
             "Sessions that came to this node and went to others, by direction"
         );
+        describe_counter!(
+            "wadi_lost_sessions_total",
+            "Sessions that died with their node, as far as this node managed them"
+        );
+        describe_counter!(
+            "wadi_stale_copies_total",
+            "Copies that served nobody, of nodes that were away: older ones that serve, and those that were \
+             dropped, by why"
+        );
     }
 
     /// Gives the recorder that is installed what this node knows now. Call it just before the figures
@@ -92,4 +101,14 @@ fn record(status: &StatusReport, is_ready: bool) {
     let migrations = status.migrations;
     counter!("wadi_migrations_total", "direction" => "in").absolute(migrations.arrived);
     counter!("wadi_migrations_total", "direction" => "out").absolute(migrations.left);
+    let aftermath = status.aftermath;
+    counter!("wadi_lost_sessions_total").absolute(aftermath.lost);
+    for (outcome, number) in [
+        ("older", aftermath.older),
+        ("outdated", aftermath.outdated),
+        ("refused", aftermath.refused),
+        ("ended", aftermath.ended),
+    ] {
+        counter!("wadi_stale_copies_total", "outcome" => outcome).absolute(number);
+    }
 }

@@ -10,5 +10,6 @@ mod report;
 
 pub use admin::guard;
 pub use report::{
-    AuthorityReport, Evacuation, MemberReport, MigrationReport, SessionReport, StatusReport,
+    AftermathReport, AuthorityReport, Evacuation, MemberReport, MigrationReport, SessionReport,
+    StatusReport,
 };

@@ -31,6 +31,8 @@ pub struct StatusReport {
     pub displaced: usize,
     /// How many sessions came and went since the node's start.
     pub migrations: MigrationReport,
+    /// What became of sessions of nodes that died or were away, as far as this node decided it.
+    pub aftermath: AftermathReport,
     /// How far an evacuation is; `None` while there is none.
     pub evacuation: Option<Evacuation>,
     /// Whether new sessions are created by others.
@@ -97,6 +99,23 @@ pub struct MigrationReport {
     pub left: u64,
 }
 
+/// What became of sessions of nodes that died or were away, and of copies that served nobody; since the
+/// node's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AftermathReport {
+    /// Sessions that are lost.
+    pub lost: u64,
+    /// Sessions that a copy serves which may not be the newest.
+    pub older: u64,
+    /// Copies of this node that were dropped because another one serves.
+    pub outdated: u64,
+    /// Copies of this node that were dropped because the policy for stale copies took none.
+    pub refused: u64,
+    /// Copies of this node that were dropped because their session has ended.
+    pub ended: u64,
+}
+
 /// How far an evacuation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -124,6 +143,7 @@ impl WadiLayer {
             Some(cluster) => {
                 let node = cluster.node();
                 let migrations = node.migrations();
+                let aftermath = node.aftermath();
                 let on_quorum_loss = self.config().on_quorum_loss();
                 StatusReport {
                     on_quorum_loss: Some(on_quorum_loss.as_str()),
@@ -134,6 +154,13 @@ impl WadiLayer {
                     migrations: MigrationReport {
                         arrived: migrations.arrived(),
                         left: migrations.left(),
+                    },
+                    aftermath: AftermathReport {
+                        lost: aftermath.lost(),
+                        older: aftermath.older(),
+                        outdated: aftermath.outdated(),
+                        refused: aftermath.refused(),
+                        ended: aftermath.ended(),
                     },
                     ..self.member(&node.status(), sessions)
                 }
@@ -197,6 +224,7 @@ impl WadiLayer {
                 arrived: 0,
                 left: 0,
             },
+            aftermath: AftermathReport::default(),
             evacuation: None,
             draining: false,
             on_quorum_loss: None,

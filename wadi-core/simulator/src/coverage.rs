@@ -71,7 +71,7 @@ impl Phase {
             Body::Drop { .. } | Body::Dropped { .. } => Self::Dropping,
             Body::End { .. } | Body::Ended { .. } => Self::Ending,
             Body::Mark { .. } | Body::Marked { .. } => Self::Marking,
-            Body::Offer { .. } => Self::Offering,
+            Body::Offer { .. } | Body::Refuse { .. } => Self::Offering,
             Body::Entrust { .. } | Body::Entrusted { .. } => Self::Evacuating,
             Body::Pull { .. }
             | Body::Directory { .. }

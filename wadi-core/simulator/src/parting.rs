@@ -50,7 +50,9 @@ impl World {
             let held = self.hosts[host].map.sessions.len();
             self.fail(
                 "leaves in good order",
-                format!("h{host} cannot leave: {held} sessions and {sealed} sealed copies are left"),
+                format!(
+                    "h{host} cannot leave: {held} sessions and {sealed} sealed copies are left"
+                ),
             );
         }
     }

@@ -12,6 +12,7 @@ use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Message;
 use wadi_core::protocol::{Event, Participant, Settings};
 use wadi_core::session::SessionId;
+use wadi_core::stale::{Chosen, TakeNothingBack};
 
 use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
@@ -22,8 +23,8 @@ use crate::faults::{Ambush, Cuts, Noise, Temper};
 use crate::generations::Generations;
 use crate::host::{Host, Instant, Process, SkewedClock};
 use crate::invariants;
-use crate::parting;
 use crate::oracle::Oracle;
+use crate::parting;
 use crate::proofs::Proofs;
 use crate::stragglers::Stragglers;
 
@@ -244,7 +245,12 @@ impl World {
             None if parts => ABSENT_LONG,
             None => ABSENT_AFTER,
         };
+        let takes_nothing_back = !parts && seed % 16 == 9;
         let settings = Arc::new(Settings {
+            stale: match takes_nothing_back {
+                true => Chosen::new(Arc::new(TakeNothingBack)),
+                false => Chosen::default(),
+            },
             retry: Duration::from_millis(40),
             retry_most: Duration::from_millis(400),
             ask_for: Duration::from_secs(1),
@@ -278,7 +284,10 @@ impl World {
             authority_clock,
             cuts: Cuts::default(),
             echoes: VecDeque::new(),
-            oracle: Oracle::new(absent_after),
+            oracle: Oracle::new(match takes_nothing_back {
+                true => Duration::ZERO,
+                false => absent_after,
+            }),
             coverage: Coverage::default(),
             requests: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -478,11 +487,11 @@ impl World {
     }
 
     pub(crate) fn told(&mut self, host: usize, event: Event) {
-        let (Event::Lost(id) | Event::Stale(id) | Event::Outdated(id) | Event::Fork(id)) = event;
+        let (Event::Lost(id) | Event::Stale(id) | Event::Dropped(id, _) | Event::Fork(id)) = event;
         self.note(|| format!("h{host} event {} {event:?}", name(&id)));
         match event {
             Event::Lost(_) | Event::Stale(_) => self.oracle.told(&id, self.now),
-            Event::Outdated(_) => {}
+            Event::Dropped(..) => {}
             Event::Fork(_) => self.fail("no fork", format!("h{host} saw two copies of a session")),
         }
     }

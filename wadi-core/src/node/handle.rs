@@ -14,7 +14,7 @@ use super::lanes::{Entrance, Lanes, lanes};
 use super::locate::Located;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::{Left, Migrations, NotDeclaredDead, Status};
+use super::status::{Aftermath, Left, Migrations, NotDeclaredDead, Status};
 use super::surroundings::Surroundings;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
@@ -25,6 +25,7 @@ use crate::session::{
     Departures, Guard, Managed, Others, Recalling, Registered, Registering, SessionError,
     SessionId, Sessions, SessionsBuilder,
 };
+use crate::stale::StalePolicy;
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
 /// [`Node::stop`].
@@ -40,6 +41,7 @@ struct Inner {
     queue: Entrance,
     status: watch::Receiver<Status>,
     migrations: Arc<Migrations>,
+    aftermath: Arc<Aftermath>,
     /// The driver's, until it starts.
     seat: Mutex<Option<Seat>>,
     task: OnceLock<AbortHandle>,
@@ -50,6 +52,8 @@ struct Seat {
     departures: Arc<Departures>,
     given: Lanes,
     status: watch::Sender<Status>,
+    /// The policy for stale copies, where it is not that of the settings.
+    stale: Option<Arc<dyn StalePolicy>>,
 }
 
 /// The node did not become ready in time; it goes on trying.
@@ -86,6 +90,7 @@ impl Node {
             departures,
             given,
             status,
+            stale: None,
         };
         let inner = Arc::new(Inner {
             settings,
@@ -96,6 +101,7 @@ impl Node {
             queue,
             status: watched,
             migrations: Arc::default(),
+            aftermath: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
         });
@@ -116,7 +122,7 @@ impl Node {
             return;
         };
         let driver = Driver::new(
-            Arc::clone(&inner.settings),
+            inner.settings.with(seat.stale),
             address.into(),
             (Arc::clone(&inner.clock), surroundings),
             Arc::clone(&inner.sessions),
@@ -125,7 +131,7 @@ impl Node {
             Arc::clone(&inner.open),
             (inner.queue.clone(), seat.given),
             seat.status,
-            Arc::clone(&inner.migrations),
+            (Arc::clone(&inner.migrations), Arc::clone(&inner.aftermath)),
         );
         let task = tokio::spawn(driver.run()).abort_handle();
         // The seat was taken once.
@@ -171,6 +177,20 @@ impl Node {
     #[must_use]
     pub fn migrations(&self) -> &Migrations {
         &self.0.migrations
+    }
+
+    /// What became of sessions of nodes that died or were away, since it started.
+    #[must_use]
+    pub fn aftermath(&self) -> &Aftermath {
+        &self.0.aftermath
+    }
+
+    /// Has this policy choose which copy of a session serves again, where none serves; instead of the one
+    /// in the protocol's settings. Before its start; later it changes nothing.
+    pub fn set_stale_policy(&self, policy: Arc<dyn StalePolicy>) {
+        if let Some(seat) = &mut *self.0.seat.lock() {
+            seat.stale = Some(policy);
+        }
     }
 
     /// How many of the sessions here are displaced: another member manages their bucket. It looks at

@@ -24,7 +24,7 @@ mod waiting;
 
 pub use crate::authority::OnQuorumLoss;
 pub use crate::message::Want;
-pub use crate::protocol::Event;
+pub use crate::protocol::{Event, Loser};
 #[cfg(feature = "raft")]
 pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
@@ -33,5 +33,5 @@ pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, PartEnd, Told};
 pub use locate::Located;
 pub use settings::NodeSettings;
-pub use status::{Evacuation, Left, Migrations, NotDeclaredDead, Status};
+pub use status::{Aftermath, Evacuation, Left, Migrations, NotDeclaredDead, Status};
 pub use surroundings::Surroundings;

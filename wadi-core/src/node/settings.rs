@@ -7,6 +7,7 @@ use crate::authority::Charter;
 use crate::member::NodeName;
 use crate::protocol::Settings;
 use crate::protocol::coordinator::Pace;
+use crate::stale::{Chosen, StalePolicy};
 
 /// Names, times and limits of one node.
 #[derive(Clone, Debug)]
@@ -51,5 +52,20 @@ impl NodeSettings {
             waiting: 1 << 16,
             authority_wait: Duration::from_secs(1),
         }
+    }
+
+    /// The same, with another policy for stale copies, where one is given.
+    pub(super) fn with(self: &Arc<Self>, stale: Option<Arc<dyn StalePolicy>>) -> Arc<Self> {
+        let Some(policy) = stale else {
+            return Arc::clone(self);
+        };
+        let protocol = Settings {
+            stale: Chosen::new(policy),
+            ..Settings::clone(&self.protocol)
+        };
+        Arc::new(Self {
+            protocol: Arc::new(protocol),
+            ..Self::clone(self)
+        })
     }
 }

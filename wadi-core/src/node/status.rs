@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::bucket::Layout;
 use crate::member::{Incarnation, Member, Standing};
 use crate::protocol::coordinator::{ElectionPolicy, Oldest};
+use crate::protocol::{Event, Loser};
 
 /// How far a node is.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,61 @@ impl Migrations {
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left.load(Relaxed)
+    }
+}
+
+/// What became of sessions of nodes that died or were away, and of copies that served nobody, as far as
+/// this node decided it or dropped them; since it started.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    lost: AtomicU64,
+    older: AtomicU64,
+    outdated: AtomicU64,
+    refused: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Aftermath {
+    pub(super) fn count(&self, event: Event) {
+        let counter = match event {
+            Event::Lost(_) => &self.lost,
+            Event::Stale(_) => &self.older,
+            Event::Dropped(_, Loser::Outdated) => &self.outdated,
+            Event::Dropped(_, Loser::Refused) => &self.refused,
+            Event::Dropped(_, Loser::Ended) => &self.ended,
+            Event::Fork(_) => return,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Sessions that died with their holder, and of which nobody had a copy that serves.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Sessions that a copy serves which may not be the newest.
+    #[must_use]
+    pub fn older(&self) -> u64 {
+        self.older.load(Relaxed)
+    }
+
+    /// Copies of this node that were dropped because another one serves.
+    #[must_use]
+    pub fn outdated(&self) -> u64 {
+        self.outdated.load(Relaxed)
+    }
+
+    /// Copies of this node that were dropped because the policy for stale copies took none.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Copies of this node that were dropped because their session has ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Relaxed)
     }
 }
 

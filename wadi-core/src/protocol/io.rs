@@ -224,10 +224,23 @@ pub enum Found {
 pub enum Event {
     /// A session died with its holder; nobody has a copy.
     Lost(SessionId),
-    /// An older copy of a session serves, for no newer one is known; the newest may be gone.
+    /// A copy of a session serves that may not be the newest, for no newer one is known; the newest may be
+    /// gone.
     Stale(SessionId),
-    /// A returning node's copy was dropped, for another is current.
-    Outdated(SessionId),
+    /// A copy that served nobody, and might have, was dropped: told once, by the node that had it.
+    Dropped(SessionId, Loser),
     /// Two copies of a session were held at once. This never happens while the rules hold.
     Fork(SessionId),
+}
+
+/// Why a copy was dropped that served nobody, and might have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Loser {
+    /// Another copy serves.
+    Outdated,
+    /// The policy for stale copies did not take it, nor another one.
+    Refused,
+    /// Its session has ended.
+    Ended,
 }

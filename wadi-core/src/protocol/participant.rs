@@ -313,7 +313,8 @@ impl Participant {
                 this.copies.tell_markers(turn, &this.markers);
             }
             for copy in returned {
-                this.copies.take_back(turn, this.as_offered(now, copy));
+                this.copies
+                    .take_back(turn, this.as_offered(now, copy), this.away_since);
             }
             this.asks.ask_everybody(turn);
             for id in this.copies.arrivals() {

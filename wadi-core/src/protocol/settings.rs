@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::stale::Chosen;
 use crate::tenure::Tenure;
 
 /// Times and limits of the protocol. Each time is counted on the clock of the node that waits.
@@ -42,6 +43,8 @@ pub struct Settings {
     /// sessions are larger than those before. Default 8 MiB; what a link carries in a tenth of a
     /// second.
     pub evacuate_bytes: usize,
+    /// Which copy serves again where none serves. Default [`TakeLatest`](crate::stale::TakeLatest).
+    pub stale: Chosen,
 }
 
 impl Settings {
@@ -74,6 +77,7 @@ impl Default for Settings {
             hand_over_records: 2048,
             evacuate_at_once: 2048,
             evacuate_bytes: 8 << 20,
+            stale: Chosen::default(),
         }
     }
 }

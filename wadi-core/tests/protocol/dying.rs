@@ -6,7 +6,7 @@ use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
 use wadi_core::clock::Moment;
 use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Body;
-use wadi_core::protocol::{Event, Found, Output};
+use wadi_core::protocol::{Event, Found, Loser, Output};
 
 use crate::world::{N1, N2, N3, N4, N5, Node, S, World, secs};
 
@@ -92,7 +92,7 @@ fn a_rebuild_lets_an_older_copy_wait_for_the_newer() {
     world.agree(N4, &[N2]);
     world.pass(secs(2));
     assert_eq!(world.served(N5), Some(&b"v1"[..]));
-    assert!(!world.said(N5, &Output::Event(Event::Outdated(S))));
+    assert!(!world.said(N5, &Output::Event(Event::Dropped(S, Loser::Outdated))));
     assert_eq!(world.sealed(N2), 0);
 }
 

@@ -170,6 +170,19 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
             tenure,
             revision: Revision::new(u64::MAX),
             held: true,
+            away_for: Duration::MAX,
+        },
+        Body::Entrust { id: S, kept: next },
+        Body::Entrusted {
+            id: S,
+            tenure,
+            revision: Revision::new(u64::MAX),
+            away_for: Duration::MAX,
+            state: Bytes::from_static(b"forged"),
+        },
+        Body::Refuse {
+            id: S,
+            tenure: next,
         },
         Body::Pull { bucket: BUCKET },
         directory(BUCKET, vec![record(S, Place::At(N4, tenure))]),
@@ -309,7 +322,10 @@ fn a_report_of_a_tenure_never_allotted_is_left_out() {
             CopyKind::Held,
             CopyKind::Arriving,
             CopyKind::Sealed(NOBODY),
-            CopyKind::Returned { held: true },
+            CopyKind::Returned {
+                held: true,
+                away_for: Duration::ZERO,
+            },
             CopyKind::Marker(Duration::MAX),
         ] {
             let mut world = rebuilding();
@@ -352,7 +368,10 @@ fn a_directory_of_tenures_never_allotted_is_left_out() {
             Place::At(N4, tenure),
             moving(N3, Tenure::NONE, N4, tenure),
             Place::Unsettled(Some(tenure)),
-            Place::Missing { latest: Some(tenure), wait_for: secs(30) },
+            Place::Missing {
+                latest: Some(tenure),
+                wait_for: secs(30),
+            },
             Place::Ended {
                 tenure,
                 keep_for: Duration::MAX,
@@ -419,9 +438,15 @@ fn a_huge_directory_is_worked_off() {
         Place::At(NOBODY, tenure),
         moving(N4, tenure, N3, tenure),
         Place::Unsettled(Some(tenure)),
-        Place::Missing { latest: Some(tenure), wait_for: secs(30) },
+        Place::Missing {
+            latest: Some(tenure),
+            wait_for: secs(30),
+        },
         Place::Unsettled(None),
-        Place::Missing { latest: None, wait_for: Duration::MAX },
+        Place::Missing {
+            latest: None,
+            wait_for: Duration::MAX,
+        },
     ];
     let mut records: Vec<_> = (0..MANY)
         .map(|number| record(stranger(number), *pick(&places, number)))
@@ -444,7 +469,10 @@ fn a_huge_report_is_worked_off() {
         CopyKind::Held,
         CopyKind::Arriving,
         CopyKind::Sealed(NOBODY),
-        CopyKind::Returned { held: true },
+        CopyKind::Returned {
+            held: true,
+            away_for: Duration::ZERO,
+        },
         CopyKind::Marker(Duration::MAX),
     ];
     let mut world = rebuilding();
@@ -471,7 +499,10 @@ fn a_huge_report_is_worked_off() {
 fn one_session_many_times_in_a_directory_has_one_owner() {
     let tenure = |count| Tenure::new(LayoutVersion::from_u64(1), count);
     let places = [
-        Place::Missing { latest: Some(tenure(1)), wait_for: secs(30) },
+        Place::Missing {
+            latest: Some(tenure(1)),
+            wait_for: secs(30),
+        },
         Place::Unsettled(Some(tenure(1))),
         moving(N3, tenure(1), N4, tenure(2)),
         Place::At(N4, tenure(3)),

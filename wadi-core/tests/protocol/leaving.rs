@@ -114,7 +114,15 @@ fn a_session_that_ended_is_not_kept() {
     let tenure = wadi_core::tenure::Tenure::NONE;
     let keep_for = secs(3600);
     let id = crate::world::S;
-    world.tell(N2, N1, Body::End { id, tenure, keep_for });
+    world.tell(
+        N2,
+        N1,
+        Body::End {
+            id,
+            tenure,
+            keep_for,
+        },
+    );
     world.pass(secs(40));
     assert_eq!((world.serving(), world.sealed(N1)), (vec![], 0));
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod leases;
 mod leaving;
 mod moving;
+mod stale;
 mod taking_over;
 mod waiting;
 mod world;

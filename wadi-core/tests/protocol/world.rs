@@ -15,6 +15,7 @@ use wadi_core::protocol::{
     Copy, Event, Found, Holdings, Input, Output, Participant, ReturnedCopy, SealedCopy, Settings,
 };
 use wadi_core::session::SessionId;
+use wadi_core::stale::{Chosen, StalePolicy};
 use wadi_core::tenure::{Revision, Tenure};
 
 pub(crate) const N1: Incarnation = Incarnation::new(1);
@@ -95,6 +96,15 @@ impl Node {
         Self::with(Participant::new(me, Arc::new(Settings::default())))
     }
 
+    /// A node that has this policy for stale copies.
+    pub(crate) fn choosing(me: Incarnation, policy: impl StalePolicy) -> Self {
+        let settings = Settings {
+            stale: Chosen::new(Arc::new(policy)),
+            ..Settings::default()
+        };
+        Self::with(Participant::new(me, Arc::new(settings)))
+    }
+
     /// It comes back as `me` with a copy of the session that it held under `tenure`.
     pub(crate) fn returned(me: Incarnation, tenure: Tenure) -> Self {
         let mut fenced = Self::new(Incarnation::new(0));
@@ -171,6 +181,16 @@ impl World {
     pub(crate) fn founded(members: &[Incarnation], deputies: &[Incarnation]) -> Self {
         let mut world = Self::of(members);
         world.agree(N1, deputies);
+        world
+    }
+
+    /// The same, and these have this policy for stale copies.
+    pub(crate) fn choosing(members: &[Incarnation], policy: impl StalePolicy + Clone) -> Self {
+        let mut world = Self::of(&[]);
+        for &me in members {
+            world.start(Node::choosing(me, policy.clone()));
+        }
+        world.agree(N1, &[]);
         world
     }
 

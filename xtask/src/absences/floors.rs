@@ -15,7 +15,7 @@ impl Floors {
     /// The house plan of `wadi-core`. A new top-level module is given its floor here.
     pub(crate) const OF_CORE: Self = Self(&[
         &[
-            "clock", "lease", "sabotage", "member", "proof", "bucket", "tenure",
+            "clock", "lease", "sabotage", "member", "proof", "bucket", "tenure", "stale",
         ],
         &["session", "events"],
         &["message", "transport", "authority"],

@@ -96,7 +96,7 @@ impl Truth {
                     self.excused = self.acknowledged;
                 }
             }
-            Event::Outdated(_) => {}
+            Event::Dropped(..) => {}
             Event::Fork(_) => self.wrong = Some("a node saw two copies"),
         }
     }

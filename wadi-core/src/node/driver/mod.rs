@@ -32,7 +32,7 @@ use super::lanes::{Entrance, Lanes};
 use super::listen::Told;
 use super::open::OpenBuckets;
 use super::settings::NodeSettings;
-use super::status::{Migrations, Status};
+use super::status::{Aftermath, Migrations, Status};
 use super::surroundings::Surroundings;
 use super::waiting::Waiting;
 use crate::bucket::Layout;
@@ -95,6 +95,7 @@ pub(super) struct Driver {
     layout: Option<Arc<Layout>>,
     status: watch::Sender<Status>,
     migrations: Arc<Migrations>,
+    aftermath: Arc<Aftermath>,
 }
 
 /// What this node is in the cluster.
@@ -168,7 +169,7 @@ impl Driver {
         open: Arc<OpenBuckets>,
         (entrance, queue): (Entrance, Lanes),
         status: watch::Sender<Status>,
-        migrations: Arc<Migrations>,
+        (migrations, aftermath): (Arc<Migrations>, Arc<Aftermath>),
     ) -> Self {
         Self {
             settings,
@@ -202,6 +203,7 @@ impl Driver {
             layout: None,
             status,
             migrations,
+            aftermath,
         }
     }
 

@@ -117,7 +117,10 @@ impl Driver {
             // Layouts are asked for all the time.
             Output::WantLayout(_) => {}
             Output::Evacuated => self.evacuated(),
-            Output::Event(event) => self.tell(Told::Session(event)),
+            Output::Event(event) => {
+                self.aftermath.count(event);
+                self.tell(Told::Session(event));
+            }
         }
     }
 

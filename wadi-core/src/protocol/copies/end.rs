@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Copies;
 use crate::member::Incarnation;
 use crate::message::Body;
-use crate::protocol::io::{Event, Output};
+use crate::protocol::io::{Event, Loser, Output};
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
@@ -126,13 +126,16 @@ impl Copies {
     /// Drops every copy of a session that has ended.
     pub(in crate::protocol) fn forget_copies(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let bucket = turn.bucket(&id);
-        if self.sealed.remove(bucket, &id).is_some() {
+        if let Some(copy) = self.sealed.remove(bucket, &id) {
+            if copy.granted.is_none() {
+                turn.event(Event::Dropped(id, Loser::Ended));
+            }
             self.offered(turn, id);
         }
         if turn.holdings.get(&id).is_some() {
             if self.arriving.remove(bucket, &id).is_none() {
                 // Every node that knew of its end was away when this copy was found; now one is back.
-                turn.event(Event::Outdated(id));
+                turn.event(Event::Dropped(id, Loser::Ended));
             }
             turn.answered(Timer::Arrived(id));
             turn.out.push(Output::Discard(id));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::by_bucket::ByBucket;
-use super::io::{Event, Output};
+use super::io::{Event, Loser, Output};
 use super::returned::ReturnedCopy;
 use super::timer::Timer;
 use super::turn::Turn;
@@ -44,6 +44,15 @@ struct Sealed {
     granted: Option<(Incarnation, Tenure)>,
     /// It was held when its node lost its right to act, and has been sent to nobody since.
     held: bool,
+    /// It came back, and has served nobody since then, at least.
+    away_since: Option<Moment>,
+}
+
+impl Sealed {
+    fn away_for(&self, now: Moment) -> Duration {
+        self.away_since
+            .map_or(Duration::ZERO, |since| now.since(since))
+    }
 }
 
 /// Why a release was refused; the same one is refused again in the same way.
@@ -163,8 +172,14 @@ impl Copies {
         self.floors.retain(|_, floor| floor.until > now);
     }
 
-    /// Takes a copy that came back with this node, and offers it to its bucket's manager.
-    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, copy: ReturnedCopy) {
+    /// Takes a copy that came back with this node, which has served nobody since then, and offers it to its
+    /// bucket's manager.
+    pub(super) fn take_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        copy: ReturnedCopy,
+        away_since: Option<Moment>,
+    ) {
         let ReturnedCopy {
             id,
             tenure,
@@ -183,6 +198,7 @@ impl Copies {
             state,
             granted: None,
             held,
+            away_since,
         };
         self.sealed.insert(bucket, id, copy);
         self.to_offer.push_back(id);
@@ -229,6 +245,7 @@ impl Copies {
                     tenure: copy.tenure,
                     revision: copy.revision,
                     held: copy.held,
+                    away_for: copy.away_for(turn.now),
                 };
                 turn.send_to_manager(&id, body);
                 return true;
@@ -240,13 +257,15 @@ impl Copies {
         false
     }
 
-    /// Manager: drop every copy below `tenure`. Whether none is here now.
+    /// Manager: drop every copy below `tenure`, since it has lost to another one, or the policy did not
+    /// take it. Whether none is here now.
     pub(super) fn drop_below(
         &mut self,
         turn: &mut Turn<'_>,
         from: Incarnation,
         id: SessionId,
         tenure: Tenure,
+        loser: Loser,
     ) -> bool {
         let bucket = turn.bucket(&id);
         let mut is_sealed = false;
@@ -256,8 +275,10 @@ impl Copies {
             if !is_sealed {
                 self.sealed.remove(bucket, &id);
             }
+            if !is_sealed && (is_offered || loser == Loser::Refused) {
+                turn.event(Event::Dropped(id, loser));
+            }
             if !is_sealed && is_offered {
-                turn.event(Event::Outdated(id));
                 self.offered(turn, id);
             }
         }

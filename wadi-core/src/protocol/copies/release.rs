@@ -104,7 +104,7 @@ impl Copies {
         }
         let Some(grant) = self.sealing.remove(bucket, &id) else {
             // Asked of an earlier incarnation: what this one has it offers.
-            self.take_back(turn, copy.returned());
+            self.take_back(turn, copy.returned(), None);
             return;
         };
         let stands = sabotage::is_off(Rule::LateSeal)
@@ -123,6 +123,7 @@ impl Copies {
                 state: state.clone(),
                 granted: Some((grant.to, grant.tenure)),
                 held: false,
+                away_since: None,
             };
             self.sealed.insert(bucket, id, kept);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Copies;
 use crate::bucket::BucketId;
+use crate::clock::Moment;
 use crate::message::{CopyKind, Scope, Sighting};
 use crate::protocol::holdings::Copy;
 use crate::protocol::markers::Markers;
@@ -39,7 +40,7 @@ impl Copies {
                     sightings.push(marker(id, tenure, markers.keep_for(bucket, &id, turn.now)));
                 }
                 if let Some(sealed) = self.sealed.get(bucket, &id) {
-                    sightings.push(sealed_copy(id, sealed));
+                    sightings.push(sealed_copy(id, sealed, turn.now));
                 }
                 if let Some(copy) = turn.holdings.get(&id) {
                     sightings.push(self.copy_in_map(bucket, id, copy));
@@ -52,7 +53,7 @@ impl Copies {
                 sightings.extend(
                     self.sealed
                         .bucket(bucket)
-                        .map(|(id, sealed)| sealed_copy(*id, sealed)),
+                        .map(|(id, sealed)| sealed_copy(*id, sealed, turn.now)),
                 );
                 turn.holdings.for_each_in(bucket, &mut |id, copy| {
                     sightings.push(self.copy_in_map(bucket, id, copy));
@@ -87,12 +88,15 @@ fn marker(id: SessionId, tenure: Tenure, keep_for: Duration) -> Sighting {
     }
 }
 
-fn sealed_copy(id: SessionId, sealed: &super::Sealed) -> Sighting {
+fn sealed_copy(id: SessionId, sealed: &super::Sealed, now: Moment) -> Sighting {
     Sighting {
         id,
         kind: match sealed.granted {
             Some((to, _)) => CopyKind::Sealed(to),
-            None => CopyKind::Returned { held: sealed.held },
+            None => CopyKind::Returned {
+                held: sealed.held,
+                away_for: sealed.away_for(now),
+            },
         },
         tenure: sealed.tenure,
         revision: sealed.revision,

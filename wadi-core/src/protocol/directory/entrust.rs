@@ -35,7 +35,7 @@ fn is_leaving(turn: &Turn<'_>, who: Incarnation) -> bool {
 impl Entry {
     /// Whether it is missing, and somebody who leaves may have an older copy.
     fn waits_with_leaving(&self, turn: &Turn<'_>) -> bool {
-        matches!(self.place, Whereabouts::Missing { .. })
+        matches!(self.place, Whereabouts::Missing { refused: None, .. })
             && self.older.iter().any(|who| is_leaving(turn, *who))
     }
 }

@@ -36,8 +36,8 @@ impl Directory {
                 }
                 return;
             }
-            Some(&Whereabouts::Missing { until, .. }) => {
-                let has_older = !managed.entries[&id].older.is_empty();
+            Some(&Whereabouts::Missing { until, refused, .. }) => {
+                let has_older = refused.is_none() && !managed.entries[&id].older.is_empty();
                 let known = if turn.now < until || has_older {
                     Answer::Wait
                 } else {

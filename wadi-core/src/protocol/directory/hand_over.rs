@@ -209,6 +209,7 @@ impl Directory {
             until,
             latest,
             told: false,
+            refused: None,
         };
         let mut unsettled = Vec::new();
         let mut moving = Vec::new();

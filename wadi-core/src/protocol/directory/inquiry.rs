@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::stale::Contest;
 use super::{Directory, Entry, Managed, Phase, Whereabouts};
 use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
@@ -47,12 +48,6 @@ impl Inquiry {
         }
         self.waiting.is_empty()
     }
-}
-
-/// Whether nobody can come back with a newer copy than one of this tenure, which serves nobody now.
-/// `held`: it was held when its node lost its right to act.
-pub(super) fn is_newest(tenure: Tenure, held: bool, latest: Option<Tenure>) -> bool {
-    latest.map_or(held, |latest| tenure >= latest)
 }
 
 impl Entry {
@@ -184,7 +179,9 @@ impl Directory {
             return;
         }
         if doubt.of >= inquiry.unproven {
-            inquiry.doubt_until = inquiry.doubt_until.min(turn.now + doubt.lasts.min(turn.settings.absent_after));
+            inquiry.doubt_until = inquiry
+                .doubt_until
+                .min(turn.now + doubt.lasts.min(turn.settings.absent_after));
         }
         let within = |id: &SessionId| match scope {
             Scope::Bucket(bucket) => turn.bucket(id) == bucket,
@@ -370,37 +367,70 @@ impl Directory {
         }
         // A held copy is the highest: who holds was given a tenure above every copy left behind.
         let best = copies().max_by_key(|(_, sighting)| (sighting.tenure, sighting.revision));
-        let Some(&(who, sighting)) = best else {
+        let Some(&(holder, sighting)) = best else {
             self.miss(turn, id, latest, until, BTreeSet::new());
             return;
         };
-        let (holder, tenure) = (who, sighting.tenure);
+        let tenure = sighting.tenure;
         let older = copies().map(|(who, _)| *who).collect();
-        let is_newest = match sighting.kind {
-            CopyKind::Returned { held } => is_newest(tenure, held, latest),
-            CopyKind::Sealed(_) => is_newest(tenure, false, latest),
-            CopyKind::Held | CopyKind::Arriving | CopyKind::Marker(_) => true,
-        };
-        if !is_newest && turn.now < until && !sabotage::is_off(Rule::OlderWaits) {
-            self.miss(turn, id, latest, until, older);
-            return;
+        match sighting.kind {
+            CopyKind::Held | CopyKind::Marker(_) => self.stands(turn, id, holder, tenure, older),
+            CopyKind::Arriving => {
+                turn.send(holder, Body::Confirmed { id, tenure });
+                self.stands(turn, id, holder, tenure, older);
+            }
+            CopyKind::Sealed(_) | CopyKind::Returned { .. } => {
+                let serving = copies().filter(|(_, it)| it.kind == CopyKind::Held);
+                let serving = serving.map(|(who, it)| (it.tenure, *who)).max();
+                let copies: Vec<_> = copies().copied().collect();
+                let contest = Contest::new(&copies, latest);
+                if !contest.is_certain() && turn.now < until && !sabotage::is_off(Rule::OlderWaits)
+                {
+                    self.miss(turn, id, latest, until, older);
+                    return;
+                }
+                match contest.choose(turn) {
+                    Some(winner) => {
+                        self.stands_at(turn, id, winner.holder, winner.tenure, older);
+                        self.revive(turn, id, winner);
+                    }
+                    None => match serving {
+                        // Above whatever was not taken.
+                        Some((tenure, holder)) => {
+                            self.stands_at(turn, id, holder, tenure, older);
+                            self.move_session(turn, id, holder, tenure, holder);
+                        }
+                        None => self.refuse_all(turn, id, latest, older),
+                    },
+                }
+            }
         }
+    }
+
+    /// This copy serves from now on; who has an `older` one drops it.
+    fn stands(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        holder: Incarnation,
+        tenure: Tenure,
+        older: BTreeSet<Incarnation>,
+    ) {
+        self.stands_at(turn, id, holder, tenure, older);
+        self.clean(turn, id);
+    }
+
+    fn stands_at(
+        &mut self,
+        turn: &Turn<'_>,
+        id: SessionId,
+        holder: Incarnation,
+        tenure: Tenure,
+        older: BTreeSet<Incarnation>,
+    ) {
         let place = Whereabouts::At { holder, tenure };
         if let Some(managed) = self.managed_of(turn, &id) {
             managed.entries.insert(id, Entry { place, older });
-        }
-        match sighting.kind {
-            CopyKind::Held | CopyKind::Marker(_) => self.clean(turn, id),
-            CopyKind::Arriving => {
-                turn.send(holder, Body::Confirmed { id, tenure });
-                self.clean(turn, id);
-            }
-            CopyKind::Sealed(_) | CopyKind::Returned { .. } => {
-                if !is_newest && !sabotage::is_off(Rule::StaleEvent) {
-                    turn.event(Event::Stale(id));
-                }
-                self.move_session(turn, id, holder, tenure, holder);
-            }
         }
     }
 
@@ -421,6 +451,7 @@ impl Directory {
             until,
             latest,
             told: false,
+            refused: None,
         };
         managed.entries.insert(id, Entry { place, older });
         let wait = until.since(turn.now);
@@ -442,13 +473,14 @@ impl Directory {
                     until,
                     latest,
                     told,
+                    refused,
                 },
             older,
         }) = managed.entries.get_mut(&id)
         else {
             return;
         };
-        if !older.is_empty() {
+        if !older.is_empty() && refused.is_none() {
             let latest = *latest;
             self.ask_everybody(turn, id, latest, now);
         } else if now < *until + forget_after {
@@ -529,7 +561,11 @@ impl Directory {
         entry.older.retain(|who| turn.is_member(*who));
         let some_went = entry.older.len() < copies;
         match &mut entry.place {
-            Whereabouts::Missing { until, .. } if some_went => {
+            Whereabouts::Missing {
+                until,
+                refused: None,
+                ..
+            } if some_went => {
                 // Their copies, too, may come back.
                 *until = gone_until.max(*until);
                 let wait = until.since(turn.now);
@@ -560,9 +596,7 @@ impl Directory {
                 }
             }
             Whereabouts::At { .. } if entry.older.is_empty() => self.clean(turn, id),
-            Whereabouts::Unsettled {
-                inquiry, until, ..
-            } => {
+            Whereabouts::Unsettled { inquiry, until, .. } => {
                 let scope = inquiry.scope;
                 if inquiry.asked.iter().any(|who| !turn.is_member(*who)) {
                     // What that one has may come back with it.

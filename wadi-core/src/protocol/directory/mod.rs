@@ -13,6 +13,7 @@ mod inquiry;
 mod moving;
 mod offer;
 mod pulls;
+mod stale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,6 +22,7 @@ use entrust::Entrusting;
 use hand_over::HandedOver;
 use inquiry::Inquiry;
 use pulls::{EarlyAsks, Pulls};
+pub(super) use stale::Offered;
 
 use super::by_bucket::ByBucket;
 use super::io::Output;
@@ -65,6 +67,9 @@ enum Whereabouts {
         latest: Option<Tenure>,
         /// It has been told as lost, and is remembered as that.
         told: bool,
+        /// The policy took none of the copies that the entry's `older` have: they are to drop what is
+        /// below this tenure.
+        refused: Option<Tenure>,
     },
 }
 
@@ -308,7 +313,7 @@ fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
 /// whose death is not proven, whoever has died since. At once, where there was none of late.
 pub(super) fn doubt_until(turn: &Turn<'_>) -> Moment {
     match turn.unproven_since {
-        Some(since) if !sabotage::is_off(Rule::Doubt) => {
+        Some(since) if turn.settings.stale.policy().waits() && !sabotage::is_off(Rule::Doubt) => {
             turn.now.max(since + turn.settings.absent_after)
         }
         _ => turn.now,

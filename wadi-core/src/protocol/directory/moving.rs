@@ -320,11 +320,16 @@ impl Directory {
         else {
             return false;
         };
-        let Whereabouts::At { tenure, .. } = entry.place else {
-            return false;
+        let drop = match entry.place {
+            Whereabouts::At { tenure, .. } => Body::Drop { id, tenure },
+            Whereabouts::Missing {
+                refused: Some(tenure),
+                ..
+            } => Body::Refuse { id, tenure },
+            _ => return false,
         };
         for &who in &entry.older {
-            turn.send(who, Body::Drop { id, tenure });
+            turn.send(who, drop.clone());
         }
         !entry.older.is_empty()
     }
@@ -345,9 +350,16 @@ impl Directory {
         let Some(entry) = managed.entries.get_mut(&id) else {
             return;
         };
-        let Whereabouts::At { holder, tenure } = entry.place else {
-            self.relieved(turn, sender, id, dropped);
-            return;
+        let (holder, tenure) = match entry.place {
+            Whereabouts::At { holder, tenure } => (Some(holder), tenure),
+            Whereabouts::Missing {
+                refused: Some(tenure),
+                ..
+            } => (None, tenure),
+            _ => {
+                self.relieved(turn, sender, id, dropped);
+                return;
+            }
         };
         let of_this = dropped == tenure || sabotage::is_off(Rule::OlderTenure);
         if !of_this || !entry.older.remove(&sender) {
@@ -355,7 +367,7 @@ impl Directory {
         }
         if entry.older.is_empty() {
             turn.answered(Timer::Drop(id));
-            if holder == me && open {
+            if holder == Some(me) && open {
                 managed.entries.remove(&id);
             }
         }

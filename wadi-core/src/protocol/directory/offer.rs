@@ -1,17 +1,16 @@
-//! A node that came back offers what it still has; the stale-copy policy decides.
+//! A node that came back offers what it still has; the policy for stale copies decides.
 //!
 //! An unknown session is adopted where it is, under a fresh tenure; a copy that may be older than one
 //! that is still away waits for that as long as for a missing session. Of a known one the copy with
-//! the higher tenure stands, and the loser is an event.
+//! the higher tenure stands, and the loser's node drops it, and tells so.
 
 use std::collections::BTreeSet;
 
 use super::end::mark;
-use super::inquiry::is_newest;
+use super::stale::{Contest, Offered};
 use super::{Directory, Whereabouts};
 use crate::member::Incarnation;
 use crate::message::Body;
-use crate::protocol::io::Event;
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
@@ -20,16 +19,16 @@ use crate::session::SessionId;
 use crate::tenure::Tenure;
 
 impl Directory {
-    /// `from` came back with a copy of tenure `offered`. No answer means: offer it again later.
+    /// `from` came back with this copy. No answer means: offer it again later.
     pub(in crate::protocol) fn offer(
         &mut self,
         turn: &mut Turn<'_>,
         markers: &Markers,
         from: Incarnation,
         id: SessionId,
-        offered: Tenure,
-        held: bool,
+        copy: Offered,
     ) {
+        let offered = copy.tenure;
         let bucket = turn.bucket(&id);
         let Some(managed) = self.managed.get_mut(&bucket) else {
             return;
@@ -45,6 +44,9 @@ impl Directory {
             turn.send(from, mark);
             return;
         }
+        let waits = |latest| {
+            !Contest::of(from, copy, latest).is_certain() && !sabotage::is_off(Rule::OlderWaits)
+        };
         match managed.entries.get_mut(&id) {
             Some(entry) => match entry.place {
                 Whereabouts::At { holder, tenure } if holder != from && offered < tenure => {
@@ -60,15 +62,16 @@ impl Directory {
                     entry.older.insert(from);
                 }
                 // A newer copy may still come back.
-                Whereabouts::Missing { until, latest, .. }
-                    if !is_newest(offered, held, latest)
-                        && (turn.now < until || !entry.older.is_empty())
-                        && !sabotage::is_off(Rule::OlderWaits) =>
-                {
+                Whereabouts::Missing {
+                    until,
+                    latest,
+                    refused: None,
+                    ..
+                } if waits(latest) && (turn.now < until || !entry.older.is_empty()) => {
                     entry.older.insert(from);
                     self.entrust(turn, id);
                 }
-                Whereabouts::Missing { .. } => self.adopt_offered(turn, id, from, offered),
+                Whereabouts::Missing { latest, .. } => self.take(turn, id, from, copy, latest),
                 _ => {}
             },
             None => match turn.holdings.get(&id) {
@@ -77,23 +80,30 @@ impl Directory {
                     turn.send(from, Body::Drop { id, tenure });
                 }
                 Some(home) => self.resolve(turn, id, Some(home.tenure)),
-                None if !held && turn.now < doubt_until && !sabotage::is_off(Rule::OlderWaits) => {
+                None if turn.now < doubt_until && waits(None) => {
                     self.miss(turn, id, None, doubt_until, BTreeSet::from([from]));
                 }
-                None => self.adopt_offered(turn, id, from, offered),
+                None => self.take(turn, id, from, copy, None),
             },
         }
     }
 
-    fn adopt_offered(
+    /// Nobody has the session, and nobody is waited for: adopts the copy where it is, unless the policy does
+    /// not take it.
+    fn take(
         &mut self,
         turn: &mut Turn<'_>,
         id: SessionId,
         from: Incarnation,
-        offered: Tenure,
+        copy: Offered,
+        latest: Option<Tenure>,
     ) {
-        turn.answered(Timer::Missing(id));
-        turn.event(Event::Stale(id));
-        self.move_session(turn, id, from, offered, from);
+        if let Some(winner) = Contest::of(from, copy, latest).choose(turn) {
+            turn.answered(Timer::Missing(id));
+            self.revive(turn, id, winner);
+        } else if let Some(managed) = self.managed_of(turn, &id) {
+            let tenure = managed.allot();
+            turn.send(from, Body::Refuse { id, tenure });
+        }
     }
 }

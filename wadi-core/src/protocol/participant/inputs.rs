@@ -54,7 +54,8 @@ impl Participant {
                 }
             }
             Input::Returned(copy) => {
-                this.copies.take_back(turn, this.as_offered(now, copy));
+                this.copies
+                    .take_back(turn, this.as_offered(now, copy), this.away_since);
             }
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {

@@ -6,9 +6,9 @@ use super::Participant;
 use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Body, Message};
-use crate::protocol::directory;
+use crate::protocol::directory::{self, Offered};
 use crate::protocol::holdings::Holdings;
-use crate::protocol::io::Output;
+use crate::protocol::io::{Loser, Output};
 use crate::protocol::returned::ReturnedCopy;
 use crate::protocol::turn::Turn;
 use crate::sabotage::{self, Rule};
@@ -122,10 +122,19 @@ impl Participant {
                 self.directory.share_more(turn, &mut self.markers);
             }
             Body::Offer {
-                id, tenure, held, ..
+                id,
+                tenure,
+                revision,
+                held,
+                away_for,
             } => {
-                self.directory
-                    .offer(turn, &self.markers, from, id, tenure, held);
+                let offered = Offered {
+                    tenure,
+                    revision,
+                    held,
+                    away_for,
+                };
+                self.directory.offer(turn, &self.markers, from, id, offered);
             }
             Body::Report {
                 scope,
@@ -179,7 +188,17 @@ impl Participant {
                 self.copies.confirmed(turn, id, tenure);
             }
             Body::Drop { id, tenure } if from_manager => {
-                has_gone = self.copies.drop_below(turn, from, id, tenure);
+                has_gone = self
+                    .copies
+                    .drop_below(turn, from, id, tenure, Loser::Outdated);
+                if has_gone {
+                    self.forget_evacuated(turn, &id);
+                }
+            }
+            Body::Refuse { id, tenure } if from_manager => {
+                has_gone = self
+                    .copies
+                    .drop_below(turn, from, id, tenure, Loser::Refused);
                 if has_gone {
                     self.forget_evacuated(turn, &id);
                 }
@@ -222,6 +241,7 @@ impl Participant {
                 id,
                 tenure,
                 revision,
+                away_for,
                 state,
             } if self.takes_more() && self.directory.keeps(turn, from, id, tenure) => {
                 let copy = ReturnedCopy {
@@ -232,7 +252,8 @@ impl Participant {
                     held: false,
                     state,
                 };
-                self.copies.take_back(turn, copy);
+                let away_since = turn.now.before(away_for);
+                self.copies.take_back(turn, copy, Some(away_since));
                 self.directory.relieve(turn, from, id);
             }
             // Between holders.
