@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wadi_axum::config::{CookieMode, SameSite, WadiConfig, WadiConfigBuilder};
+use wadi_axum::config::{CookieMode, SameSite, StaleCopies, WadiConfig, WadiConfigBuilder};
 use wadi_core::session::{ClusterKey, Keyring};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -166,4 +166,13 @@ fn a_secret_is_never_shown() {
     let shown = format!("{builder:?} {builder:#?} {:?}", builder.clone().build());
     assert!(!shown.contains(SECRET));
     assert!(shown.contains("ClusterKey(…)"), "{shown}");
+}
+
+#[test]
+fn what_comes_back_is_offered_unless_it_is_to_be_dropped() {
+    let read = |text: &str| serde_json::from_str::<WadiConfig>(text).unwrap();
+    assert_eq!(read("{}").stale_copies(), StaleCopies::Offer);
+    let drop = read(r#"{"stale_copies": "drop"}"#);
+    assert_eq!(drop.stale_copies(), StaleCopies::Drop);
+    assert_eq!("offer".parse(), Ok(StaleCopies::Offer));
 }

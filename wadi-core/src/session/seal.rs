@@ -501,6 +501,12 @@ mod tests {
         // It was kept here for a while, until somebody asked for it again.
         one.clock.advance(Duration::from_secs(50));
         let state = leaving(&sealed.state, one.clock.now());
+        // A third node kept it, sealed, and its clock is another one.
+        let keeper = node();
+        keeper.clock.advance(Duration::from_secs(7777));
+        let state = kept(&state, keeper.clock.now());
+        keeper.clock.advance(Duration::from_secs(30));
+        let state = leaving(&state, keeper.clock.now());
         other
             .sessions
             .install(id, tenure, revision, &state, now)
@@ -516,8 +522,8 @@ mod tests {
         let visit = Visit::holding(Arc::clone(&other.sessions), guard, id);
         assert_eq!(visit.get::<u64>("n"), Ok(Some(7)));
         visit.bypass();
-        // Its cookie never came back: 600 seconds without a request, of which 150 elsewhere.
-        other.clock.advance(Duration::from_secs(449));
+        // Its cookie never came back: 600 seconds without a request, of which 180 elsewhere.
+        other.clock.advance(Duration::from_secs(419));
         assert!(matches!(other.look(&id), Look::Here(_)));
         other.clock.advance(Duration::from_secs(1));
         assert!(matches!(other.look(&id), Look::NotHere(Origin::Expired)));

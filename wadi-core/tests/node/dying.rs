@@ -1,9 +1,12 @@
 //! Nodes that die, and nodes that only seem to.
 
-use wadi_core::node::{NotDeclaredDead, Told};
+use std::sync::Arc;
+
+use wadi_core::node::{Loser, NotDeclaredDead, Told};
 use wadi_core::proof::Proof;
-use wadi_core::protocol::Event;
+use wadi_core::protocol::{Event, Settings};
 use wadi_core::session::Expiry;
+use wadi_core::stale::{Chosen, TakeNothingBack};
 use wadi_core::transport::memory::Condition;
 
 use crate::world::{Refused, World, millis, secs};
@@ -215,4 +218,23 @@ async fn an_operators_word_is_a_proof_and_is_refused_where_it_seems_wrong() {
     tokio::time::sleep(millis(500)).await;
     let lost = Err(Refused::Absent { lost: true });
     assert_eq!(world.request("n3", &dead, async |_| Ok(())).await, lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_is_dropped_where_the_policy_has_it_so() {
+    let protocol = Settings {
+        stale: Chosen::new(Arc::new(TakeNothingBack)),
+        ..Settings::default()
+    };
+    let world = World::with(32, protocol, &["n1", "n2", "n3"]).await;
+    let id = world.create("n1").await;
+    world.cut_off("n1", true);
+    tokio::time::sleep(secs(7)).await;
+    let lost = Err(Refused::Absent { lost: true });
+    assert_eq!(world.request("n2", &id, async |_| Ok(())).await, lost);
+    world.cut_off("n1", false);
+    world.settle().await;
+    assert_eq!(world.request("n1", &id, async |_| Ok(())).await, lost);
+    assert_eq!(world.events("n1"), [Event::Dropped(id, Loser::Refused)]);
+    assert_eq!(world.node("n1").aftermath().refused(), 1);
 }
