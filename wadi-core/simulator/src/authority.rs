@@ -370,7 +370,10 @@ impl World {
         let sent_at = earliest(*sent_at, length);
         let is_first = former.is_none();
         let participant = match former.take() {
-            Some(former) => former.come_back(incarnation, std::mem::take(returned)),
+            Some(former) => {
+                self.oracle.came_back(former.me(), incarnation);
+                former.come_back(incarnation, std::mem::take(returned))
+            }
             None => Participant::new(incarnation, settings),
         };
         *process = Process::Member {

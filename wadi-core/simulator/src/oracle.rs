@@ -47,6 +47,8 @@ pub(crate) struct Oracle {
     dead: BTreeSet<Incarnation>,
     /// When somebody was declared dead without proof: it may come back with what it held.
     declared_dead: BTreeMap<Incarnation, Instant>,
+    /// Who came back as whom.
+    was_before: BTreeMap<Incarnation, Incarnation>,
 }
 
 impl Oracle {
@@ -56,6 +58,7 @@ impl Oracle {
             known: BTreeMap::new(),
             dead: BTreeSet::new(),
             declared_dead: BTreeMap::new(),
+            was_before: BTreeMap::new(),
         }
     }
 
@@ -110,6 +113,16 @@ impl Oracle {
         }
     }
 
+    /// Somebody leaves, and its copy is with `keeper` from now on.
+    pub(crate) fn kept(&mut self, id: &SessionId, leaver: Incarnation, keeper: Incarnation) {
+        if let Some(known) = self.known.get_mut(id)
+            && known.holder == Some(leaver)
+        {
+            known.holder = Some(keeper);
+            known.holder_died |= self.dead.contains(&keeper);
+        }
+    }
+
     /// An incarnation died, or was fenced: what only it held may be gone, though not yet while it may
     /// come back.
     pub(crate) fn died(&mut self, incarnation: Incarnation, now: Instant) {
@@ -123,6 +136,21 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// It came back as somebody new, with what it held.
+    pub(crate) fn came_back(&mut self, former: Incarnation, now_as: Incarnation) {
+        self.was_before.insert(now_as, former);
+    }
+
+    /// It is proven that its process has ended: what it was before does not come back either.
+    pub(crate) fn proven_dead(&mut self, incarnation: Incarnation, now: Instant) {
+        let mut ended = Some(incarnation);
+        while let Some(who) = ended {
+            self.declared_dead.remove(&who);
+            ended = self.was_before.get(&who).copied();
+        }
+        self.died(incarnation, now);
     }
 
     /// Whether it was declared dead without proof a short while ago.

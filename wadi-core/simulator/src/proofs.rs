@@ -109,7 +109,7 @@ impl World {
     pub(crate) fn hear_of_death(&mut self, by: Incarnation, who: Incarnation, proof: Proof) {
         if self.register.prove_dead(by, who, proof).is_ok() {
             self.note(|| format!("{by:?} proves {who:?} dead: {proof:?}"));
-            self.oracle.died(who, self.now);
+            self.oracle.proven_dead(who, self.now);
             self.look_for_lost_markers();
         }
     }
