@@ -34,14 +34,6 @@ impl Moment {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
-
-    /// So long before; no earlier than the clock's own beginning.
-    #[must_use]
-    pub const fn before(self, by: Duration) -> Self {
-        let seconds = by.as_secs().saturating_mul(1_000_000_000);
-        let nanos = seconds.saturating_add(by.subsec_nanos() as u64);
-        Self(self.0.saturating_sub(nanos))
-    }
 }
 
 impl std::ops::Add<Duration> for Moment {

@@ -298,8 +298,6 @@ pub enum Body {
         tenure: Tenure,
         /// The copy's revision.
         revision: Revision,
-        /// For how long it has served nobody, at least.
-        away_for: Duration,
         /// The encoded session; a part of its frame, as that of a `State`.
         #[serde(deserialize_with = "frame::part")]
         state: Bytes,
@@ -359,8 +357,8 @@ pub enum Scope {
 pub struct Doubt {
     /// The layout version of the latest death without proof that it counts from.
     pub of: LayoutVersion,
-    /// For how long, from then on when it is said.
-    pub lasts: Duration,
+    /// For how many milliseconds, from when it is said.
+    pub lasts_ms: u64,
 }
 
 /// One copy, or marker, that a node reports.

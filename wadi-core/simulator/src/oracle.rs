@@ -140,7 +140,9 @@ impl Oracle {
 
     /// It came back as somebody new, with what it held.
     pub(crate) fn came_back(&mut self, former: Incarnation, now_as: Incarnation) {
-        self.was_before.insert(now_as, former);
+        if former < now_as {
+            self.was_before.insert(now_as, former);
+        }
     }
 
     /// It is proven that its process has ended: what it was before does not come back either.

@@ -177,7 +177,6 @@ fn spoken_out_of_role(tenure: Tenure) -> Vec<Body> {
             id: S,
             tenure,
             revision: Revision::new(u64::MAX),
-            away_for: Duration::MAX,
             state: Bytes::from_static(b"forged"),
         },
         Body::Refuse {

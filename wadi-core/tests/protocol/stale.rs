@@ -19,7 +19,8 @@ struct Noting {
 
 impl StalePolicy for Noting {
     fn choose(&self, copies: &[StaleCopy]) -> Option<usize> {
-        self.seen.lock().unwrap().push(copies.to_vec());
+        let mut seen = self.seen.lock().expect("nobody panicked with it");
+        seen.push(copies.to_vec());
         let places = 0..copies.len();
         let earliest = places.min_by_key(|place| copies[*place].tenure);
         earliest.filter(|_| !self.takes_none)

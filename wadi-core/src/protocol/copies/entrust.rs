@@ -30,7 +30,6 @@ impl Copies {
                 id,
                 tenure: copy.tenure,
                 revision: copy.revision,
-                away_for: copy.away_for(turn.now),
                 state: copy.state.clone(),
             };
             turn.send(manager, entrusted);

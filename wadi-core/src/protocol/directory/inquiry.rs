@@ -179,9 +179,9 @@ impl Directory {
             return;
         }
         if doubt.of >= inquiry.unproven {
-            inquiry.doubt_until = inquiry
-                .doubt_until
-                .min(turn.now + doubt.lasts.min(turn.settings.absent_after));
+            inquiry.doubt_until = inquiry.doubt_until.min(
+                turn.now + Duration::from_millis(doubt.lasts_ms).min(turn.settings.absent_after),
+            );
         }
         let within = |id: &SessionId| match scope {
             Scope::Bucket(bucket) => turn.bucket(id) == bucket,

@@ -322,8 +322,10 @@ pub(super) fn doubt_until(turn: &Turn<'_>) -> Moment {
 
 /// For how long this node doubts what nobody holds, for whoever asks everybody.
 pub(super) fn doubt(turn: &Turn<'_>) -> Doubt {
+    let lasts = doubt_until(turn).since(turn.now).as_nanos();
     Doubt {
         of: turn.layout.unproven,
-        lasts: doubt_until(turn).since(turn.now),
+        // Rather too long than too short.
+        lasts_ms: u64::try_from(lasts.div_ceil(1_000_000)).unwrap_or(u64::MAX),
     }
 }

@@ -241,7 +241,6 @@ impl Participant {
                 id,
                 tenure,
                 revision,
-                away_for,
                 state,
             } if self.takes_more() && self.directory.keeps(turn, from, id, tenure) => {
                 let copy = ReturnedCopy {
@@ -252,8 +251,7 @@ impl Participant {
                     held: false,
                     state,
                 };
-                let away_since = turn.now.before(away_for);
-                self.copies.take_back(turn, copy, Some(away_since));
+                self.copies.take_back(turn, copy, Some(turn.now));
                 self.directory.relieve(turn, from, id);
             }
             // Between holders.
