@@ -32,7 +32,7 @@ use wadi_core::relocate::{
     Adaptive, Choice, Migrate, Neither, Proxy, Redirect, Relocation, Stray, Use,
 };
 use wadi_core::session::{Keyring, SessionId, Sessions};
-use wadi_core::stale::{Chosen, TakeNothingBack};
+use wadi_core::stale::TakeNothingBack;
 #[cfg(feature = "serve")]
 use wadi_core::transport::Streams;
 use wadi_core::transport::{Connections, Network};
@@ -99,12 +99,6 @@ impl Cluster {
         if surroundings.in_haste {
             settings.pace.between_steps = Duration::from_millis(20);
         }
-        if config.stale_copies() == StaleCopies::Drop {
-            settings.protocol = Arc::new(wadi_core::protocol::Settings {
-                stale: Chosen::new(Arc::new(TakeNothingBack)),
-                ..wadi_core::protocol::Settings::clone(&settings.protocol)
-            });
-        }
         let sessions = Sessions::builder(keyring).limits(config.limits());
         let relocation: Arc<dyn Relocation> = match config.relocate() {
             Relocate::Adaptive => Arc::new(Adaptive::default()),
@@ -114,6 +108,10 @@ impl Cluster {
             Relocate::None => Arc::new(Neither),
         };
         let clock = surroundings.clock;
+        let node = Node::new(settings, Arc::clone(&clock), sessions);
+        if config.stale_copies() == StaleCopies::Drop {
+            node.set_stale_policy(Arc::new(TakeNothingBack));
+        }
         Self {
             pool: Pool::new(Arc::clone(&clock)),
             relocation,
@@ -126,7 +124,7 @@ impl Cluster {
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            node: Node::new(settings, Arc::clone(&clock), sessions),
+            node,
             #[cfg(feature = "cluster")]
             clock,
             #[cfg(feature = "cluster")]
