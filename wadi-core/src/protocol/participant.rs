@@ -300,14 +300,10 @@ impl Participant {
                 let mut members = known.members.keys();
                 members.any(|who| !turn.layout.is_member(*who))
             };
-            // Where no death without proof is new, nobody of them comes back.
-            let gone_until = known.as_ref().is_some_and(gone).then(|| {
-                if turn.layout.unproven > known_death {
-                    directory::doubt_until(turn)
-                } else {
-                    now
-                }
-            });
+            // Who has gone with proof does not come back; but somebody else may, with an older copy of what
+            // it held.
+            let gone_until = known.as_ref().is_some_and(gone);
+            let gone_until = gone_until.then(|| directory::doubt_until(turn));
             this.directory.adopt(turn, &mut this.markers, gone_until);
             if known.is_none() {
                 this.copies.tell_markers(turn, &this.markers);

@@ -445,16 +445,44 @@ fn a_second_death_adds_its_own_time() {
     assert_eq!(world.locate(N2), [Found::Absent { lost: true }]);
 }
 
-#[test]
-fn what_died_by_a_proof_waits_for_nobody_else() {
-    let mut world = World::founded(&[N1, N2, N3], &[]);
-    world.create(N2);
-    drop(world.stop(N3));
+/// n3 dies without proof, and n2, who holds the session, with one.
+fn a_proven_death_in_doubt(older_at_n3: bool) -> (World, Node) {
+    let mut world = World::founded(&[N1, N2, N3, N4], &[]);
+    let (away, dies) = if older_at_n3 {
+        world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+        (N2, N3)
+    } else {
+        world.create(N2);
+        (N3, N2)
+    };
+    let away = world.stop(away);
     world.agree(N1, &[]);
     world.pass(secs(5));
-    world.stop_proven(N2);
+    world.stop_proven(dies);
     world.agree(N1, &[]);
     world.deliver();
+    (world, away)
+}
+
+#[test]
+fn what_died_by_a_proof_waits_for_who_may_come_back_with_an_older_copy() {
+    let (mut world, older) = a_proven_death_in_doubt(true);
+    assert_eq!(world.locate(N1), []);
+    world.pass(secs(10));
+    world.start(older.come_back(N5));
+    world.agree(N1, &[]);
+    world.pass(secs(20));
+    assert_eq!(world.serving(), [N5]);
+    assert_eq!(world.events(), [Event::Stale(S)]);
+}
+
+#[test]
+fn what_died_by_a_proof_waits_no_longer_than_others_are_waited_for() {
+    let (mut world, _) = a_proven_death_in_doubt(false);
+    assert_eq!(world.locate(N1), []);
+    world.pass(secs(24));
+    assert_eq!(world.locate(N1), []);
+    world.pass(secs(2));
     assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
 }
 
@@ -470,7 +498,7 @@ fn a_copy_that_left_in_good_order_makes_nobody_wait_longer() {
     world.pass(secs(10));
     world.stop_proven(N2);
     world.agree(N1, &[]);
-    world.pass(secs(11));
+    world.pass(secs(21));
     assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
 }
 
