@@ -191,6 +191,7 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "sessions": {"live": live, "frozen": 0, "disc": 0, "replicas": 0},
             "displaced": 0,
             "migrations": {"in": 0, "out": 0},
+            "aftermath": {"lost": 0, "older": 0, "outdated": 0, "refused": 0, "ended": 0},
             "evacuation": null,
             "draining": false,
             "on_quorum_loss": null,
