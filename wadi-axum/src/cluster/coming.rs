@@ -5,13 +5,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use wadi_core::bucket::Layout;
-use wadi_core::member::Incarnation;
-use wadi_core::node::Node;
+use wadi_core::member::{Incarnation, Standing};
+use wadi_core::node::Status;
 
 use super::Cluster;
 use crate::config::WadiConfig;
@@ -22,35 +22,40 @@ const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 impl Cluster {
-    /// Says so in the log while this node, which has started, has not joined. Until it has, or leaves.
+    /// Says so in the log while this node, which has started, has not joined. Until it has, or leaves, or is
+    /// no more.
     pub(crate) fn announce_coming(&self, config: &WadiConfig, lifecycle: &Lifecycle) {
         let Some(connections) = self.connections.get() else {
             return;
         };
-        let (node, address) = (self.node.clone(), connections.address.clone());
-        let join = config.join().join(",");
+        // Whoever holds a node keeps it running.
+        let status = self.node.watch();
+        let (address, join) = (connections.address.clone(), config.join().join(","));
         let leaving = lifecycle.reached(Phase::Leaving);
         tokio::spawn(async move {
-            let come = come(&node, &address, &join);
+            let come = come(status, &address, &join);
             let (mut come, mut leaving) = (pin!(come), pin!(leaving));
-            let me = poll_fn(|context| match leaving.as_mut().poll(context) {
+            // `select!` is of a feature that this crate does not always have.
+            let status = poll_fn(|context| match leaving.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => come.as_mut().poll(context).map(Some),
+                Poll::Pending => come.as_mut().poll(context),
             });
-            if let Some(me) = me.await {
-                look_at_names(&node, me, &address);
+            if let Some(status) = status.await {
+                look_at_names(&status, &address);
             }
         });
     }
 }
 
-async fn come(node: &Node, address: &str, join: &str) -> Incarnation {
+/// What the node says once it is a ready member; `None` when it says nothing any more.
+async fn come(mut status: watch::Receiver<Status>, address: &str, join: &str) -> Option<Status> {
     let mut wait = FIRST;
     loop {
-        if let Ok(me) = node.ready(wait).await {
-            return me;
+        let is_ready = |status: &Status| status.standing() == Some(Standing::Ready);
+        match tokio::time::timeout(wait, status.wait_for(is_ready)).await {
+            Ok(ready) => return ready.ok().map(|status| status.clone()),
+            Err(_) => wait = (wait * 2).min(LONGEST),
         }
-        wait = (wait * 2).min(LONGEST);
         tracing::warn!(
             join,
             advertised = address,
@@ -61,12 +66,11 @@ async fn come(node: &Node, address: &str, join: &str) -> Incarnation {
     }
 }
 
-fn look_at_names(node: &Node, me: Incarnation, address: &str) {
-    let layout: Option<Arc<Layout>> = node.status().layout;
-    for other in layout
-        .iter()
-        .flat_map(|layout| namesakes(layout, me, address))
-    {
+fn look_at_names(status: &Status, address: &str) {
+    let Some((layout, me)) = status.layout.as_ref().zip(status.incarnation) else {
+        return;
+    };
+    for other in namesakes(layout, me, address) {
         tracing::warn!(
             address,
             other,
@@ -92,7 +96,7 @@ fn namesakes<'a>(layout: &'a Layout, me: Incarnation, address: &str) -> Vec<&'a 
 #[cfg(test)]
 mod tests {
     use wadi_core::bucket::BucketCount;
-    use wadi_core::member::{Member, NodeName, Standing};
+    use wadi_core::member::{Member, NodeName};
 
     use super::*;
 

@@ -167,6 +167,13 @@ impl Node {
         self.0.status.borrow().clone()
     }
 
+    /// What it says of itself, now and whenever that changes. It keeps no node: when that is gone, nothing
+    /// comes any more.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.0.status.clone()
+    }
+
     /// Whether this node may create sessions by itself at this moment. Costs one load.
     #[must_use]
     pub fn may_create(&self) -> bool {

@@ -38,6 +38,8 @@ pub struct Participant {
     /// When this incarnation learned of the latest death that is not proven: by its own clock, so never
     /// before it was agreed. Also where that was before it joined.
     unproven_since: Option<Moment>,
+    /// The same of the deaths since it joined: of those whose copies the directories here knew.
+    death_since: Option<Moment>,
     lease_until: Moment,
     timers: Timers,
     markers: Markers,
@@ -79,6 +81,7 @@ impl Participant {
             settings,
             layout: None,
             unproven_since: None,
+            death_since: None,
             lease_until: Moment::ZERO,
             timers,
             markers: Markers::default(),
@@ -285,6 +288,7 @@ impl Participant {
             .map_or(LayoutVersion::ZERO, |known| known.unproven);
         if layout.unproven > known_death {
             self.unproven_since = Some(now);
+            self.death_since = known.as_ref().map(|_| now);
         } else if sabotage::is_off(Rule::DoubtLasts)
             && known
                 .as_ref()
@@ -301,9 +305,9 @@ impl Participant {
                 members.any(|who| !turn.layout.is_member(*who))
             };
             // Who has gone with proof does not come back; but somebody else may, with an older copy of what
-            // it held.
+            // it held. What was before this cluster has nothing to do with that.
             let gone_until = known.as_ref().is_some_and(gone);
-            let gone_until = gone_until.then(|| directory::doubt_until(turn));
+            let gone_until = gone_until.then(|| directory::doubt_from(turn, this.death_since));
             this.directory.adopt(turn, &mut this.markers, gone_until);
             if known.is_none() {
                 this.copies.tell_markers(turn, &this.markers);

@@ -168,3 +168,12 @@ async fn a_request_that_uses_a_session_for_too_long_loses_it() {
     });
     assert_eq!(seen.await, Ok((true, false)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_a_node_does_not_keep_it() {
+    let world = World::of(&["n1", "n2"]).await;
+    let mut watch = world.node("n2").watch();
+    let never = tokio::time::timeout(secs(60), watch.wait_for(|_| false));
+    let (ended, ()) = tokio::join!(never, async { world.kill("n2") });
+    assert!(ended.expect("it ends").is_err());
+}

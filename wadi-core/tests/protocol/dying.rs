@@ -486,6 +486,20 @@ fn what_died_by_a_proof_waits_no_longer_than_others_are_waited_for() {
     assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
 }
 
+/// Several founded the cluster, and do not know what was before: that is no doubt about what they hold.
+#[test]
+fn in_a_young_cluster_too_what_died_by_a_proof_is_lost_at_once() {
+    let mut world = World::of(&[N1, N2, N3]);
+    world.found_in_doubt();
+    world.create(N2);
+    world.stop_proven(N2);
+    world.agree(N1, &[]);
+    world.deliver();
+    assert_eq!(world.locate(N1), [Found::Absent { lost: true }]);
+    world.pass(secs(1));
+    assert_eq!(world.events(), [Event::Lost(S)]);
+}
+
 #[test]
 fn a_copy_that_left_in_good_order_makes_nobody_wait_longer() {
     let mut world = World::founded(&[N1, N2, N3, N4], &[]);

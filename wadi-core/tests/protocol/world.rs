@@ -264,6 +264,23 @@ impl World {
         });
     }
 
+    /// The first layout: several have founded, who may follow another cluster.
+    pub(crate) fn found_in_doubt(&mut self) {
+        let version = LayoutVersion::from_u64(1);
+        let members = self.nodes.keys().map(|who| (*who, self.member(*who)));
+        self.adopt(Layout {
+            version,
+            unproven: version,
+            members: members.collect(),
+            placements: vec![Placement {
+                manager: N1,
+                deputies: Vec::new(),
+                since: version,
+                previous: None,
+            }],
+        });
+    }
+
     /// Everybody learns this layout; who is [`World::late`] learns it when what the others say to that has
     /// been delivered.
     pub(crate) fn adopt(&mut self, layout: Layout) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::balance::balanced;
 use super::patron::Patron;
+use super::times::median;
 use crate::fleet::{Client, Fleet, Plan, runtime};
 use crate::report::{Failure, Outcome, Stopwatch};
 
@@ -155,7 +156,10 @@ async fn ask(
 }
 
 fn table(times: &[Times]) -> String {
-    let medians: Vec<f64> = times.iter().map(|times| median(times)).collect();
+    let medians: Vec<f64> = times
+        .iter()
+        .map(|times| median(times).as_secs_f64())
+        .collect();
     let here = medians[1];
     let mut table =
         "| request | hops | p50 | times the local one |\n|---|--:|--:|--:|\n".to_owned();
@@ -169,11 +173,4 @@ fn table(times: &[Times]) -> String {
         );
     }
     table
-}
-
-fn median(times: &[Duration]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let middle = sorted.get(sorted.len() / 2);
-    middle.copied().unwrap_or_default().as_secs_f64()
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::balance::balanced;
 use super::patron::Patron;
 use super::spans::Spans;
+use super::times::per_mille;
 use crate::fleet::{Client, Fleet, Plan, Status, runtime};
 use crate::report::{Failure, Outcome, Stopwatch};
 
@@ -215,11 +216,4 @@ fn table(without: &Seen, with: &Seen) -> String {
         });
     }
     table
-}
-
-fn per_mille(times: &[Duration], part: usize) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let at = (sorted.len() * part / 1000).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().unwrap_or_default()
 }

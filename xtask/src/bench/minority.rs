@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::balance::balanced;
 use super::patron::Patron;
+use super::times::worst;
 use crate::fleet::{Client, Fleet, Plan, runtime};
 use crate::report::{Failure, Outcome, Stopwatch};
 
@@ -27,7 +28,7 @@ pub(super) fn run(smoke: bool) -> Outcome {
     let directory = std::env::temp_dir().join(format!("wadi-minority-{}", std::process::id()));
     let stopped = runtime()?.block_on(measure(rounds, &directory))?;
     std::fs::remove_dir_all(&directory).ok();
-    let latest = stopped.iter().max().copied().unwrap_or_default();
+    let latest = worst(&stopped);
     let words = format!(
         "served its own sessions for {:.2} s at most of a lease of {} s, in {rounds} times",
         latest.as_secs_f64(),

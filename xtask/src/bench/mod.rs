@@ -12,6 +12,7 @@ mod moving;
 mod patron;
 mod single;
 mod spans;
+mod times;
 
 use clap::{Args, ValueEnum};
 

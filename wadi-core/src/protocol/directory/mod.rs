@@ -311,8 +311,13 @@ fn stop_timers(turn: &mut Turn<'_>, bucket: BucketId, managed: &Managed) {
 
 /// Until when what nobody holds may come back with a node that died, whoever that was: with the last one
 /// whose death is not proven, whoever has died since. At once, where there was none of late.
-pub(super) fn doubt_until(turn: &Turn<'_>) -> Moment {
-    match turn.unproven_since {
+fn doubt_until(turn: &Turn<'_>) -> Moment {
+    doubt_from(turn, turn.unproven_since)
+}
+
+/// Until when somebody may come back whose death without proof was learned of then.
+pub(super) fn doubt_from(turn: &Turn<'_>, since: Option<Moment>) -> Moment {
+    match since {
         Some(since) if turn.settings.stale.policy().waits() && !sabotage::is_off(Rule::Doubt) => {
             turn.now.max(since + turn.settings.absent_after)
         }
