@@ -16,5 +16,6 @@ pub mod relocate;
 pub mod sabotage;
 pub mod session;
 pub mod stale;
+pub mod store;
 pub mod tenure;
 pub mod transport;

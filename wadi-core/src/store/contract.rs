@@ -1,0 +1,46 @@
+//! What a store promises.
+
+use std::fmt;
+use std::pin::Pin;
+
+use super::error::StoreError;
+use super::row::{Claim, Ended, Head, Page, Put, Row, Took};
+use crate::session::SessionId;
+
+/// The future of a store's answer.
+pub type Storing<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Keeps sessions that are in nobody's memory.
+///
+/// Of each session it has one row, ordered by (tenure, revision), or the memory that it has ended. All
+/// comparisons are made where the row is, in the step that writes it: between two calls anybody may have
+/// written. Times are counted by one clock, the store's own, that all who use the store share.
+///
+/// What a call has done stands when its answer is there, also when the process is killed at once; when
+/// the machine stops, it stands where the store says so. A call that was dropped, or that failed as
+/// [`StoreError::Unavailable`], may have been done; each may be made again, with the same outcome.
+/// Calls come from any task, also at once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store for sessions",
+    note = "implement `wadi_core::store::SessionStore`, and run `wadi_core::store::conformance` on it"
+)]
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Puts these rows, each by itself, and says of each in its order what became of it. A row is refused
+    /// where the store's is newer in (tenure, revision), was given out under a later tenure, or where the
+    /// session has ended. One that is as new replaces the store's: it was put again, or comes back
+    /// unchanged.
+    fn put(&self, rows: Vec<Row>) -> Storing<'_, Vec<Put>>;
+
+    /// Takes a session to serve it. With [`Claim::Own`] its row goes in the same step. With
+    /// [`Claim::Granted`] the row stays, and from then on nothing is given out, nor put, under a lower
+    /// tenure; the same one may take it again.
+    ///
+    /// What is damaged is not given out, and stays as it is: [`StoreError::Damaged`].
+    fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took>;
+
+    /// These have ended: their rows go, and none is put again for as long as that is to be remembered.
+    fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()>;
+
+    /// Lists what there is, in order: fewer than `most` only at the end. What has ended is not listed.
+    fn page(&self, page: Page) -> Storing<'_, Vec<Head>>;
+}
