@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod bucket;
 pub mod clock;
+pub mod evict;
 pub mod lease;
 pub mod member;
 pub mod message;
@@ -18,4 +19,5 @@ pub mod session;
 pub mod stale;
 pub mod store;
 pub mod tenure;
+pub mod tier;
 pub mod transport;

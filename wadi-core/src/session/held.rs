@@ -215,6 +215,16 @@ impl Held {
         self.is_serving() && !self.is_unconfirmed()
     }
 
+    /// How long until it ends unless somebody asks for it; zero for one that serves nobody.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        Moment::from_nanos(self.deadline.load(Relaxed)).since(now)
+    }
+
+    /// Whether nobody shares it, holds it alone or waits for it at this moment.
+    pub(super) fn is_free(&self) -> bool {
+        self.lock.available_permits() == ALONE as usize
+    }
+
     /// Whether its time ran out. Who finds it so ends it, alone.
     #[inline]
     pub(super) fn is_overdue(&self, now: Moment) -> bool {

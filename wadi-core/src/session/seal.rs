@@ -161,6 +161,19 @@ impl Sessions {
         drop(alone);
     }
 
+    /// Unseals a session that was sealed by its lock and is in the map: it is served as before, and whoever
+    /// waited for it has it.
+    pub fn unseal(&self, sealed: Sealed) {
+        let Sealed { held, alone, .. } = sealed;
+        let mut body = held.body();
+        if body.phase == Phase::Sealed {
+            body.phase = Phase::Serving;
+            held.set_deadline(&body, &self.limits);
+        }
+        drop(body);
+        drop(alone);
+    }
+
     /// Takes every session out of the map, whoever uses it: what this node may still offer after it
     /// lost its right to act. Whoever uses one can neither read nor write it any more. It encodes none
     /// and waits at most for the operations of this moment.
@@ -394,6 +407,17 @@ pub fn leaving(state: &Bytes, now: Moment) -> Bytes {
     leaving.extend_from_slice(&kept_for.to_le_bytes());
     leaving.extend_from_slice(&state[KEPT_BYTES..]);
     leaving.into()
+}
+
+/// A state that was kept somewhere for so long since it was written, by whatever clock.
+#[must_use]
+pub fn aged(state: &[u8], age: Duration) -> Vec<u8> {
+    let mut aged = state.to_vec();
+    if let Some(kept_for) = aged.first_chunk_mut::<KEPT_BYTES>() {
+        let before = u64::from_le_bytes(*kept_for);
+        *kept_for = before.saturating_add(nanos(age)).to_le_bytes();
+    }
+    aged
 }
 
 /// A state that came from another node, and is kept here sealed from now on: a copy of its own, for it

@@ -94,6 +94,18 @@ impl Sessions {
         }
     }
 
+    /// Ends a session whose time is over, if nobody uses it; whether it did.
+    pub fn expire(&self, held: &Arc<Held>, now: Moment) -> bool {
+        let Some(_alone) = held.try_alone() else {
+            return false;
+        };
+        let ends = held.is_confirmed() && held.is_overdue(now);
+        if ends {
+            self.end(held, Ending::Expired);
+        }
+        ends
+    }
+
     fn sweep_one(&self, held: Arc<Held>, now: Moment, swept: &mut Swept) {
         let Some(_alone) = held.try_alone() else {
             // Its absolute end comes also to a session in use.

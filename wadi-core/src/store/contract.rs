@@ -18,7 +18,8 @@ pub type Storing<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 ///
 /// What a call has done stands when its answer is there, also when the process is killed at once; when
 /// the machine stops, it stands where the store says so. A call that was dropped, or that failed as
-/// [`StoreError::Unavailable`], may have been done; each may be made again, with the same outcome.
+/// [`StoreError::Unavailable`], may have been done; each may be made again, with the same outcome, but for
+/// taking one's own row: whose answer is not awaited is gone with it.
 /// Calls come from any task, also at once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no store for sessions",

@@ -21,6 +21,7 @@ impl Floors {
         &["message", "transport", "authority"],
         &["protocol", "relocate"],
         &["store", "evict", "lock"],
+        &["tier"],
         &["config"],
         &["node"],
     ]);

@@ -1,0 +1,169 @@
+//! Sessions go down: sealed, written, and only then out of the map.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use super::{Tier, Told};
+use crate::clock::Moment;
+use crate::session::{Guard, Held, Resting, Sealed, SessionError, SessionId};
+use crate::store::{Payload, Put, Row, StoreError};
+
+/// The most sessions, and about the most bytes, that one call of the store carries.
+const ROWS: usize = 256;
+const BYTES: usize = 4 << 20;
+/// How often, while everything goes down, it is looked for what is in use.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is on its way down, and what it becomes there.
+#[derive(Default)]
+struct Descent {
+    sealed: Vec<(SessionId, Sealed)>,
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
+impl Tier {
+    /// Has these go down, those of them that nobody uses now; how many did.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; who did not go down is served as before.
+    ///
+    /// # Cancellation
+    ///
+    /// Those that were on their way at that moment are not served any more before the node's end; it is
+    /// called by tasks that are not cancelled.
+    pub async fn demote(&self, chosen: Vec<Resting>) -> Result<usize, StoreError> {
+        let mut demoted = 0;
+        let mut descent = Descent::default();
+        for one in chosen {
+            let Some(alone) = one.held.try_alone() else {
+                continue;
+            };
+            self.seal(&mut descent, one, Some(alone), self.sessions.now());
+            if descent.is_full() {
+                demoted += self.put_down(std::mem::take(&mut descent)).await?;
+            }
+        }
+        demoted += self.put_down(descent).await?;
+        Ok(demoted)
+    }
+
+    /// Everything goes down for good, and nothing comes up any more. What is in use is waited for until
+    /// `revoke_at`, and then taken from under its requests. How many are left behind: for want of an
+    /// encoding, or because the store does not take them.
+    pub async fn close(&self, revoke_at: Moment) -> usize {
+        self.closed.store(true, SeqCst);
+        loop {
+            let revokes = self.sessions.now() >= revoke_at;
+            let failed = self.close_once(revokes).await.is_err();
+            let left = self.sessions.map().len();
+            if left == 0 || revokes {
+                return left;
+            }
+            tokio::time::sleep(if failed { 10 * LOOK_AGAIN } else { LOOK_AGAIN }).await;
+        }
+    }
+
+    async fn close_once(&self, revokes: bool) -> Result<(), StoreError> {
+        let now = self.sessions.now();
+        for bucket in self.sessions.map().buckets().iter() {
+            let mut descent = Descent::default();
+            for (id, held) in self.sessions.map().bucket(bucket) {
+                let alone = held.try_alone();
+                if alone.is_none() && !revokes {
+                    continue;
+                }
+                let one = Resting::of(id, held, now);
+                self.seal(&mut descent, one, alone, now);
+                if descent.is_full() {
+                    self.put_down(std::mem::take(&mut descent)).await?;
+                }
+            }
+            self.put_down(descent).await?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self, descent: &mut Descent, one: Resting, alone: Option<Guard>, now: Moment) {
+        if self.astray.lock().contains(&one.id) {
+            return;
+        }
+        let sealed = match self.sessions.seal(&one.id, &one.held, alone, now) {
+            Ok(sealed) => sealed,
+            Err(SessionError::Unencodable {
+                type_name, reason, ..
+            }) => return self.tell(Told::Unencodable { type_name, reason }),
+            // It is in use, has ended or has another id.
+            Err(_) => return,
+        };
+        let row = Row {
+            id: one.id,
+            bucket: one.id.bucket(self.sessions.map().buckets()),
+            tenure: sealed.tenure,
+            revision: sealed.revision,
+            left: one.left,
+            payload: Payload::seal(&sealed.state),
+        };
+        descent.bytes += row.payload.as_bytes().len();
+        descent.rows.push(row);
+        descent.sealed.push((one.id, sealed));
+    }
+
+    async fn put_down(&self, descent: Descent) -> Result<usize, StoreError> {
+        let Descent { sealed, rows, .. } = descent;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let put = match self.store.put(rows).await {
+            Ok(put) => put,
+            Err(error) => {
+                if matches!(error, StoreError::Unavailable(_)) {
+                    let ids = sealed.iter().map(|(id, _)| *id);
+                    self.astray.lock().extend(ids);
+                }
+                for (_, sealed) in sealed {
+                    self.sessions.unseal(sealed);
+                }
+                self.counts.did_not();
+                self.tell(Told::NotDemoted(error.clone()));
+                return Err(error);
+            }
+        };
+        let mut demoted = 0;
+        let mut answers = put.into_iter();
+        for (id, sealed) in sealed {
+            if answers.next() == Some(Put::Stored) {
+                self.sessions.take_out(&id, &sealed);
+                sealed.let_go();
+                demoted += 1;
+            } else {
+                self.sessions.unseal(sealed);
+                self.tell(Told::Refused);
+            }
+        }
+        self.counts.went_down(demoted);
+        Ok(demoted)
+    }
+}
+
+impl Descent {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS || self.bytes >= BYTES
+    }
+}
+
+impl Resting {
+    /// One that goes down whether it rests or not.
+    fn of(id: SessionId, held: Arc<Held>, now: Moment) -> Self {
+        Self {
+            left: held.left(now),
+            idle: Duration::ZERO,
+            bytes: 0,
+            frozen: false,
+            id,
+            held,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A store below this node's memory, which is this node's alone: sessions that nobody asks for go down, and
+//! come up when somebody does.
+//!
+//! A session is in exactly one place in which it can be served: in the map, or in the store. On its way down
+//! it is in the map, sealed, until the store has it; on its way up it is taken out of the store by one task,
+//! which no request's end stops, and everybody who asks meanwhile waits for that one. What the store does not
+//! do is undone, and tried again later: nothing is lost by its failing. It decides nothing about ownership.
+
+mod counts;
+mod demote;
+mod memory;
+mod promote;
+mod recall;
+mod round;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use counts::Counts;
+pub use promote::Promoted;
+pub use recall::Recall;
+pub use round::Round;
+
+use crate::evict::Evicter;
+use crate::session::{SessionId, Sessions};
+use crate::store::{SessionStore, StoreError};
+
+/// Something that whoever runs the node may want to know; it names no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Told {
+    /// The store did not take sessions; they stay in memory, and are tried again.
+    NotDemoted(StoreError),
+    /// The store did not give a session; its request is answered 503.
+    NotPromoted(StoreError),
+    /// The store could not be asked what has run out.
+    NotSwept(StoreError),
+    /// The store has something newer of a session than this node: it is used by another one, too. The session
+    /// stays in memory.
+    Refused,
+    /// A session in the store cannot be read by this version; it is left there, and counts as lost.
+    Unreadable,
+    /// A session stays in memory, because a value in it has no encoding.
+    Unencodable {
+        /// The value's Rust type.
+        type_name: &'static str,
+        /// What the encoder says, without the value.
+        reason: &'static str,
+    },
+}
+
+/// Who is told.
+pub type Listener = Box<dyn Fn(Told) + Send + Sync>;
+
+/// A store below this node's memory.
+pub struct Tier {
+    sessions: Arc<Sessions>,
+    store: Arc<dyn SessionStore>,
+    evicter: Arc<dyn Evicter>,
+    listener: Listener,
+    counts: Counts,
+    /// Who waits for each session that is on its way up.
+    rising: Mutex<HashMap<SessionId, Vec<oneshot::Sender<Promoted>>>>,
+    /// Sessions that are in memory, or have ended, and of which the store may have a row all the same: it did
+    /// not say.
+    astray: Mutex<BTreeSet<SessionId>>,
+    /// Set when everything goes down for good: nothing comes up any more.
+    closed: AtomicBool,
+    round: Mutex<round::Place>,
+}
+
+impl Tier {
+    /// The store below these sessions.
+    #[must_use]
+    pub fn new(
+        sessions: Arc<Sessions>,
+        store: Arc<dyn SessionStore>,
+        evicter: Arc<dyn Evicter>,
+        listener: Listener,
+    ) -> Self {
+        Self {
+            sessions,
+            store,
+            evicter,
+            listener,
+            counts: Counts::default(),
+            rising: Mutex::default(),
+            astray: Mutex::default(),
+            closed: AtomicBool::new(false),
+            round: Mutex::default(),
+        }
+    }
+
+    /// How many have gone which way.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.store
+    }
+
+    fn tell(&self, what: Told) {
+        (self.listener)(what);
+    }
+}
+
+impl fmt::Debug for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tier")
+            .field("store", &self.store)
+            .field("evicter", &self.evicter)
+            .finish_non_exhaustive()
+    }
+}

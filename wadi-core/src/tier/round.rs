@@ -1,0 +1,173 @@
+//! The rounds over all buckets: who is to go down, and what has run out below.
+//!
+//! One batch at a time, so that whoever calls gives way between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Tier, Told, memory};
+use crate::bucket::BucketId;
+use crate::clock::Moment;
+use crate::evict::{Candidate, Load};
+use crate::session::Resting;
+use crate::store::{Claim, Page, StoreError};
+
+/// The first pause after the store failed, and the longest; each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How many sessions that have run out come up at once to be ended.
+const DUE: usize = 256;
+
+/// Where the rounds are.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    next: u16,
+    /// The bytes met in this round so far, and in all of the last one.
+    bytes_so_far: usize,
+    bytes: usize,
+    /// How many are to go in this round for the sake of the others, of so many in memory.
+    excess: usize,
+    of: usize,
+    /// After the store failed.
+    until: Moment,
+    pause: Duration,
+}
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Sessions looked at.
+    pub looked_at: usize,
+    /// Sessions that went down.
+    pub demoted: usize,
+    /// Whether this batch came to the end of the last bucket.
+    pub done: bool,
+}
+
+impl Tier {
+    /// Looks at whole buckets until so many sessions were looked at, and has those go down that the policy
+    /// chooses. Called by one task, again and again, and not cancelled.
+    pub async fn evict(&self, batch: usize) -> Round {
+        let now = self.sessions.now();
+        let mut round = Round::default();
+        let mut resting = Vec::new();
+        {
+            let mut place = self.round.lock();
+            if now < place.until {
+                round.done = true;
+                return round;
+            }
+            let buckets = self.sessions.map().buckets().get();
+            if place.next == 0 {
+                let load = Load::new(self.sessions.map().len(), place.bytes, memory::taken());
+                (place.excess, place.of) = (self.evicter.excess(&load), load.sessions);
+            }
+            while resting.len() < batch && !round.done {
+                resting.extend(self.sessions.resting(BucketId::new(place.next), now));
+                place.next += 1;
+                round.done = place.next >= buckets;
+            }
+            place.bytes_so_far += resting.iter().map(|one: &Resting| one.bytes).sum::<usize>();
+            if round.done {
+                place.next = 0;
+                place.bytes = std::mem::take(&mut place.bytes_so_far);
+            }
+            round.looked_at = resting.len();
+            let share = share(resting.len(), place.excess, place.of);
+            resting = self.choose(resting, share);
+        }
+        let demoted = self.demote(resting).await;
+        round.demoted = demoted.as_ref().map_or(0, |demoted| *demoted);
+        self.keep_pace(demoted.map(drop));
+        round
+    }
+
+    /// Those that are to go for their own sake, and of the others as many, idle for longest, as there are
+    /// still too many.
+    fn choose(&self, mut resting: Vec<Resting>, share: usize) -> Vec<Resting> {
+        resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
+        let mut chosen = Vec::new();
+        let mut others = Vec::new();
+        for one in resting {
+            let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
+            if self.evicter.evicts(&candidate) {
+                chosen.push(one);
+            } else {
+                others.push(one);
+            }
+        }
+        others.truncate(share.saturating_sub(chosen.len()));
+        chosen.extend(others);
+        chosen
+    }
+
+    /// Has what has run out in the store come up, so that it ends as every session does; a batch at a time.
+    /// Whether there may be more.
+    pub async fn sweep(self: &Arc<Self>) -> bool {
+        if self.sessions.now() < self.round.lock().until {
+            return false;
+        }
+        self.settle_astray().await;
+        let last = BucketId::new(self.sessions.map().buckets().get() - 1);
+        let page = Page {
+            buckets: BucketId::new(0)..=last,
+            after: None,
+            due: true,
+            most: DUE,
+        };
+        let due = match self.store.page(page).await {
+            Ok(due) => due,
+            Err(error) => {
+                self.counts.did_not();
+                self.tell(Told::NotSwept(error.clone()));
+                self.keep_pace(Err(error));
+                return false;
+            }
+        };
+        let mut ended = 0;
+        for head in &due {
+            self.promote(head.id).await;
+            if let Some(held) = self.sessions.map().get(&head.id) {
+                ended += usize::from(self.sessions.expire(&held, self.sessions.now()));
+            }
+        }
+        due.len() == DUE && ended > 0
+    }
+
+    /// Finds out whether the store has rows of sessions that it was given and said nothing about: such a row
+    /// is nobody's.
+    async fn settle_astray(&self) {
+        let astray: Vec<_> = self.astray.lock().iter().copied().take(DUE).collect();
+        for id in astray {
+            match self.store.take(id, Claim::Own).await {
+                Ok(_) => {
+                    self.astray.lock().remove(&id);
+                }
+                Err(error) => {
+                    self.keep_pace(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn keep_pace(&self, outcome: Result<(), StoreError>) {
+        let now = self.sessions.now();
+        let mut place = self.round.lock();
+        if outcome.is_ok() {
+            place.pause = Duration::ZERO;
+        } else {
+            place.pause = (place.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+            place.until = now + place.pause;
+        }
+    }
+}
+
+/// How many of `some` go where `excess` of `all` do, rounded up.
+fn share(some: usize, excess: usize, all: usize) -> usize {
+    if all == 0 {
+        return 0;
+    }
+    let share = (some as u128 * excess as u128).div_ceil(all as u128);
+    usize::try_from(share).unwrap_or(some)
+}
