@@ -1,4 +1,5 @@
-//! The node's background task: it ends sessions that ran out and freezes idle ones.
+//! The node's background tasks: one ends sessions that ran out and freezes idle ones, one has them go down into
+//! the store where there is one.
 //!
 //! It works in small batches and gives way between them, so that requests are never held up. It
 //! decides nothing about a session itself.
@@ -6,10 +7,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use wadi_core::evict::AfterIdle;
 use wadi_core::session::{Limits, Sessions, Swept};
+use wadi_core::tier::Tier;
 
 use crate::lifecycle::{Lifecycle, Phase};
 
+/// Between two rounds of the store's.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// Sessions looked at before other tasks have their turn.
 const BATCH: usize = 256;
 
@@ -34,6 +39,47 @@ async fn sweep(sessions: &Weak<Sessions>) -> Option<Duration> {
             return Some(pause(sessions.limits()));
         }
         drop(sessions);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How long a session was not asked for that goes down while its node leaves: clients that are at work
+/// need not wait for theirs again and again.
+const EBB: AfterIdle = AfterIdle(Duration::from_secs(1));
+
+/// Has sessions go down into the store, and those end there that ran out, until the node is closed or gone.
+/// When it leaves, all go that nobody uses, so that few are left for the end.
+pub(crate) async fn go_rounds(tier: Weak<Tier>, lifecycle: Lifecycle) {
+    while lifecycle.phase() < Phase::Closed {
+        let Some(pause) = go_round(&tier, &lifecycle).await else {
+            return;
+        };
+        let next = if lifecycle.phase() < Phase::Leaving {
+            Phase::Leaving
+        } else {
+            Phase::Closed
+        };
+        let _ = tokio::time::timeout(pause, lifecycle.reached(next)).await;
+    }
+}
+
+/// One round over all sessions in memory, in batches, and over what ran out below; the time until the next.
+async fn go_round(tier: &Weak<Tier>, lifecycle: &Lifecycle) -> Option<Duration> {
+    loop {
+        let tier = tier.upgrade()?;
+        let leaves = lifecycle.phase() >= Phase::Leaving;
+        let round = if leaves {
+            tier.evict_by(&EBB, BATCH).await
+        } else {
+            tier.evict(BATCH).await
+        };
+        if round.done {
+            while !leaves && tier.sweep().await {
+                tokio::task::yield_now().await;
+            }
+            return Some(ROUND_PAUSE);
+        }
+        drop(tier);
         tokio::task::yield_now().await;
     }
 }

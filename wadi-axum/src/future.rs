@@ -11,7 +11,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
-use wadi_core::session::{SessionError, Visit};
+use wadi_core::session::Visit;
 
 use crate::before_head::{Settling, Unsettled};
 use crate::cluster::proxy::Load;
@@ -26,7 +26,10 @@ use crate::why::Why;
 /// A request's way to a session that is not here; the request comes back with the outcome.
 pub(crate) type Seeking = Pin<Box<dyn Future<Output = (Outcome, Option<Load>)> + Send>>;
 
-pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Arc<Visit>, SessionError>> + Send>>;
+/// A request's wait for its session, and how it came to it where that is worth saying.
+pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<Waited, Why>> + Send>>;
+
+pub(crate) type Waited = (Arc<Visit>, Option<Box<Way>>);
 
 /// Ends the visit when the request ends without a response head.
 pub(crate) struct InFlight(Option<Arc<Visit>>);
@@ -94,12 +97,11 @@ pin_project! {
             #[pin]
             inner: F,
         },
-        // Somebody holds the session alone.
+        // Somebody holds the session alone, or it is in the store below.
         Waiting {
             wait: Wait,
             // Boxed, so that a request that need not wait does not carry its room.
             ready: Option<Box<(S, Request<ReqBody>)>>,
-            way: Option<Box<Way>>,
             shared: Arc<Shared>,
         },
         // The session is somewhere else, or nowhere. The service is not ready: what readiness takes is
@@ -154,14 +156,12 @@ where
         wait: Wait,
         service: S,
         request: Request<ReqBody>,
-        way: Option<Box<Way>>,
         shared: Arc<Shared>,
     ) -> Self {
         let ready = Some(Box::new((service, request)));
         let step = Step::Waiting {
             wait,
             ready,
-            way,
             shared,
         };
         Self { step }
@@ -281,16 +281,12 @@ where
                 StepNow::Waiting {
                     wait,
                     ready,
-                    way,
                     shared,
                 } => match ready!(wait.as_mut().poll(context)) {
-                    Ok(visit) => serve(
-                        *ready.take().expect(POLLED_AGAIN),
-                        visit,
-                        way.take(),
-                        shared,
-                    ),
-                    Err(_) => refused(Why::InUse, shared),
+                    Ok((visit, way)) => {
+                        serve(*ready.take().expect(POLLED_AGAIN), visit, way, shared)
+                    }
+                    Err(why) => refused(why, shared),
                 },
                 StepNow::Readying {
                     unready,

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tower_layer::Layer;
+use wadi_core::evict::Evicter;
 use wadi_core::relocate::Relocation;
 use wadi_core::session::{ClusterKey, Keyring, ManagesAll, Sessions};
 use wadi_core::stale::StalePolicy;
+use wadi_core::store::SessionStore;
+use wadi_core::tier::Tier;
 use wadi_core::transport::Network;
 
+use crate::below;
 use crate::cluster::{Cluster, RequestCounts, Surroundings};
 use crate::config::{CookieMode, WadiConfig};
 use crate::cookie::{Cookie, SameSite};
@@ -24,6 +28,8 @@ use crate::shared::Shared;
 pub struct Settings {
     sessions: Arc<Sessions>,
     cluster: Option<Cluster>,
+    store: Option<Arc<dyn SessionStore>>,
+    evicter: Option<Arc<dyn Evicter>>,
     cookie: Cookie,
     config: WadiConfig,
 }
@@ -55,6 +61,8 @@ impl Settings {
         Self {
             sessions,
             cluster,
+            store: None,
+            evicter: None,
             cookie,
             config,
         }
@@ -88,12 +96,39 @@ impl Settings {
         self
     }
 
+    /// Gives this node a store below its memory that is its alone: a session that nobody asks for goes there
+    /// after `demote_after`, and comes back into memory when somebody does. When the node leaves, every
+    /// session goes there; one that starts on the same store has them, and their cookies are good where the
+    /// `cluster_key` is the same.
+    ///
+    /// What is in memory only is lost with a process that is killed.
+    ///
+    /// For a node that is alone. Within a cluster, it does not start with one: another node would not find
+    /// what is there.
+    #[must_use]
+    pub fn store(mut self, store: impl SessionStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Has a policy of your own choose which sessions go from memory to the store, instead of the usual one:
+    /// those that were idle for `demote_after`, those idle for longest beyond nine tenths of
+    /// `max_sessions`, and likewise when nine tenths of the memory are taken. A node without a store never
+    /// asks it.
+    #[must_use]
+    pub fn evicter(mut self, policy: impl Evicter) -> Self {
+        self.evicter = Some(Arc::new(policy));
+        self
+    }
+
     /// A node's sessions, and the cookie that carries their ids.
     #[must_use]
     pub fn new(sessions: Sessions, cookie: Cookie) -> Self {
         Self {
             sessions: Arc::new(sessions),
             cluster: None,
+            store: None,
+            evicter: None,
             cookie,
             config: WadiConfig::default(),
         }
@@ -116,11 +151,14 @@ impl WadiLayer {
         let Settings {
             sessions,
             cluster,
+            store,
+            evicter,
             cookie,
             config,
         } = settings.into();
+        let tier = store.map(|store| below::tier(&sessions, store, evicter, &config));
         Self {
-            shared: Arc::new(Shared::new(sessions, cluster, cookie, config)),
+            shared: Arc::new(Shared::new(sessions, cluster, tier, cookie, config)),
         }
     }
 
@@ -163,6 +201,12 @@ impl WadiLayer {
             cluster.drain(drains);
         }
         self.cluster().is_some()
+    }
+
+    /// The store below this node's memory, where it has one, as [`Settings::store`] gave it.
+    #[must_use]
+    pub fn store_below(&self) -> Option<&Arc<Tier>> {
+        self.shared.tier.as_ref()
     }
 
     pub(crate) fn cluster(&self) -> Option<&Cluster> {

@@ -29,6 +29,7 @@
 #[doc = include_str!("../docs/coming_from_tower_sessions.md")]
 pub mod coming_from_tower_sessions {}
 mod before_head;
+mod below;
 mod cluster;
 mod commit;
 pub mod config;
@@ -61,7 +62,6 @@ mod proxied;
 mod public_url;
 mod rejection;
 mod route;
-#[cfg(feature = "axum")]
 mod seldom;
 #[cfg(feature = "serve")]
 mod serve;

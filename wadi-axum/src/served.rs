@@ -17,6 +17,8 @@ pub(crate) enum How {
     Local,
     /// Here, and it created its session.
     Created,
+    /// Here, where its session came out of a store for it.
+    Promoted,
     /// Here, where its session came for it.
     Migrated,
     /// Here, where it came by way of another node.
@@ -76,6 +78,7 @@ impl Words {
             (How::Created, 0) => return Cow::Borrowed(&self.created),
             (How::Local, _) => "local",
             (How::Created, _) => "created",
+            (How::Promoted, _) => "promoted",
             (How::Migrated, _) => "migrated",
             (How::Proxied, _) => "proxied",
             #[cfg(feature = "serve")]

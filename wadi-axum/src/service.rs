@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower_service::Service;
-use wadi_core::session::{Held, Look, Origin, PresentedId, Visit};
+use wadi_core::session::{Look, Origin, PresentedId, Visit};
 
+use crate::below;
 use crate::cluster::Cluster;
 use crate::cluster::proxy::{Arrived, Load, Verdict, Wants};
 use crate::elsewhere::{self, Quest};
@@ -43,8 +44,9 @@ impl<S> WadiService<S> {
 /// What a request's cookies lead to, without waiting.
 enum Located {
     At(Arc<Visit>),
-    Busy(PresentedId, Arc<Held>),
-    /// Not here, and perhaps with another node; what is left to look for, and what became of the rest.
+    Busy(PresentedId),
+    /// Not here, and perhaps in the store below, or with another node; what is left to look for, and what
+    /// became of the rest.
     Elsewhere(Vec<PresentedId>, Origin),
 }
 
@@ -63,12 +65,12 @@ impl Shared {
                     found = Some(Located::At(Arc::new(visit)));
                     true
                 }
-                Look::Busy(held) => {
-                    found = Some(Located::Busy(presented, held));
+                Look::Busy(_) => {
+                    found = Some(Located::Busy(presented));
                     true
                 }
                 // Its tag is ours, and nothing is known of its end.
-                Look::NotHere(Origin::Lost) if self.cluster.is_some() => {
+                Look::NotHere(Origin::Lost) if self.cluster.is_some() || self.tier.is_some() => {
                     elsewhere.push(presented);
                     false
                 }
@@ -84,9 +86,8 @@ impl Shared {
         if let Some(found) = found {
             return found;
         }
-        if let Some(cluster) = &self.cluster
-            && (!elsewhere.is_empty() || !self.creates(cluster))
-        {
+        let creates = || (self.cluster.as_ref()).is_none_or(|cluster| self.creates(cluster));
+        if !elsewhere.is_empty() || !creates() {
             return Located::Elsewhere(elsewhere, origin);
         }
         let visit = Visit::without(Arc::clone(sessions), origin);
@@ -165,17 +166,12 @@ impl<S: Clone> WadiService<S> {
         std::mem::replace(&mut self.inner, clone)
     }
 
-    fn waiting<B>(
-        &mut self,
-        wait: Wait,
-        request: Request<B>,
-        way: Option<Box<Way>>,
-    ) -> WadiFuture<S, B>
+    fn waiting<B>(&mut self, wait: Wait, request: Request<B>) -> WadiFuture<S, B>
     where
         S: Service<Request<B>>,
     {
         let ready = self.take_ready();
-        WadiFuture::waiting(wait, ready, request, way, Arc::clone(&self.shared))
+        WadiFuture::waiting(wait, ready, request, Arc::clone(&self.shared))
     }
 
     /// For a request that another node has sent here in vain: nothing is run.
@@ -266,8 +262,11 @@ where
                 let way =
                     cluster.and_then(|cluster| way(cluster, &request, arrived.as_ref(), &visit));
                 if wanted.exclusive && !visit.try_alone() {
-                    let wait = Box::pin(async move { visit.alone().await.map(|()| visit) });
-                    return self.waiting(wait, request, way);
+                    let wait = Box::pin(async move {
+                        let alone = visit.alone().await;
+                        alone.map_err(|_| Why::InUse).map(|()| (visit, way))
+                    });
+                    return self.waiting(wait, request);
                 }
                 let session = Session::new(Arc::clone(&visit));
                 request.extensions_mut().insert(session);
@@ -276,27 +275,21 @@ where
                 let inner = self.inner.call(request);
                 WadiFuture::serving(inner, visit, way, Arc::clone(&self.shared))
             }
-            Located::Busy(presented, _) if self.shared.cluster.is_some() => {
+            Located::Busy(presented) if self.shared.cluster.is_some() => {
                 let presented = vec![presented];
                 let quest = self
                     .shared
                     .quest(&request, wanted, arrived, presented, Origin::New);
                 self.seeking::<_, ResBody>(request, quest)
             }
-            Located::Busy(presented, held) => {
-                let sessions = Arc::clone(&self.shared.sessions);
-                let wait = Box::pin(async move {
-                    let visit = if wanted.exclusive {
-                        sessions.wait_alone(&presented, held).await?
-                    } else {
-                        sessions.wait(&presented, held).await?
-                    };
-                    if wanted.read_only {
-                        visit.make_read_only();
-                    }
-                    Ok(Arc::new(visit))
-                });
-                self.waiting(wait, request, None)
+            Located::Busy(presented) => {
+                let shared = Arc::clone(&self.shared);
+                let wait = below::seek(shared, vec![presented], Origin::New, wanted);
+                self.waiting(Box::pin(wait), request)
+            }
+            Located::Elsewhere(presented, origin) if self.shared.cluster.is_none() => {
+                let wait = below::seek(Arc::clone(&self.shared), presented, origin, wanted);
+                self.waiting(Box::pin(wait), request)
             }
             Located::Elsewhere(presented, origin) => {
                 let quest = self

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wadi_core::session::Sessions;
+use wadi_core::tier::Tier;
 
 use crate::cluster::Cluster;
 use crate::config::WadiConfig;
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     /// `None`: the node is alone.
     pub(crate) cluster: Option<Cluster>,
+    /// The store below this node's memory, where it has one.
+    pub(crate) tier: Option<Arc<Tier>>,
     pub(crate) cookie: Cookie,
     pub(crate) node: Node,
     pub(crate) open: AtomicBool,
@@ -26,12 +29,14 @@ impl Shared {
     pub(crate) fn new(
         sessions: Arc<Sessions>,
         cluster: Option<Cluster>,
+        tier: Option<Arc<Tier>>,
         cookie: Cookie,
         config: WadiConfig,
     ) -> Self {
         Self {
             sessions,
             cluster,
+            tier,
             cookie,
             node: Node::new(config),
             open: AtomicBool::new(false),

@@ -23,6 +23,12 @@ pub enum StartError {
     /// The node was asked to leave, and who has left comes back as somebody new.
     #[error("this node has left or is leaving: make a new WadiLayer")]
     Left,
+    /// A store below one node's memory, in a cluster.
+    #[error(
+        "this node has a store of its own and takes part in a cluster, whose other nodes would not find what \
+         is there: leave the store out, or `cluster`"
+    )]
+    StoreInCluster,
     /// The node could not take part in its cluster.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -52,6 +58,9 @@ impl WadiLayer {
 
     /// As [`WadiLayer::start`], for who takes proxied requests too.
     pub(crate) async fn begin(&self) -> Result<(), StartError> {
+        if self.cluster().is_some() && self.store_below().is_some() {
+            return Err(StartError::StoreInCluster);
+        }
         self.node().lifecycle.start().map_err(|phase| match phase {
             Phase::Serving => StartError::AlreadyStarted,
             _ => StartError::Left,
@@ -70,6 +79,10 @@ impl WadiLayer {
         self.open();
         let sessions = Arc::downgrade(self.sessions());
         tokio::spawn(driver::run(sessions, self.node().lifecycle.clone()));
+        if let Some(tier) = self.store_below() {
+            let (tier, lifecycle) = (Arc::downgrade(tier), self.node().lifecycle.clone());
+            tokio::spawn(driver::go_rounds(tier, lifecycle));
+        }
         Ok(())
     }
 
@@ -96,8 +109,9 @@ impl WadiLayer {
     }
 
     /// After your own loop has ended: moves what is left to the other nodes of the cluster, and tells
-    /// them that this node is gone; without it they wait for its lease to run out. Takes `within` at
-    /// most, and does nothing for a node that is alone. `serve` does it by itself.
+    /// them that this node is gone; without it they wait for its lease to run out. A node that is alone and
+    /// has a store puts every session there. Takes `within` at most where the store answers, and does nothing
+    /// for any other node. `serve` does it by itself.
     ///
     /// # Cancellation
     ///
@@ -106,6 +120,25 @@ impl WadiLayer {
         self.node().lifecycle.advance(Phase::Closed);
         if let Some(cluster) = self.cluster() {
             cluster.depart(within).await;
+        }
+        self.put_down(within).await;
+    }
+
+    /// Puts every session into the store, where there is one, and serves none any more. What is in use is
+    /// waited for, `within` at most.
+    pub(crate) async fn put_down(&self, within: Duration) {
+        let Some(tier) = self.store_below() else {
+            return;
+        };
+        let revoke_at = self.sessions().now() + within;
+        let left = tier.close(revoke_at).await;
+        if left == 0 {
+            tracing::info!("every session is in the store");
+        } else {
+            tracing::error!(
+                lost = left,
+                "these sessions did not go into the store, and are lost"
+            );
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Why {
     Unconfirmed,
     /// The session is on another node, and neither goes to the other here: so it is configured.
     Elsewhere,
+    /// The store in which the session may be gave no answer.
+    Store,
     /// The application was not ready in time, while the request already had its session.
     NotReady,
 }
@@ -41,6 +43,7 @@ impl Why {
             Self::NoCreator => "no-creator",
             Self::Unconfirmed => "unconfirmed",
             Self::Elsewhere => "elsewhere",
+            Self::Store => "store",
             Self::NotReady => "not-ready",
         }
     }

@@ -68,6 +68,8 @@ fn what_does_not_fit_is_refused_by_name() {
         (new().unreturned_timeout(hour), "unreturned_timeout"),
         (new().freeze_after(hour), "freeze_after"),
         (new().freeze_after(Duration::ZERO), "freeze_after"),
+        (new().demote_after(hour), "demote_after"),
+        (new().demote_after(Duration::ZERO), "demote_after"),
         (new().lock_wait(Duration::ZERO), "lock_wait"),
         (new().keep_alive(Duration::ZERO), "keep_alive"),
         (

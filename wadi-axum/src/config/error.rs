@@ -50,6 +50,15 @@ pub enum ConfigError {
         "the file that cluster_key names cannot be read ({0}): give the path of a readable file, not the key itself"
     )]
     KeyFile(#[source] std::io::Error),
+    /// The key file could not be made.
+    #[error("the cluster key file {path} cannot be made ({error}): let this process write there")]
+    MakeKeyFile {
+        /// Where it was to be.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        #[source]
+        error: std::io::Error,
+    },
     /// The key file holds no secret.
     #[error(
         "the cluster key file holds no secret: put one on a line, made with `head -c 32 /dev/urandom | base64`"

@@ -14,7 +14,7 @@ mod value;
 pub use error::ConfigError;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key_file::check as check_key_file;
-pub use key_file::keys_from_file;
+pub use key_file::{keys_from_file, keys_kept_at};
 pub use options::{WadiConfig, WadiConfigBuilder};
 pub(crate) use relations::is_node_name;
 pub use value::{CookieMode, Relocate, StaleCopies, duration_from_text};

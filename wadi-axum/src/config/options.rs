@@ -106,6 +106,13 @@ options! {
     /// otherwise no session would ever freeze.
     freeze_after: Duration = Limits::default().freeze_after.min(idle_timeout / 2);
 
+    /// How long a session is idle before it goes from memory to the store below, where the node has one:
+    /// its next request waits until it is read back.
+    ///
+    /// Default 5 minutes, or half of `idle_timeout` where that is shorter. At most `idle_timeout`. A node
+    /// without a store has no use for it.
+    demote_after: Duration = Duration::from_secs(300).min(idle_timeout / 2);
+
     /// How many bytes one session's attributes may take, encoded.
     ///
     /// Default 1 MiB. Sensible: 1 KiB to 1 MiB; 256 bytes to 1 GiB are taken. A write that would

@@ -52,6 +52,7 @@ fn times(config: &WadiConfig) -> Result<(), ConfigError> {
         ("absolute_lifetime", config.absolute_lifetime()),
         ("unreturned_timeout", config.unreturned_timeout()),
         ("freeze_after", config.freeze_after()),
+        ("demote_after", config.demote_after()),
         ("lock_wait", config.lock_wait()),
         ("leave_timeout", config.leave_timeout()),
         ("keep_alive", config.keep_alive()),
@@ -79,6 +80,11 @@ fn times(config: &WadiConfig) -> Result<(), ConfigError> {
         ("freeze_after", config.freeze_after()),
         ("idle_timeout", config.idle_timeout()),
         "sessions would end before they freeze; lower the first",
+    )?;
+    in_order(
+        ("demote_after", config.demote_after()),
+        ("idle_timeout", config.idle_timeout()),
+        "sessions would end before they go down; lower the first",
     )?;
     below(
         ("deregister_delay", config.deregister_delay()),

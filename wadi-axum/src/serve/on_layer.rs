@@ -21,7 +21,8 @@ use super::accept::{Listening, serve};
 use super::leave::{Times, leave_when_asked};
 use super::signal::Signals;
 
-/// What telling the cluster takes at most, the replacement of a vote included.
+/// What the last step takes at most: telling the cluster, the replacement of a vote included, or having the
+/// last sessions go into the store.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(4);
 
 /// An application could not be served.
@@ -87,13 +88,14 @@ impl WadiLayer {
         let cluster = self.cluster().map(|cluster| (cluster, self.id()));
         serve(listener, app, self.node(), cluster, signals, times).await;
         self.close();
+        self.put_down(LONGEST_FAREWELL / 2).await;
         Ok(())
     }
 
     /// A future for your own loop's graceful shutdown: it waits for SIGTERM, SIGINT or
     /// [`WadiLayer::leave`], turns readiness to 503, and resolves after `deregister_delay`, when the
     /// sessions have moved to the other nodes of a cluster, or at once on a second signal. How long
-    /// requests in flight then have is your loop's affair. In a cluster, call
+    /// requests in flight then have is your loop's affair. In a cluster, or with a store, call
     /// [`WadiLayer::depart`] after it.
     ///
     /// ```no_run
@@ -126,7 +128,8 @@ impl WadiLayer {
         let config = self.config();
         let (deregister_delay, in_all) = (config.deregister_delay(), config.leave_timeout());
         let farewell = (in_all - deregister_delay) / 4;
-        let farewell = self.cluster().map(|_| farewell.min(LONGEST_FAREWELL));
+        let tells = self.cluster().is_some() || self.store_below().is_some();
+        let farewell = tells.then(|| farewell.min(LONGEST_FAREWELL));
         Times {
             deregister_delay,
             in_all,

@@ -49,6 +49,14 @@ impl WadiLayer {
             "Sessions that came to this node and went to others, by direction"
         );
         describe_counter!(
+            "wadi_store_sessions_total",
+            "Sessions that went into the store below this node and came out of it, by direction"
+        );
+        describe_counter!(
+            "wadi_store_failures_total",
+            "Calls that the store did not do; what they were about was tried again, or answered 503"
+        );
+        describe_counter!(
             "wadi_lost_sessions_total",
             "Sessions that died with their node, as far as this node managed them"
         );
@@ -101,6 +109,11 @@ fn record(status: &StatusReport, is_ready: bool) {
     let migrations = status.migrations;
     counter!("wadi_migrations_total", "direction" => "in").absolute(migrations.arrived);
     counter!("wadi_migrations_total", "direction" => "out").absolute(migrations.left);
+    if let Some(store) = status.store {
+        counter!("wadi_store_sessions_total", "direction" => "down").absolute(store.demoted);
+        counter!("wadi_store_sessions_total", "direction" => "up").absolute(store.promoted);
+        counter!("wadi_store_failures_total").absolute(store.failed);
+    }
     let aftermath = status.aftermath;
     counter!("wadi_lost_sessions_total").absolute(aftermath.lost);
     for (outcome, number) in [

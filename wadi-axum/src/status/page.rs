@@ -37,11 +37,12 @@ fn write(page: &mut String, report: &StatusReport) -> fmt::Result {
     write!(
         page,
         "<table><tr><th>Sessions, live<td class=n>{}<tr><th>Sessions, frozen<td class=n>{}\
-         <tr><th>Away from their bucket's manager<td class=n>{}\
+         <tr><th>Sessions, in the store below<td class=n>{}<tr><th>Away from their bucket's manager<td class=n>{}\
          <tr><th>Migrated here<td class=n>{}<tr><th>Migrated away<td class=n>{}\
          <tr><th>Layout<td class=n>{}.{}<tr><th>Coordinator<td>{}</table>",
         report.sessions.live,
         report.sessions.frozen,
+        report.sessions.disc,
         report.displaced,
         report.migrations.arrived,
         report.migrations.left,

@@ -27,6 +27,8 @@ pub struct StatusReport {
     pub members: Vec<MemberReport>,
     /// The sessions of this node.
     pub sessions: SessionReport,
+    /// What went into the store below this node's memory and came out of it; `None` where it has none.
+    pub store: Option<StoreReport>,
     /// How many sessions are here whose bucket another member manages.
     pub displaced: usize,
     /// How many sessions came and went since the node's start.
@@ -81,10 +83,22 @@ pub struct SessionReport {
     pub live: usize,
     /// In memory, as bytes.
     pub frozen: usize,
-    /// On this node's disc.
+    /// In the store below this node's memory, about.
     pub disc: usize,
     /// Copies of other nodes' sessions.
     pub replicas: usize,
+}
+
+/// What went into a store and came out of it since the node's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoreReport {
+    /// Sessions that went there.
+    pub demoted: u64,
+    /// Sessions that came back into memory.
+    pub promoted: u64,
+    /// Calls that the store did not do; what they were about was tried again, or answered 503.
+    pub failed: u64,
 }
 
 /// How many sessions came and went.
@@ -135,7 +149,9 @@ impl WadiLayer {
         let sessions = SessionReport {
             live: census.live,
             frozen: census.frozen,
-            disc: 0,
+            disc: self.store_below().map_or(0, |tier| {
+                usize::try_from(tier.store().rows().unwrap_or_default()).unwrap_or(usize::MAX)
+            }),
             replicas: 0,
         };
         match self.cluster() {
@@ -179,6 +195,11 @@ impl WadiLayer {
         };
         StatusReport {
             incarnation: Some(1),
+            store: self.store_below().map(|tier| StoreReport {
+                demoted: tier.counts().demoted(),
+                promoted: tier.counts().promoted(),
+                failed: tier.counts().failed(),
+            }),
             version: 1,
             coordinator: Some(node.clone()),
             members: vec![member],
@@ -219,6 +240,7 @@ impl WadiLayer {
             coordinator: None,
             members: Vec::new(),
             sessions,
+            store: None,
             displaced: 0,
             migrations: MigrationReport {
                 arrived: 0,

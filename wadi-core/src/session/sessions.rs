@@ -315,9 +315,9 @@ impl Sessions {
         }
     }
 
-    /// Whether no other node has to be told of what ends here, nor can have what is not here.
-    const fn is_alone(&self) -> bool {
-        self.departures.is_none()
+    /// Whether what is not in the map is nowhere: not with another node, nor in a store.
+    fn is_alone(&self) -> bool {
+        self.departures.is_none() && self.others.get().is_none()
     }
 
     fn is_outdated(&self, id: &SessionId) -> bool {

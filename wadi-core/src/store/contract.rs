@@ -44,4 +44,32 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// Lists what there is, in order: fewer than `most` only at the end. What has ended is not listed.
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>>;
+
+    /// About how many rows there are, where that costs nothing to say; for people.
+    fn rows(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// The same store, of which somebody else has a hold too.
+impl<S: SessionStore + ?Sized> SessionStore for std::sync::Arc<S> {
+    fn put(&self, rows: Vec<Row>) -> Storing<'_, Vec<Put>> {
+        (**self).put(rows)
+    }
+
+    fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took> {
+        (**self).take(id, claim)
+    }
+
+    fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()> {
+        (**self).end(ended)
+    }
+
+    fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
+        (**self).page(page)
+    }
+
+    fn rows(&self) -> Option<u64> {
+        (**self).rows()
+    }
 }

@@ -191,4 +191,12 @@ impl SessionStore for MemoryStore {
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         Box::pin(std::future::ready(Ok(self.heads(&page))))
     }
+
+    fn rows(&self) -> Option<u64> {
+        let rows = self.rows.lock();
+        let rows = rows
+            .values()
+            .filter(|entry| matches!(entry, Entry::Row { .. }));
+        Some(rows.count() as u64)
+    }
 }

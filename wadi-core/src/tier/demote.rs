@@ -55,6 +55,7 @@ impl Tier {
     /// encoding, or because the store does not take them.
     pub async fn close(&self, revoke_at: Moment) -> usize {
         self.closed.store(true, SeqCst);
+        let _turn = self.turn.lock().await;
         loop {
             let revokes = self.sessions.now() >= revoke_at;
             let failed = self.close_once(revokes).await.is_err();

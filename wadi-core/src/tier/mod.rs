@@ -71,6 +71,8 @@ pub struct Tier {
     astray: Mutex<BTreeSet<SessionId>>,
     /// Set when everything goes down for good: nothing comes up any more.
     closed: AtomicBool,
+    /// One at a time goes its round, or closes.
+    turn: tokio::sync::Mutex<()>,
     round: Mutex<round::Place>,
 }
 
@@ -92,6 +94,7 @@ impl Tier {
             rising: Mutex::default(),
             astray: Mutex::default(),
             closed: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
             round: Mutex::default(),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Tier, Told, memory};
 use crate::bucket::BucketId;
 use crate::clock::Moment;
-use crate::evict::{Candidate, Load};
+use crate::evict::{Candidate, Evicter, Load};
 use crate::session::Resting;
 use crate::store::{Claim, Page, StoreError};
 
@@ -48,6 +48,12 @@ impl Tier {
     /// Looks at whole buckets until so many sessions were looked at, and has those go down that the policy
     /// chooses. Called by one task, again and again, and not cancelled.
     pub async fn evict(&self, batch: usize) -> Round {
+        self.evict_by(&*self.evicter, batch).await
+    }
+
+    /// As [`Tier::evict`], by another policy.
+    pub async fn evict_by(&self, evicter: &dyn Evicter, batch: usize) -> Round {
+        let _turn = self.turn.lock().await;
         let now = self.sessions.now();
         let mut round = Round::default();
         let mut resting = Vec::new();
@@ -60,7 +66,7 @@ impl Tier {
             let buckets = self.sessions.map().buckets().get();
             if place.next == 0 {
                 let load = Load::new(self.sessions.map().len(), place.bytes, memory::taken());
-                (place.excess, place.of) = (self.evicter.excess(&load), load.sessions);
+                (place.excess, place.of) = (evicter.excess(&load), load.sessions);
             }
             while resting.len() < batch && !round.done {
                 resting.extend(self.sessions.resting(BucketId::new(place.next), now));
@@ -74,7 +80,7 @@ impl Tier {
             }
             round.looked_at = resting.len();
             let share = share(resting.len(), place.excess, place.of);
-            resting = self.choose(resting, share);
+            resting = choose(evicter, resting, share);
         }
         let demoted = self.demote(resting).await;
         round.demoted = demoted.as_ref().map_or(0, |demoted| *demoted);
@@ -82,28 +88,10 @@ impl Tier {
         round
     }
 
-    /// Those that are to go for their own sake, and of the others as many, idle for longest, as there are
-    /// still too many.
-    fn choose(&self, mut resting: Vec<Resting>, share: usize) -> Vec<Resting> {
-        resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
-        let mut chosen = Vec::new();
-        let mut others = Vec::new();
-        for one in resting {
-            let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
-            if self.evicter.evicts(&candidate) {
-                chosen.push(one);
-            } else {
-                others.push(one);
-            }
-        }
-        others.truncate(share.saturating_sub(chosen.len()));
-        chosen.extend(others);
-        chosen
-    }
-
     /// Has what has run out in the store come up, so that it ends as every session does; a batch at a time.
     /// Whether there may be more.
     pub async fn sweep(self: &Arc<Self>) -> bool {
+        let _turn = self.turn.lock().await;
         if self.sessions.now() < self.round.lock().until {
             return false;
         }
@@ -161,6 +149,25 @@ impl Tier {
             place.until = now + place.pause;
         }
     }
+}
+
+/// Those that are to go for their own sake, and of the others as many, idle for longest, as there are
+/// still too many.
+fn choose(evicter: &dyn Evicter, mut resting: Vec<Resting>, share: usize) -> Vec<Resting> {
+    resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
+    let mut chosen = Vec::new();
+    let mut others = Vec::new();
+    for one in resting {
+        let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
+        if evicter.evicts(&candidate) {
+            chosen.push(one);
+        } else {
+            others.push(one);
+        }
+    }
+    others.truncate(share.saturating_sub(chosen.len()));
+    chosen.extend(others);
+    chosen
 }
 
 /// How many of `some` go where `excess` of `all` do, rounded up.
