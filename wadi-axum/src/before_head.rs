@@ -2,7 +2,8 @@
 //!
 //! A session that came to this node goes on being used while its manager is told; what was seen and done
 //! with it leaves this node only when the manager has confirmed that it is here. A session that was
-//! created while no bucket was open here is registered before its cookie goes out.
+//! created while no bucket was open here is registered before its cookie goes out. Where the store below is to
+//! have what was acknowledged, it is written there before.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) enum Unsettled {
     Unregistered,
     /// A session came here, and nobody has confirmed that.
     Unconfirmed,
+    /// The store is to have a copy of what was written.
+    Uncopied,
 }
 
 impl Unsettled {
@@ -31,6 +34,7 @@ impl Unsettled {
         match self {
             Self::Unregistered => register(visit, shared),
             Self::Unconfirmed => confirm(visit, shared),
+            Self::Uncopied => copy(visit, shared),
         }
     }
 
@@ -39,6 +43,7 @@ impl Unsettled {
         match self {
             Self::Unregistered => Why::NoCreator,
             Self::Unconfirmed => Why::Unconfirmed,
+            Self::Uncopied => Why::Store,
         }
     }
 }
@@ -55,6 +60,18 @@ fn confirm(visit: Arc<Visit>, shared: Arc<Shared>) -> Settling {
             cluster.counts().unavailable.one();
         }
         Err(Why::Unconfirmed)
+    })
+}
+
+/// Waits until the store has a copy of the session of `visit`, or has failed: then what was written stands all
+/// the same, and the store has it later.
+fn copy(visit: Arc<Visit>, shared: Arc<Shared>) -> Settling {
+    Box::pin(async move {
+        if let (Some(tier), Some(held)) = (&shared.tier, visit.session()) {
+            let span = tracing::info_span!("wadi.copy");
+            tier.copy(&held).instrument(span).await;
+        }
+        Ok(0)
     })
 }
 

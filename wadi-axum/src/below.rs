@@ -39,7 +39,8 @@ pub(crate) fn tier(
     };
     let evicter = evicter.unwrap_or_else(usual);
     let sessions_of_tier = Arc::clone(sessions);
-    let tier = Tier::new(sessions_of_tier, store, evicter, Box::new(tell));
+    let copies = config.store_copies();
+    let tier = Tier::new(sessions_of_tier, store, evicter, copies, Box::new(tell));
     let tier = Arc::new(tier);
     sessions.among(Arc::new(Recall::by(&tier)));
     tier
@@ -141,6 +142,7 @@ fn served(visit: Visit, wanted: Wanted) -> Arc<Visit> {
 /// Says what an operator may want to mend.
 fn tell(what: Told) {
     static NOT_PROMOTED: Seldom = Seldom::new();
+    static NOT_COPIED: Seldom = Seldom::new();
     match what {
         Told::NotDemoted(error) => {
             tracing::warn!(%error, "sessions stay in memory, for the store does not take them");
@@ -152,6 +154,17 @@ fn tell(what: Told) {
             );
         }
         Told::NotPromoted(_) => {}
+        Told::NotCopied(error) if NOT_COPIED.is_due() => {
+            tracing::warn!(
+                %error,
+                "the store does not take copies of sessions in memory: what was written since is lost if this \
+                 process is killed"
+            );
+        }
+        Told::NotCopied(_) => {}
+        Told::NotEnded(error) => {
+            tracing::warn!(%error, "the store was not told of sessions that have ended; it is told again");
+        }
         Told::NotSwept(error) => {
             tracing::warn!(%error, "the store does not say which sessions have run out");
         }

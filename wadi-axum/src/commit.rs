@@ -24,14 +24,22 @@ enum Told {
 }
 
 /// Ends the visit with this response head; a head that may not go out becomes a 503. `more_hops` were
-/// taken since the handler was done.
+/// taken since the handler was done, and the store was waited for where it is `copied`.
 pub(crate) fn commit<B: Default>(
     visit: &Visit,
     response: &mut Response<B>,
     way: Option<&Way>,
     more_hops: u8,
+    copied: bool,
     shared: &Shared,
 ) -> Result<(), Unsettled> {
+    if let Some(tier) = &shared.tier
+        && !copied
+        && tier.holds_answers()
+        && visit.session().is_some_and(|held| tier.lacks_copy(&held))
+    {
+        return Err(Unsettled::Uncopied);
+    }
     let headers = response.headers_mut();
     let (mut how, hops) = way.map_or((How::Local, 0), |way| (way.how, way.hops));
     let hops = hops.saturating_add(more_hops);

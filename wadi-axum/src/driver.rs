@@ -15,6 +15,8 @@ use crate::lifecycle::{Lifecycle, Phase};
 
 /// Between two rounds of the store's.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// Where the store failed, it is told of ends again so often.
+const LOOK_FOR_ENDS: Duration = Duration::from_secs(2);
 /// Sessions looked at before other tasks have their turn.
 const BATCH: usize = 256;
 
@@ -60,6 +62,21 @@ pub(crate) async fn go_rounds(tier: Weak<Tier>, lifecycle: Lifecycle) {
             Phase::Closed
         };
         let _ = tokio::time::timeout(pause, lifecycle.reached(next)).await;
+    }
+}
+
+/// Has the copies end of sessions that ended, as soon as they have, until nobody uses the store any more.
+pub(crate) async fn end_rows(tier: Weak<Tier>) {
+    loop {
+        let Some(some) = tier.upgrade().map(|tier| tier.some_ended()) else {
+            return;
+        };
+        let woken = tokio::time::timeout(LOOK_FOR_ENDS, some.notified()).await;
+        let Some(tier) = tier.upgrade() else { return };
+        if !tier.end_rows().await && woken.is_ok() {
+            // The store failed: it is left alone for a moment.
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
     }
 }
 

@@ -239,7 +239,7 @@ where
                     let Some(here) = visit.visit() else {
                         return Poll::Ready(Ok(response));
                     };
-                    match commit(here, &mut response, way.as_deref(), 0, shared) {
+                    match commit(here, &mut response, way.as_deref(), 0, false, shared) {
                         Ok(()) => {
                             visit.leave();
                             return Poll::Ready(Ok(response));
@@ -266,7 +266,7 @@ where
                     let mut response = *response.take().expect(POLLED_AGAIN);
                     match (settled, visit.visit()) {
                         (Ok(hops), Some(here))
-                            if commit(here, &mut response, way.as_deref(), hops, shared)
+                            if commit(here, &mut response, way.as_deref(), hops, true, shared)
                                 .is_ok() =>
                         {
                             visit.leave();

@@ -81,7 +81,8 @@ impl WadiLayer {
         tokio::spawn(driver::run(sessions, self.node().lifecycle.clone()));
         if let Some(tier) = self.store_below() {
             let (tier, lifecycle) = (Arc::downgrade(tier), self.node().lifecycle.clone());
-            tokio::spawn(driver::go_rounds(tier, lifecycle));
+            tokio::spawn(driver::go_rounds(tier.clone(), lifecycle));
+            tokio::spawn(driver::end_rows(tier));
         }
         Ok(())
     }

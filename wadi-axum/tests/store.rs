@@ -17,7 +17,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serving::{Serving, plain};
 use tokio::net::TcpListener;
-use wadi_axum::config::WadiConfigBuilder;
+use wadi_axum::config::{Copies, WadiConfigBuilder};
 use wadi_axum::{Session, Settings, StartError, WadiLayer, mode};
 use wadi_core::evict::{Always, Evicter, Never};
 use wadi_core::session::{ClusterKey, Keyring, SessionId};
@@ -50,6 +50,10 @@ fn routes() -> Router {
             post(async |Path(key): Path<String>, session: Session| {
                 session.insert(&key, key.clone()).unwrap();
             }),
+        )
+        .route(
+            "/renew",
+            post(async |session: Session| session.cycle_id().await.unwrap()),
         )
         .route(
             "/logout",
@@ -255,6 +259,42 @@ async fn while_the_store_is_away_nobody_is_given_a_new_session_for_an_old_one() 
     // It is tried again by itself.
     all_went_down(&node).await;
     assert_eq!(here.post("/count").await.text(), "10");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_outlives_a_process_that_is_killed() {
+    let store = Arc::new(MemoryStore::default());
+    let copying = || kept().store_copies(Copies::AtOnce);
+    let node = serve(copying(), Arc::clone(&store), Never).await;
+    let (counts, gone) = (Browser::new(node.address), Browser::new(node.address));
+    let renewed = Browser::new(node.address);
+    for browser in [&counts, &gone, &renewed] {
+        browser.post("/count").await;
+    }
+    assert_eq!(counts.post("/count").await.text(), "2");
+    let (destroyed, former) = (gone.cookie().unwrap(), renewed.cookie().unwrap());
+    assert_eq!(gone.post("/logout").await.status, StatusCode::OK);
+    assert_eq!(renewed.post("/renew").await.status, StatusCode::OK);
+    // It puts nothing down any more.
+    drop(node);
+
+    let node = serve(copying(), Arc::clone(&store), Never).await;
+    let with = |cookie: &str| {
+        let browser = Browser::new(node.address);
+        browser.set_cookie(cookie);
+        browser
+    };
+    assert_eq!(
+        with(&counts.cookie().unwrap()).get("/n").await.text(),
+        "Some(2)"
+    );
+    assert_eq!(
+        with(&renewed.cookie().unwrap()).get("/n").await.text(),
+        "Some(1)"
+    );
+    for cookie in [&destroyed, &former] {
+        assert_eq!(with(cookie).get("/n").await.text(), "None");
+    }
 }
 
 #[tokio::test]

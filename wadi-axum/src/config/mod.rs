@@ -17,7 +17,8 @@ pub(crate) use key_file::check as check_key_file;
 pub use key_file::{keys_from_file, keys_kept_at};
 pub use options::{WadiConfig, WadiConfigBuilder};
 pub(crate) use relations::is_node_name;
-pub use value::{CookieMode, Relocate, StaleCopies, duration_from_text};
+pub use value::{CookieMode, Relocate, StaleCopies, copies_from_text, duration_from_text};
 
 pub use crate::cookie::SameSite;
 pub use wadi_core::authority::OnQuorumLoss;
+pub use wadi_core::tier::Copies;

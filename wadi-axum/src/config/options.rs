@@ -11,6 +11,8 @@ use wadi_core::bucket::BucketCount;
 use wadi_core::session::{Keyring, Limits};
 
 use super::error::ConfigError;
+use wadi_core::tier::Copies;
+
 use super::value::{CookieMode, OptionValue, Relocate, Scalar, StaleCopies};
 use crate::cookie::SameSite;
 
@@ -112,6 +114,15 @@ options! {
     /// Default 5 minutes, or half of `idle_timeout` where that is shorter. At most `idle_timeout`. A node
     /// without a store has no use for it.
     demote_after: Duration = Duration::from_secs(300).min(idle_timeout / 2);
+
+    /// Whether the store below has a copy of each session while it is in memory, too, so that it outlives a
+    /// process that is killed. `never`: it has sessions that went down, and when the node leaves, all.
+    /// `at-once`: a response that comes of a write waits until the store has it. A duration: some time after
+    /// a write, about so long, and what was written since is lost with the process.
+    ///
+    /// Default `never`. Where the store fails, requests are answered all the same, and it has its copies
+    /// later. A node without a store has no use for it.
+    store_copies: Copies = Copies::Never;
 
     /// How many bytes one session's attributes may take, encoded.
     ///

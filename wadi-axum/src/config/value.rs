@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use wadi_core::authority::OnQuorumLoss;
 use wadi_core::bucket::BucketCount;
+use wadi_core::tier::Copies;
 
 use crate::cookie::SameSite;
 
@@ -121,6 +122,31 @@ pub fn duration_from_text(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).ok(),
     }
     .ok_or_else(|| "is a number of seconds, or a text such as 30m or 1h 30m".into())
+}
+
+/// Whether the store below has copies of sessions in memory, as it stands in a file, in the environment or on
+/// a command line: `never`, `at-once`, or a duration as of [`duration_from_text`].
+///
+/// # Errors
+///
+/// What is wanted, when the text is something else.
+pub fn copies_from_text(text: &str) -> Result<Copies, String> {
+    match text {
+        "never" => Ok(Copies::Never),
+        "at-once" => Ok(Copies::AtOnce),
+        after => duration_from_text(after)
+            .map(Copies::After)
+            .map_err(|_| "is never, at-once, or a duration such as 10s".into()),
+    }
+}
+
+impl OptionValue for Copies {
+    fn from_scalar(scalar: Scalar) -> Result<Self, String> {
+        match scalar {
+            Scalar::Text(text) => copies_from_text(&text),
+            other => Duration::from_scalar(other).map(Self::After),
+        }
+    }
 }
 
 impl<T: OptionValue> OptionValue for Option<T> {

@@ -26,7 +26,7 @@ pub struct ManagesAll;
 
 impl Managed for ManagesAll {
     fn epoch(&self, _: BucketId) -> Option<LayoutVersion> {
-        Some(LayoutVersion::ZERO)
+        Some(LayoutVersion::ZERO.next())
     }
 }
 

@@ -53,7 +53,7 @@ pub use origin::Origin;
 pub use others::{Others, Recalling, Registering};
 pub use registered::Registered;
 pub use resting::Resting;
-pub use seal::{Drained, Sealed, aged, check_sealed, kept, leaving};
+pub use seal::{CopyOut, Drained, Sealed, aged, check_sealed, kept, leaving};
 pub use sessions::{Look, Sessions, SessionsBuilder};
 pub use sweep::Swept;
 pub use value::{Attribute, Storable};

@@ -80,7 +80,7 @@ impl Sessions {
         tenure: Tenure,
     ) -> Option<Parting> {
         let former = held.tenure();
-        let departures = self.departures.as_ref();
+        let departures = self.departures();
         let departures = departures.filter(|_| former != Tenure::NONE);
         // Before the session loses the id, so that the node has it in the map or here.
         let parting =

@@ -31,6 +31,20 @@ pub struct Sealed {
     pub state: Bytes,
 }
 
+/// A session's state while it goes on being served.
+pub struct CopyOut {
+    /// Its id at that moment.
+    pub id: SessionId,
+    /// Its tenure.
+    pub tenure: Tenure,
+    /// Its revision at that moment.
+    pub revision: Revision,
+    /// How long until it ends unless somebody asks for it.
+    pub left: Duration,
+    /// As [`Sealed::state`].
+    pub state: Vec<u8>,
+}
+
 /// A state begins with two numbers of nanoseconds: for how long it was kept, and when it was sealed by
 /// the clock of the node that keeps it, which means nothing to others. Time goes on for a session that
 /// nobody serves, too. Then the length of the [`Portable`], the `Portable`, and the attributes.
@@ -136,6 +150,28 @@ impl Sessions {
             alone,
             tenure,
             revision,
+            state,
+        })
+    }
+
+    /// A session's state as of now, while it is served.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Sessions::seal`], but that an operation that is under way is waited for.
+    pub fn copy(&self, held: &Held, now: Moment) -> Result<CopyOut, SessionError> {
+        let body = held.body();
+        match body.phase {
+            Phase::Serving => {}
+            Phase::Arriving | Phase::Sealed => return Err(SessionError::Moved),
+            Phase::Ended => return Err(SessionError::Ended),
+        }
+        let state = encode_or_panic(Vec::new(), &body, now).ok_or(SessionError::Busy)??;
+        Ok(CopyOut {
+            id: held.id_of(&body),
+            tenure: held.tenure(),
+            revision: body.revision,
+            left: held.left(now),
             state,
         })
     }

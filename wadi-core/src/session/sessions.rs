@@ -37,8 +37,8 @@ pub struct Sessions {
     pub(super) limits: Limits,
     pub(super) endings: Endings,
     pub(super) arrivals: Arrivals,
-    /// Who tells the cluster of sessions that end here; `None` where there is no cluster.
-    pub(super) departures: Option<Arc<Departures>>,
+    /// Who tells the cluster, or a store, of sessions that end here; none where there is neither.
+    departures: OnceLock<Arc<Departures>>,
     pub(super) desk: Desk,
     /// The bucket at which the next sweep goes on.
     pub(super) swept_to: AtomicUsize,
@@ -127,7 +127,7 @@ impl SessionsBuilder {
             map: SessionMap::new(self.buckets),
             endings: Endings::new(self.limits.remembered_endings),
             arrivals: Arrivals::default(),
-            departures: self.departures,
+            departures: self.departures.map_or_else(OnceLock::new, OnceLock::from),
             desk: Desk::default(),
             limits: self.limits,
             swept_to: AtomicUsize::new(0),
@@ -183,6 +183,15 @@ impl Sessions {
     /// Says how the other nodes of its cluster are asked. Once; later calls do nothing.
     pub fn among(&self, others: Arc<dyn Others>) {
         let _ = self.others.set(others);
+    }
+
+    /// Says who is told of sessions that end here. Once; later calls do nothing.
+    pub fn tell_of_ends(&self, departures: Arc<Departures>) {
+        let _ = self.departures.set(departures);
+    }
+
+    pub(super) fn departures(&self) -> Option<&Arc<Departures>> {
+        self.departures.get()
     }
 
     pub(super) fn others(&self) -> Option<&dyn Others> {
@@ -317,7 +326,7 @@ impl Sessions {
 
     /// Whether what is not in the map is nowhere: not with another node, nor in a store.
     fn is_alone(&self) -> bool {
-        self.departures.is_none() && self.others.get().is_none()
+        self.departures.get().is_none() && self.others.get().is_none()
     }
 
     fn is_outdated(&self, id: &SessionId) -> bool {
@@ -465,7 +474,7 @@ impl Sessions {
     /// The values are dropped last: their own code may panic, and may use a session.
     fn bury(&self, held: &Arc<Held>, remains: Remains, ending: Option<Ending>) -> Option<Parting> {
         let was_registered = remains.tenure != Tenure::NONE;
-        let departures = self.departures.as_ref().filter(|_| was_registered);
+        let departures = self.departures().filter(|_| was_registered);
         let parting = departures.map(|departures| {
             // Nobody ever knew of one that is unmade, so its marker need outlive no copies.
             let tenure = ending.map_or(Tenure::NONE, |_| remains.tenure);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::{Tier, Told};
+use super::{Copies, Tier, Told};
 use crate::clock::Moment;
 use crate::session::{Guard, Held, Resting, Sealed, SessionError, SessionId};
 use crate::store::{Payload, Put, Row, StoreError};
@@ -61,6 +61,7 @@ impl Tier {
             let failed = self.close_once(revokes).await.is_err();
             let left = self.sessions.map().len();
             if left == 0 || revokes {
+                self.end_rows().await;
                 return left;
             }
             tokio::time::sleep(if failed { 10 * LOOK_AGAIN } else { LOOK_AGAIN }).await;
@@ -120,7 +121,9 @@ impl Tier {
         let put = match self.store.put(rows).await {
             Ok(put) => put,
             Err(error) => {
-                if matches!(error, StoreError::Unavailable(_)) {
+                let is_certain = !matches!(error, StoreError::Unavailable(_));
+                // Where copies are kept, it is one if it is there.
+                if !is_certain && self.copies == Copies::Never {
                     let ids = sealed.iter().map(|(id, _)| *id);
                     self.astray.lock().extend(ids);
                 }
@@ -137,6 +140,7 @@ impl Tier {
         for (id, sealed) in sealed {
             if answers.next() == Some(Put::Stored) {
                 self.sessions.take_out(&id, &sealed);
+                self.copied.lock().forget(&id);
                 sealed.let_go();
                 demoted += 1;
             } else {

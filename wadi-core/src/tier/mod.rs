@@ -6,8 +6,10 @@
 //! which no request's end stops, and everybody who asks meanwhile waits for that one. What the store does not
 //! do is undone, and tried again later: nothing is lost by its failing. It decides nothing about ownership.
 
+mod copies;
 mod counts;
 mod demote;
+mod ends;
 mod memory;
 mod promote;
 mod recall;
@@ -21,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub use copies::Copies;
 pub use counts::Counts;
 pub use promote::Promoted;
 pub use recall::Recall;
@@ -38,6 +41,11 @@ pub enum Told {
     NotDemoted(StoreError),
     /// The store did not give a session; its request is answered 503.
     NotPromoted(StoreError),
+    /// The store did not take copies of sessions in memory: they are tried again.
+    NotCopied(StoreError),
+    /// The store was not told of sessions that ended: it is told again, and until then `flush` says that it is
+    /// not certain.
+    NotEnded(StoreError),
     /// The store could not be asked what has run out.
     NotSwept(StoreError),
     /// The store has something newer of a session than this node: it is used by another one, too. The session
@@ -69,6 +77,11 @@ pub struct Tier {
     /// Sessions that are in memory, or have ended, and of which the store may have a row all the same: it did
     /// not say.
     astray: Mutex<BTreeSet<SessionId>>,
+    /// Which sessions in memory have a copy in the store, and when.
+    copies: Copies,
+    copied: Mutex<copies::Copied>,
+    /// Sessions that ended, and whose copies are to end; and who waits for that.
+    ends: ends::Ends,
     /// Set when everything goes down for good: nothing comes up any more.
     closed: AtomicBool,
     /// One at a time goes its round, or closes.
@@ -83,9 +96,17 @@ impl Tier {
         sessions: Arc<Sessions>,
         store: Arc<dyn SessionStore>,
         evicter: Arc<dyn Evicter>,
+        copies: Copies,
         listener: Listener,
     ) -> Self {
+        let ends = ends::Ends::default();
+        if copies != Copies::Never {
+            sessions.tell_of_ends(ends.departures());
+        }
         Self {
+            copies,
+            copied: Mutex::default(),
+            ends,
             sessions,
             store,
             evicter,

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Tier, Told};
 use crate::session::{SessionId, aged};
-use crate::store::{Claim, Kept, Put, Row, StoreError, Took};
+use crate::store::{Kept, Put, Row, StoreError, Took};
 
 /// For how long a row that nobody can read is kept.
 const UNREADABLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -74,7 +74,7 @@ impl Tier {
             // It was in memory, and has ended there; what the store may have of it is no session any more.
             return Promoted::Absent;
         }
-        match self.store.take(id, Claim::Own).await {
+        match self.store.take(id, self.claim()).await {
             Ok(Took::Row(kept)) => self.install(id, kept).await,
             Ok(Took::Nothing | Took::Ended | Took::Superseded) => Promoted::Absent,
             Err(StoreError::Damaged(_)) => {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Tier, Told, memory};
+use super::{Copies, Tier, Told, memory};
 use crate::bucket::BucketId;
 use crate::clock::Moment;
 use crate::evict::{Candidate, Evicter, Load};
@@ -57,6 +57,7 @@ impl Tier {
         let now = self.sessions.now();
         let mut round = Round::default();
         let mut resting = Vec::new();
+        let behind;
         {
             let mut place = self.round.lock();
             if now < place.until {
@@ -80,11 +81,17 @@ impl Tier {
             }
             round.looked_at = resting.len();
             let share = share(resting.len(), place.excess, place.of);
-            resting = choose(evicter, resting, share);
+            let (chosen, others) = choose(evicter, resting, share);
+            resting = chosen;
+            behind = self.behind(others, now);
         }
         let demoted = self.demote(resting).await;
         round.demoted = demoted.as_ref().map_or(0, |demoted| *demoted);
-        self.keep_pace(demoted.map(drop));
+        let outcome = match demoted {
+            Ok(_) => self.copy_all(behind).await,
+            Err(error) => Err(error),
+        };
+        self.keep_pace(outcome);
         round
     }
 
@@ -113,11 +120,23 @@ impl Tier {
             }
         };
         let mut ended = 0;
+        let mut alive = Vec::new();
         for head in &due {
             self.promote(head.id).await;
-            if let Some(held) = self.sessions.map().get(&head.id) {
-                ended += usize::from(self.sessions.expire(&held, self.sessions.now()));
+            let Some(held) = self.sessions.map().get(&head.id) else {
+                continue;
+            };
+            if self.sessions.expire(&held, self.sessions.now()) {
+                ended += 1;
+            } else {
+                // What ran out is its copy, which is to live on as it does.
+                alive.push(held);
             }
+        }
+        self.end_rows().await;
+        if self.copies != Copies::Never {
+            let outcome = self.copy_all(alive).await;
+            self.keep_pace(outcome);
         }
         due.len() == DUE && ended > 0
     }
@@ -151,23 +170,22 @@ impl Tier {
     }
 }
 
-/// Those that are to go for their own sake, and of the others as many, idle for longest, as there are
-/// still too many.
-fn choose(evicter: &dyn Evicter, mut resting: Vec<Resting>, share: usize) -> Vec<Resting> {
+/// Those that are to go for their own sake, and of the others as many, idle for longest, as there are still
+/// too many; and who stays.
+fn choose(
+    evicter: &dyn Evicter,
+    mut resting: Vec<Resting>,
+    share: usize,
+) -> (Vec<Resting>, Vec<Resting>) {
     resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
-    let mut chosen = Vec::new();
-    let mut others = Vec::new();
-    for one in resting {
+    let evicts = |one: &Resting| {
         let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
-        if evicter.evicts(&candidate) {
-            chosen.push(one);
-        } else {
-            others.push(one);
-        }
-    }
-    others.truncate(share.saturating_sub(chosen.len()));
-    chosen.extend(others);
-    chosen
+        evicter.evicts(&candidate)
+    };
+    let (mut chosen, mut others): (Vec<_>, Vec<_>) = resting.into_iter().partition(evicts);
+    let more = share.saturating_sub(chosen.len()).min(others.len());
+    chosen.extend(others.drain(..more));
+    (chosen, others)
 }
 
 /// How many of `some` go where `excess` of `all` do, rounded up.
