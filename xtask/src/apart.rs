@@ -47,6 +47,8 @@ impl Apart {
                 "-Cdebug-assertions",
                 "-Coverflow-checks",
                 "-Clto=off",
+                // Optimised as well as the others, they take longer to compile than they are fuzzed.
+                "-Copt-level=1",
             ],
         }
     }
@@ -85,10 +87,6 @@ pub(crate) fn become_rustc() -> Option<ExitCode> {
     let words: Vec<OsString> = words.collect();
     let mut command = Command::new(rustc);
     command.args(&words).args(kind.flags());
-    // Optimised as well as the others, it takes longer to compile than all of them are fuzzed.
-    if kind == Apart::Fuzz && words.iter().any(|word| word == "wadi_core") {
-        command.arg("-Copt-level=1");
-    }
     let error = command.exec();
     eprintln!("cannot start rustc: {error}");
     Some(ExitCode::FAILURE)

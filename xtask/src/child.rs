@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::report::{Failure, Stopwatch, because, clock};
+use crate::say::{Voice, say};
 
 static BUILT_ONCE: AtomicBool = AtomicBool::new(false);
 
@@ -130,7 +131,15 @@ impl Child {
 
     /// Runs it with its output shown as it comes.
     pub(crate) fn show(mut self) -> Result<(), Failure> {
-        println!("$ {}", self.shown);
+        if !Voice::here().is_loud() {
+            let said = self.listen()?;
+            return if said.success {
+                Ok(())
+            } else {
+                Err(Failure::Failed(said.ended))
+            };
+        }
+        say!("$ {}", self.shown);
         let mut child = self
             .command
             .spawn()
@@ -144,8 +153,9 @@ impl Child {
 
     /// Runs it, showing its lines (unless silent) and giving them back, of both streams.
     pub(crate) fn listen(mut self) -> Result<Said, Failure> {
-        if !self.silent {
-            println!("$ {}", self.shown);
+        let voice = (!self.silent).then(Voice::here);
+        if voice.is_some() {
+            say!("$ {}", self.shown);
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self
@@ -157,12 +167,12 @@ impl Child {
             read(
                 child.stdout.take().expect("it is piped"),
                 Arc::clone(&lines),
-                !self.silent,
+                voice.clone(),
             ),
             read(
                 child.stderr.take().expect("it is piped"),
                 Arc::clone(&lines),
-                !self.silent,
+                voice.clone(),
             ),
         ];
         let status = wait(&mut child, self.limit);
@@ -181,7 +191,13 @@ impl Child {
 
     /// Runs it and gives back what it wrote to standard output; errors are shown.
     pub(crate) fn answer(mut self) -> Result<String, Failure> {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let voice = Voice::here();
+        let errors = if voice.is_loud() {
+            Stdio::inherit()
+        } else {
+            Stdio::piped()
+        };
+        self.command.stdout(Stdio::piped()).stderr(errors);
         let mut child = self
             .command
             .spawn()
@@ -191,8 +207,15 @@ impl Child {
             let mut text = String::new();
             stdout.read_to_string(&mut text).map(|_| text)
         });
+        let errors = child
+            .stderr
+            .take()
+            .map(|stderr| read(stderr, Arc::default(), Some(voice)));
         let status = wait(&mut child, self.limit);
         let text = reader.join().expect("the reader does not panic");
+        if let Some(errors) = errors {
+            errors.join().ok();
+        }
         match ended(status, self.limit) {
             (true, _) => text.map_err(because(format!("`{}` wrote no text", self.shown))),
             (false, how) => Err(Failure::Failed(format!("`{}` {how}", self.shown))),
@@ -203,7 +226,7 @@ impl Child {
 fn read(
     stream: impl Read + Send + 'static,
     lines: Arc<Mutex<Vec<String>>>,
-    shown: bool,
+    voice: Option<Voice>,
 ) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);
@@ -213,8 +236,8 @@ fn read(
             .is_ok_and(|read| read > 0)
         {
             let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-            if shown {
-                println!("{line}");
+            if let Some(voice) = &voice {
+                voice.line(&line);
             }
             lines
                 .lock()

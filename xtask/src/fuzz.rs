@@ -14,6 +14,7 @@ use crate::apart::Apart;
 use crate::build::Build;
 use crate::child::{self, Child, Said, is_installed};
 use crate::report::{Failure, Outcome, Stopwatch, because, clock};
+use crate::say::say;
 
 /// Where the targets are, each with its seeds in `seeds/<name>` and its finds in `artifacts/<name>`.
 const DIRECTORY: &str = "xtask/fuzz";
@@ -112,11 +113,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let built = build(&chosen)?;
     let (planted, built) = built.split_first().expect("the planted one is built");
     let found_after = find_planted(&planted.1)?;
-    println!("  the planted fault was found after {}", clock(found_after));
+    say!("  the planted fault was found after {}", clock(found_after));
     let ran = run_all(built, options.seconds)?;
     let mut faults = Vec::new();
     for ran in &ran {
-        println!(
+        say!(
             "  {:9} {:>10} runs, {:>5} → {:>5} edges and comparisons, {:>5} → {:>5} inputs",
             ran.target.name,
             ran.executed,

@@ -21,6 +21,7 @@ mod models;
 mod msrv;
 mod promises;
 mod report;
+mod say;
 mod simulate;
 mod source;
 mod test;

@@ -4,7 +4,11 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
+
+use crate::say::{Voice, say};
+
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a stage took is nobody's input"
@@ -72,7 +76,10 @@ struct Row {
     took: Duration,
 }
 
-/// The stages of one run, in the order in which they ran.
+/// What the second of two lines has of a busy processor: next to nothing, and yet nobody starves.
+const SECOND_LINE: i32 = 15;
+
+/// The stages of one run, in the order in which they ran; of two lines one after the other.
 pub(crate) struct Report {
     rows: Vec<Row>,
     whole: Stopwatch,
@@ -86,19 +93,51 @@ impl Report {
         }
     }
 
+    /// Runs two lines of stages at once. The second takes what the first leaves of the processor, and shows of
+    /// each of its stages that it begins, and all else at its end.
+    pub(crate) fn two_lines(
+        &mut self,
+        first: impl FnOnce(&mut Self),
+        second: impl FnOnce(&mut Self) + Send,
+    ) {
+        let mut beside = Self::new();
+        thread::scope(|scope| {
+            let line = scope.spawn(|| {
+                // A thread's own, and that of the processes and threads that it starts.
+                #[cfg(target_os = "linux")]
+                rustix::process::nice(SECOND_LINE).ok();
+                Voice::keep();
+                second(&mut beside);
+            });
+            first(self);
+            if !line.is_finished() {
+                println!("\n… the stages beside these go on");
+            }
+        });
+        self.rows.append(&mut beside.rows);
+    }
+
     /// Runs one stage, with a line before and a line after.
     pub(crate) fn stage(&mut self, stage: &str, work: impl FnOnce() -> Outcome) {
-        println!("\n▶ {stage}");
+        let voice = Voice::here();
+        if voice.is_loud() {
+            println!("\n▶ {stage}");
+        } else {
+            println!("\n▷ {stage} begins beside it\n");
+        }
         let stopwatch = Stopwatch::start();
         let outcome = work();
         let took = stopwatch.read();
         let (word, words) = describe(&outcome);
-        println!(
+        say!(
             "{} {stage}: {word} after {}{}",
             mark(&outcome),
             clock(took),
             after_dash(words)
         );
+        if !voice.is_loud() {
+            println!("\n▶ {stage}, beside others\n{}", voice.take());
+        }
         // A line of progress is worth showing at once, also when standard output is a pipe.
         std::io::stdout().flush().ok();
         self.rows.push(Row {
@@ -230,6 +269,30 @@ mod tests {
         });
         assert!(report.is_green());
         assert!(report.table().contains("valgrind is not installed"));
+    }
+
+    #[test]
+    fn two_lines_run_at_once_and_are_told_one_after_the_other() {
+        let mut report = Report::new();
+        let (meet, met) = std::sync::mpsc::sync_channel(0);
+        let limit = Duration::from_secs(10);
+        let first = |report: &mut Report| {
+            report.stage("first", || {
+                met.recv_timeout(limit).map_err(because("the second"))
+            });
+        };
+        report.two_lines(first, move |report| {
+            report.stage("second", || {
+                meet.send("they met".to_owned())
+                    .map_err(because("the first"))?;
+                Err(Failure::failed("broken"))
+            });
+        });
+        let rows: Vec<_> = report.rows.iter().map(|row| row.stage.as_str()).collect();
+        assert_eq!(rows, ["first", "second"]);
+        assert!(report.rows[0].outcome.is_ok());
+        assert!(!report.is_green());
+        assert!(Voice::here().is_loud());
     }
 
     #[test]

@@ -37,10 +37,13 @@ pub(crate) struct Options {
     /// Fail when a cell of the printed table of faults and phases is below this.
     #[arg(long, default_value_t = 0)]
     least_cell: u64,
+    /// Built with what the nodes are built with: it takes longer, but for where that is built anyway.
+    #[arg(skip)]
+    as_in_nodes: bool,
 }
 
 impl Options {
-    /// So many seeds of the ordinary build.
+    /// So many seeds of the ordinary build, where that of the nodes is needed too.
     pub(crate) fn ordinary(seeds: u64) -> Self {
         Self {
             seeds,
@@ -49,6 +52,7 @@ impl Options {
             sabotage: None,
             trace: false,
             least_cell: 0,
+            as_in_nodes: true,
         }
     }
 }
@@ -66,7 +70,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     match options.sabotage.as_deref() {
         None => {
-            Child::new(ordinary()?).args(numbers).limit(LIMIT).show()?;
+            Child::new(ordinary(options.as_in_nodes)?)
+                .args(numbers)
+                .limit(LIMIT)
+                .show()?;
             Ok(format!(
                 "{} seeds of {} steps, clean",
                 options.seeds, options.steps
@@ -168,8 +175,13 @@ fn rules(simulator: &PathBuf) -> Result<Vec<String>, Failure> {
     Ok(rules)
 }
 
-fn ordinary() -> Result<PathBuf, Failure> {
-    Build::of_the_protocol(&[SIMULATOR]).executable(SIMULATOR)
+fn ordinary(as_in_nodes: bool) -> Result<PathBuf, Failure> {
+    let build = if as_in_nodes {
+        Build::optimised(&[SIMULATOR])
+    } else {
+        Build::of_the_protocol(&[SIMULATOR])
+    };
+    build.executable(SIMULATOR)
 }
 
 fn sabotaged() -> Result<PathBuf, Failure> {

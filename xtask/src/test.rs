@@ -1,4 +1,8 @@
-//! Everything before a landing, stage by stage.
+//! Everything before a landing, stage by stage, in two lines at once.
+//!
+//! In the first is what is built for tests, and what mostly waits: for browsers, leases and each other. In the
+//! second is what only computes: it takes the time in which the first one waits. Each builds into a directory
+//! of its own (unoptimised and optimised), so neither waits long for the other's cargo.
 
 use std::num::NonZero;
 use std::thread;
@@ -31,27 +35,55 @@ enum Stage {
     Verify,
     Tests,
     Doctests,
-    Models,
-    Simulate,
-    Sabotage,
-    Fuzz,
-    Bench,
     Example,
     Cluster,
     Demo,
+    Models,
+    Simulate,
+    Sabotage,
+    Bench,
+    Fuzz,
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) {
     child::build_once();
-    for stage in Stage::value_variants() {
+    let chosen = |stage: &&Stage| {
         let chosen = options.only.is_empty() || options.only.contains(stage);
-        if chosen && !options.skip.contains(stage) {
-            stage.run(report);
-        }
+        chosen && !options.skip.contains(stage)
+    };
+    let chosen = Stage::value_variants().iter().filter(chosen);
+    let (second, first): (Vec<Stage>, Vec<Stage>) = chosen.partition(|stage| stage.computes());
+    if first.is_empty() {
+        run_all(&second, report);
+    } else {
+        report.two_lines(
+            |report| run_all(&first, report),
+            |report| run_all(&second, report),
+        );
+    }
+}
+
+fn run_all(stages: &[Stage], report: &mut Report) {
+    for stage in stages {
+        stage.run(report);
     }
 }
 
 impl Stage {
+    /// Whether it may take all the time it likes, and any of the processor that is left. The fuzzer comes last
+    /// of these: it counts its own time, and the others are over then.
+    fn computes(self) -> bool {
+        match self {
+            Self::Models | Self::Simulate | Self::Sabotage | Self::Bench | Self::Fuzz => true,
+            Self::Verify
+            | Self::Tests
+            | Self::Doctests
+            | Self::Example
+            | Self::Cluster
+            | Self::Demo => false,
+        }
+    }
+
     fn run(self, report: &mut Report) {
         match self {
             Self::Verify => verify::run(report),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::build::Build;
 use crate::child::{Child, is_installed};
 use crate::report::{Failure, Outcome};
+use crate::say::say;
 
 /// What every other case is measured over: the same router and handler without sessions.
 const BARE: &str = "bare";
@@ -81,7 +82,7 @@ pub(super) fn fastpath(smoke: bool) -> Outcome {
     let counted = is_installed("valgrind");
     let costs = measure_all(&fastpath, requests(smoke), counted)?;
     let (table, faults) = fastpath_table(&costs)?;
-    println!("\nPer request, over bare axum:\n\n{table}");
+    say!("\nPer request, over bare axum:\n\n{table}");
     if !faults.is_empty() {
         return Err(Failure::Failed(faults.join("; ")));
     }
@@ -103,7 +104,7 @@ pub(super) fn memory(smoke: bool) -> Outcome {
     let sessions = sessions(smoke);
     let figures = weigh_all(&memory, sessions)?;
     let (table, over) = memory_table(&figures)?;
-    println!("\nLive heap, with {sessions} sessions:\n\n{table}");
+    say!("\nLive heap, with {sessions} sessions:\n\n{table}");
     if !over.is_empty() {
         return Err(Failure::Failed(over.join("; ")));
     }
