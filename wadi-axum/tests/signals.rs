@@ -5,7 +5,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "alone/client/mod.rs"]
 mod client;
+#[path = "alone/serving/mod.rs"]
 mod serving;
 
 use std::process::Command;

@@ -1,9 +1,5 @@
 //! Requests of one session that overlap, end badly, or outlive it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -15,7 +11,7 @@ use http::StatusCode;
 use tokio::sync::Barrier;
 use wadi_axum::{DetachedSession, Limits, Session, SessionError, WadiLayer, mode};
 
-use browser::{Browser, bench};
+use crate::browser::{Browser, bench};
 
 async fn count(session: Session) -> String {
     let n = session.update("n", |n: &mut u64| {

@@ -1,20 +1,15 @@
 //! A node that leaves: unready first, still serving, then closed, within its time.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod client;
-mod serving;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::Browser;
+use crate::serving::{Serving, plain, serve};
 use axum::Router;
 use axum::extract::{ConnectInfo, Query};
 use axum::routing::{get, post};
-use client::Browser;
 use http::StatusCode;
 use http::header::{CONNECTION, UPGRADE};
-use serving::{plain, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -276,7 +271,7 @@ fn switching(let_go: Arc<Notify>) -> Router {
     Router::new().route("/switch", get(switch))
 }
 
-async fn switched(node: &serving::Serving) -> TcpStream {
+async fn switched(node: &Serving) -> TcpStream {
     let mut stream = TcpStream::connect(node.address).await.unwrap();
     let request =
         b"GET /switch HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\n";

@@ -1,9 +1,5 @@
 //! One session from its first write to its end, and what is refused on the way.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +7,7 @@ use axum::routing::get;
 use http::StatusCode;
 use wadi_axum::{Expiry, Limits, Session, SessionError, WadiLayer, mode};
 
-use browser::{Bench, Browser, bench};
+use crate::browser::{Bench, Browser, bench};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

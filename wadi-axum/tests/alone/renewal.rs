@@ -1,9 +1,5 @@
 //! A renewal of the id shuts out whoever came with the old one, also while their request is in flight.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,7 +13,7 @@ use wadi_axum::{
     Attachment, DetachedSession, Session, SessionError, SessionFailure, WadiLayer, mode,
 };
 
-use browser::{Browser, bench};
+use crate::browser::{Browser, bench};
 
 async fn login(session: Session) {
     session.cycle_id().await.unwrap();

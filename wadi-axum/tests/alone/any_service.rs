@@ -1,7 +1,5 @@
 //! The layer over a plain tower service with a body of its own: nothing here is axum's.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::convert::Infallible;
 
 use bytes::Bytes;

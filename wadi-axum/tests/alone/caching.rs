@@ -1,9 +1,5 @@
 //! A session's cookie is one client's own: caches are told, and what is for everybody carries none.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +7,7 @@ use axum::routing::get;
 use http::header::CACHE_CONTROL;
 use wadi_axum::{Limits, Session};
 
-use browser::{Answer, Bench, Browser, bench};
+use crate::browser::{Answer, Bench, Browser, bench};
 
 fn app(wadi: &wadi_axum::WadiLayer) -> Router {
     let asset = async || {

@@ -1,16 +1,13 @@
 //! Overlapping requests of one session, over a real listener: nothing is lost, nothing comes back.
 
-mod client;
-mod serving;
-
 use std::sync::Arc;
 
+use crate::client::Browser;
+use crate::serving::{plain, serve};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use client::Browser;
 use http::{HeaderMap, Method, StatusCode};
-use serving::{plain, serve};
 use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 use wadi_axum::{Session, SessionError, SessionFailure};
@@ -77,7 +74,7 @@ async fn overlapping_writes_of_different_keys_all_stay() {
         value.map(Option::unwrap_or_default)
     };
     let routes = Router::new()
-        .route("/counter", get(crate::read).put(begin))
+        .route("/counter", get(read).put(begin))
         .route("/key/{key}", get(read).post(write));
     let node = serve(plain(), routes).await;
     let browser = Arc::new(Browser::new(node.address));

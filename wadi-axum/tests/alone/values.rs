@@ -1,9 +1,5 @@
 //! The values' own code: where it panics, or uses a session, nobody else's session suffers.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -13,7 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
 use wadi_axum::{Limits, Session, WadiLayer};
 
-use browser::{Bench, Browser, bench};
+use crate::browser::{Bench, Browser, bench};
 
 /// Panics when it is encoded for freezing, and when it is dropped after that.
 #[derive(Clone, Deserialize)]

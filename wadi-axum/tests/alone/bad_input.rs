@@ -1,19 +1,16 @@
 //! Whatever a client or a handler gets wrong is a clear error or a quiet refusal, never a panic.
 
-mod client;
-mod serving;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::client::{Answer, Browser};
+use crate::serving::{Serving, plain, serve};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
-use client::{Answer, Browser};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serving::{Serving, plain, serve};
 use wadi_axum::config::{CookieMode, WadiConfigBuilder};
 use wadi_axum::{Session, SessionError, SessionFailure};
 use wadi_core::clock::{BootClock, Clock};

@@ -1,9 +1,5 @@
 //! Everything at once, in any order: nothing hangs, no lock is kept, no dead session stays.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod browser;
-
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use wadi_axum::{Expiry, Limits, Session, WadiLayer, mode};
 
-use browser::{Bench, Browser, bench};
+use crate::browser::{Bench, Browser, bench};
 
 const CLIENTS: u64 = 16;
 const REQUESTS: usize = 250;
