@@ -29,6 +29,11 @@ pub(crate) fn build_once() {
     BUILT_ONCE.store(true, Ordering::Relaxed);
 }
 
+/// Whether it does.
+pub(crate) fn is_built_once() -> bool {
+    BUILT_ONCE.load(Ordering::Relaxed)
+}
+
 /// The repository's top directory.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,7 +100,7 @@ impl Child {
     /// `cargo` with these words.
     pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut cargo = Self::new("cargo").args(arguments);
-        if BUILT_ONCE.load(Ordering::Relaxed) {
+        if is_built_once() {
             for (name, value) in ONCE {
                 cargo = cargo.env(name, value);
             }
