@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -21,6 +22,9 @@ const QUICK: [&str; 9] = [
     "wadi-examples",
     "wadi-transport",
 ];
+
+/// Of one build, also where it has what others leave of the processor.
+const LIMIT: Duration = Duration::from_secs(1200);
 
 #[derive(Deserialize)]
 struct Message {
@@ -101,7 +105,7 @@ impl Build {
             words.extend(QUICK.map(quick));
         }
         words.extend(self.arguments);
-        let mut child = Child::cargo(words);
+        let mut child = Child::cargo(words).limit(LIMIT);
         for (name, value) in self.environment {
             child = child.env(name, value);
         }
