@@ -15,4 +15,5 @@ mod overlap;
 mod renewal;
 mod serving;
 mod session;
+mod store;
 mod values;

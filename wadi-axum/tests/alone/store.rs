@@ -1,21 +1,16 @@
 //! A node with a store below its memory, behind a real listener.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod client;
-mod serving;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::client::Browser;
+use crate::serving::{Serving, plain};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use client::Browser;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use serving::{Serving, plain};
 use tokio::net::TcpListener;
 use wadi_axum::config::{Copies, WadiConfigBuilder};
 use wadi_axum::{Session, Settings, StartError, WadiLayer, mode};
