@@ -1,5 +1,7 @@
 //! A node that is alone, with a store below its memory: nothing is ever in two places, or in none.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
