@@ -1,0 +1,3 @@
+//! The store, opened as a program opens it.
+
+mod contract;

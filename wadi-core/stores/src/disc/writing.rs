@@ -1,0 +1,309 @@
+//! The thread that writes: it takes what waits together, changes the store in one step, and then answers.
+//!
+//! Nobody is answered before it is certain whether the change was made.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wadi_core::clock::Moment;
+use wadi_core::session::SessionId;
+use wadi_core::store::{Claim, Ended, Put, Row, StoreError, Took};
+
+use super::codec::State;
+use super::engine::{Engine, NotWritten, io_error, is_full};
+use super::place::Place;
+use super::queue::{Incoming, Next, Waiting};
+use super::reading::Shared;
+use super::round::Round;
+use super::settings::DiscSettings;
+use super::time::Axis;
+
+/// How many calls, and about how many bytes, are written in one step.
+const CALLS_MOST: usize = 256;
+const BYTES_MOST: usize = 8 << 20;
+/// How many ends are forgotten beside other work.
+const FORGET_MOST: usize = 256;
+/// After a write failed, how long none is tried.
+const PAUSE: Duration = Duration::from_secs(1);
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Call {
+    Put(Vec<Row>, Answer<Vec<Put>>),
+    Take(SessionId, Claim, Answer<Took>),
+    End(Vec<Ended>, Answer<()>),
+}
+
+/// What is to be said, once it may be.
+enum Said {
+    Put(Vec<Put>),
+    Took(Took),
+    Ended,
+}
+
+impl Call {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put(rows, _) => rows.iter().map(|row| row.payload.as_bytes().len()).sum(),
+            Self::Take(..) | Self::End(..) => 0,
+        }
+    }
+
+    /// Whether it may still be left undone: who asked has gone, and would never hear of the row.
+    fn is_void(&self) -> bool {
+        matches!(self, Self::Take(_, _, answer) if answer.is_closed())
+    }
+
+    fn answer(self, said: Result<Said, StoreError>) {
+        // Who asked may have gone; then nobody is told.
+        match (self, said) {
+            (Self::Put(_, answer), Ok(Said::Put(puts))) => drop(answer.send(Ok(puts))),
+            (Self::Take(_, _, answer), Ok(Said::Took(took))) => drop(answer.send(Ok(took))),
+            (Self::End(_, answer), Ok(Said::Ended)) => drop(answer.send(Ok(()))),
+            (Self::Put(_, answer), Err(error)) => drop(answer.send(Err(error))),
+            (Self::Take(_, _, answer), Err(error)) => drop(answer.send(Err(error))),
+            (Self::End(_, answer), Err(error)) => drop(answer.send(Err(error))),
+            (_, Ok(_)) => unreachable!("each call is answered in its own words"),
+        }
+    }
+}
+
+pub(super) struct Writer {
+    pub(super) place: Place,
+    pub(super) settings: DiscSettings,
+    pub(super) engine: Shared,
+    pub(super) axis: Axis,
+    pub(super) state: State,
+    pub(super) rows: Arc<AtomicU64>,
+    /// Changes that are on the disc for certain.
+    pub(super) synced: u64,
+    pub(super) synced_at: Moment,
+    /// Nothing is written before that moment, because of this.
+    pub(super) paused: Option<(Moment, StoreError)>,
+}
+
+impl Writer {
+    /// Works until no more calls can come, and then closes the store.
+    pub(super) fn run(mut self, incoming: &Incoming<Call>) {
+        loop {
+            let mut calls = Vec::new();
+            match incoming.wait(self.settings.sync_every) {
+                Next::Call(first) => {
+                    let mut bytes = first.call.bytes();
+                    calls.push(first);
+                    while calls.len() < CALLS_MOST && bytes < BYTES_MOST {
+                        let Some(next) = incoming.look() else { break };
+                        bytes += next.call.bytes();
+                        calls.push(next);
+                    }
+                }
+                Next::None => {}
+                Next::Closed => break,
+            }
+            self.serve(calls);
+            let since = self.settings.clock.now().since(self.synced_at);
+            if since >= self.settings.sync_every {
+                self.sync();
+            }
+        }
+        self.sync();
+        // The last of it: this waits for the engine's own thread.
+        self.close_engine();
+    }
+
+    fn serve(&mut self, waiting: Vec<Waiting<Call>>) {
+        let waiting: Vec<_> = waiting
+            .into_iter()
+            .filter(|waiting| !waiting.call.is_void())
+            .collect();
+        let mut said = self.attempt(&waiting);
+        if said.is_none() {
+            // The engine had stopped before, so nothing of this was done.
+            self.open_again();
+            said = self.attempt(&waiting);
+        }
+        let stopped = || Err(StoreError::Unavailable("its engine has stopped".to_owned()));
+        let said = said.unwrap_or_else(|| waiting.iter().map(|_| stopped()).collect());
+        for (waiting, said) in waiting.into_iter().zip(said) {
+            waiting.call.answer(said);
+        }
+    }
+
+    /// Does what is asked in one step; none where the engine takes nothing any more.
+    fn attempt(&mut self, waiting: &[Waiting<Call>]) -> Option<Vec<Result<Said, StoreError>>> {
+        let engine = self
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()?;
+        let mut round = Round::new(&engine, self.axis.now());
+        let has_room = self.place.free_bytes() >= self.settings.keep_free_bytes;
+        let mut said: Vec<_> = waiting
+            .iter()
+            .map(|waiting| ask(&mut round, &waiting.call, has_room))
+            .collect();
+        // Ends that cannot be read are tried again another time.
+        let _ = caught(|| round.forget(FORGET_MOST));
+        if round.is_empty() {
+            return Some(said);
+        }
+        let failed = match &self.paused {
+            Some((until, error)) if self.settings.clock.now() < *until => Some(error.clone()),
+            _ => {
+                self.paused = None;
+                let (change, state) = round.change(&self.state, self.axis.anchor());
+                let written = catch_unwind(AssertUnwindSafe(|| change.write(&state)))
+                    .unwrap_or(Err(NotWritten::Stopped(fjall::Error::Poisoned)));
+                match written {
+                    Ok(()) => {
+                        self.have(state);
+                        None
+                    }
+                    Err(NotWritten::Held(why)) => Some(self.pause(why)),
+                    Err(NotWritten::Stopped(fjall::Error::Poisoned)) => {
+                        return None;
+                    }
+                    Err(NotWritten::Stopped(error)) => {
+                        drop(round);
+                        drop(engine);
+                        self.settle(&state, &error)
+                    }
+                }
+            }
+        };
+        if let Some(error) = failed {
+            for said in &mut said {
+                *said = Err(error.clone());
+            }
+        }
+        Some(said)
+    }
+
+    /// The engine failed while it wrote this. It is opened again, which tells whether it was written.
+    fn settle(&mut self, state: &State, error: &fjall::Error) -> Option<StoreError> {
+        self.open_again();
+        if self.state.changes == state.changes {
+            return None;
+        }
+        let is_open = self
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        let io = io_error(error);
+        let why = io.map_or_else(|| format!("{error:?}"), ToString::to_string);
+        let error = if is_open && io.is_some_and(is_full) {
+            StoreError::Full(self.room(&why))
+        } else {
+            StoreError::Unavailable(format!("writing failed: {why}"))
+        };
+        self.pause_with(error.clone());
+        Some(error)
+    }
+
+    fn pause(&mut self, why: &str) -> StoreError {
+        let error = if self.place.free_bytes() < self.settings.keep_free_bytes {
+            StoreError::Full(self.room(why))
+        } else {
+            StoreError::Unavailable(why.to_owned())
+        };
+        self.pause_with(error.clone());
+        error
+    }
+
+    fn pause_with(&mut self, error: StoreError) {
+        self.paused = Some((self.settings.clock.now() + PAUSE, error));
+    }
+
+    fn room(&self, why: &str) -> String {
+        format!("{}: {why}", self.place.directory().display())
+    }
+
+    fn have(&mut self, state: State) {
+        self.rows.store(state.rows, Relaxed);
+        self.state = state;
+    }
+
+    /// Opens the engine again, as after a crash.
+    fn open_again(&mut self) {
+        let now = self.settings.clock.now();
+        self.close_engine();
+        let path = self.place.engine();
+        let opened = Engine::open(&path, self.place.directory(), self.settings.cache_bytes);
+        let opened = opened
+            .map_err(|error| error.to_string())
+            .and_then(|engine| {
+                let state = engine.state().map_err(|error| error.to_string())?;
+                Ok((engine, state))
+            });
+        match opened {
+            Ok((engine, state)) => {
+                if let Some(state) = state {
+                    self.have(state);
+                }
+                *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+            }
+            Err(error) => {
+                let error = StoreError::Unavailable(error);
+                self.paused = Some((now + PAUSE, error));
+            }
+        }
+    }
+
+    fn close_engine(&mut self) {
+        let engine = self
+            .engine
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // It may hold damage for impossible, also here.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
+    }
+
+    /// Has what was written on the disc, where anything was.
+    fn sync(&mut self) {
+        self.synced_at = self.settings.clock.now();
+        if self.synced == self.state.changes {
+            return;
+        }
+        let engine = self
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(engine) = engine else { return };
+        match engine.sync() {
+            Ok(()) => {
+                self.synced = self.state.changes;
+                // Without the note there is one thing less to compare when it is opened.
+                let _ = self.place.note_synced(self.synced);
+            }
+            Err(error) => {
+                let why =
+                    io_error(&error).map_or_else(|| format!("{error:?}"), ToString::to_string);
+                let error = format!("what was written cannot be brought to the disc: {why}");
+                self.pause_with(StoreError::Unavailable(error));
+            }
+        }
+    }
+}
+
+fn ask(round: &mut Round<'_>, call: &Call, has_room: bool) -> Result<Said, StoreError> {
+    caught(|| match call {
+        Call::Put(rows, _) if !has_room && !rows.is_empty() => Err(StoreError::Full(
+            "what is left of the disc is kept free".to_owned(),
+        )),
+        Call::Put(rows, _) => round.put(rows).map(Said::Put),
+        Call::Take(id, claim, _) => round.take(*id, *claim).map(Said::Took),
+        Call::End(ended, _) => round.end(ended).map(|()| Said::Ended),
+    })
+}
+
+/// The engine holds some damage for impossible.
+fn caught<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("it cannot be read".to_owned())))
+}
