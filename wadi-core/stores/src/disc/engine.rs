@@ -53,7 +53,7 @@ impl std::fmt::Debug for Engine {
 /// Why a change was not made.
 pub(super) enum NotWritten {
     /// Nothing of it was: it may be tried again.
-    Held(&'static str),
+    Held,
     /// It is not known whether it was, and the engine takes nothing more until it is opened again.
     Stopped(fjall::Error),
 }
@@ -206,9 +206,7 @@ impl Change<'_> {
         let mut waited = Duration::ZERO;
         while !self.engine.has_room() {
             if waited >= SORTING_MOST {
-                return Err(NotWritten::Held(
-                    "what was written before is not sorted yet",
-                ));
+                return Err(NotWritten::Held);
             }
             std::thread::sleep(SORTING_LOOK);
             waited += SORTING_LOOK;

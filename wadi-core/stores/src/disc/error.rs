@@ -41,7 +41,7 @@ pub enum OpenError {
     },
     /// What is in it is not what the store left there.
     #[error(
-        "the store in {} is damaged ({what}), and nothing was deleted; put back a copy of the whole directory, or move it away and begin with an empty one, which loses the sessions that are only there",
+        "the store in {} is damaged ({what}), and nothing was deleted (its journals, as they were, are in `journals.found`); put back a copy of the whole directory, or move it away and begin with an empty one, which loses the sessions that are only there",
         directory.display()
     )]
     Damaged {

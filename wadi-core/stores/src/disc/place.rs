@@ -17,6 +17,8 @@ const MARKER_FILE: &str = "wadi";
 const MARKER_IN_THE_MAKING: &str = "wadi.new";
 const SYNCED_FILE: &str = "synced";
 const ENGINE: &str = "rows";
+/// The engine's journals, as they were found.
+pub(super) const JOURNALS_AS_FOUND: &str = "journals.found";
 /// Where the engine's files are made, so that `rows` is there either whole or not at all.
 const ENGINE_IN_THE_MAKING: &str = "rows.new";
 
@@ -99,6 +101,31 @@ impl Place {
         sync_directory(&self.directory).map_err(not_usable)
     }
 
+    /// Sets the engine's journals aside as they are: where it finds one broken it cuts it there, and what
+    /// comes after that would be gone before anybody could say so. Where there is no room it is done without.
+    pub(super) fn keep_journals(&self) {
+        let kept = self.directory.join(JOURNALS_AS_FOUND);
+        // Those of an opening that failed are older, so they have more: they stay.
+        if kept.exists() || private_directory(&kept).is_err() {
+            return;
+        }
+        for journal in journals(&self.engine()) {
+            let Some(name) = journal.file_name() else {
+                continue;
+            };
+            if std::fs::copy(&journal, kept.join(name)).is_err() {
+                return self.drop_journals();
+            }
+        }
+    }
+
+    /// All is as it was left: nobody needs the journals twice.
+    pub(super) fn drop_journals(&self) {
+        let kept = self.directory.join(JOURNALS_AS_FOUND);
+        // What stays for now is removed the next time.
+        let _ = std::fs::remove_dir_all(kept);
+    }
+
     /// How many changes are on the disc for certain.
     pub(super) fn synced(&self) -> Result<u64, OpenError> {
         let mut bytes = Vec::new();
@@ -131,6 +158,13 @@ impl Place {
         }
         u64::MAX
     }
+}
+
+fn journals(engine: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(engine).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "jnl"))
 }
 
 /// Whether nothing was ever stored there. What is not ours is refused before anything is written.

@@ -93,10 +93,10 @@ impl<'a> Round<'a> {
             Entry::Ended(_) => return Ok(Took::Nothing),
             Entry::Row(bucket, numbers) => (bucket, numbers),
         };
-        if let Claim::Granted(under) = claim {
-            if under < numbers.tenure || numbers.given_out > Some(under) {
-                return Ok(Took::Superseded);
-            }
+        if let Claim::Granted(under) = claim
+            && (under < numbers.tenure || numbers.given_out > Some(under))
+        {
+            return Ok(Took::Superseded);
         }
         let payload = match &touched.payload {
             Some(payload) => payload.clone(),
@@ -175,10 +175,10 @@ impl<'a> Round<'a> {
         if let Some(until) = self.engine.ended(id)? {
             return Ok(Entry::Ended(until));
         }
-        if let Some(bucket) = bucket {
-            if let Some(numbers) = self.engine.numbers(bucket, id)? {
-                return Ok(Entry::Row(bucket, numbers));
-            }
+        if let Some(bucket) = bucket
+            && let Some(numbers) = self.engine.numbers(bucket, id)?
+        {
+            return Ok(Entry::Row(bucket, numbers));
         }
         // It may be in another bucket: of a cluster that had another number of them.
         let Some((bucket, _)) = self.engine.body(id)? else {

@@ -18,7 +18,7 @@ use super::queue::{Calls, closed, queue};
 use super::reading::{self, Listing};
 use super::settings::DiscSettings;
 use super::time::Axis;
-use super::writing::{Call, Writer};
+use super::writing::{Call, PAUSE, Writer};
 
 /// Sessions on this node's own disc, in a directory that no other process has.
 ///
@@ -58,6 +58,7 @@ impl DiscStore {
         let cache = settings.cache_bytes;
         let directory = place.directory().to_owned();
         place.make_engine(|path| Engine::open(path, &directory, cache).map(drop))?;
+        place.keep_journals();
         let engine = Engine::open(&place.engine(), &directory, cache)?;
         let damaged = |what: String| OpenError::Damaged {
             directory: directory.clone(),
@@ -71,6 +72,7 @@ impl DiscStore {
                 "it has {changes} changes, and {synced} were on the disc"
             )));
         }
+        place.drop_journals();
         let boot = settings.boot.clone();
         let axis = Axis::resume(
             Arc::clone(&settings.clock),
@@ -109,6 +111,7 @@ impl DiscStore {
             rows: Arc::clone(&rows),
             synced,
             paused: None,
+            pause: PAUSE,
         };
         let store = Self {
             writing,

@@ -26,8 +26,11 @@ const CALLS_MOST: usize = 256;
 const BYTES_MOST: usize = 8 << 20;
 /// How many ends are forgotten beside other work.
 const FORGET_MOST: usize = 256;
-/// After a write failed, how long none is tried.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After a write failed, how long none is tried: at first, and at most.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(30);
+/// With less room than this the engine's own thread stops for want of it.
+const SHORT: u64 = 128 << 20;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -83,6 +86,8 @@ pub(super) struct Writer {
     pub(super) synced_at: Moment,
     /// Nothing is written before that moment, because of this.
     pub(super) paused: Option<(Moment, StoreError)>,
+    /// For how long the next time.
+    pub(super) pause: Duration,
 }
 
 impl Writer {
@@ -120,13 +125,17 @@ impl Writer {
             .filter(|waiting| !waiting.call.is_void())
             .collect();
         let mut said = self.attempt(&waiting);
-        if said.is_none() {
+        if said.is_none() && self.is_paused().is_none() {
             // The engine had stopped before, so nothing of this was done.
             self.open_again();
             said = self.attempt(&waiting);
         }
-        let stopped = || Err(StoreError::Unavailable("its engine has stopped".to_owned()));
-        let said = said.unwrap_or_else(|| waiting.iter().map(|_| stopped()).collect());
+        let said = said.unwrap_or_else(|| {
+            let refused = self
+                .is_paused()
+                .unwrap_or_else(|| self.refusal("its engine has stopped", &fjall::Error::Poisoned));
+            waiting.iter().map(|_| Err(refused.clone())).collect()
+        });
         for (waiting, said) in waiting.into_iter().zip(said) {
             waiting.call.answer(said);
         }
@@ -150,27 +159,31 @@ impl Writer {
         if round.is_empty() {
             return Some(said);
         }
-        let failed = match &self.paused {
-            Some((until, error)) if self.settings.clock.now() < *until => Some(error.clone()),
-            _ => {
-                self.paused = None;
-                let (change, state) = round.change(&self.state, self.axis.anchor());
-                let written = catch_unwind(AssertUnwindSafe(|| change.write(&state)))
-                    .unwrap_or(Err(NotWritten::Stopped(fjall::Error::Poisoned)));
-                match written {
-                    Ok(()) => {
-                        self.have(state);
-                        None
-                    }
-                    Err(NotWritten::Held(why)) => Some(self.pause(why)),
-                    Err(NotWritten::Stopped(fjall::Error::Poisoned)) => {
-                        return None;
-                    }
-                    Err(NotWritten::Stopped(error)) => {
-                        drop(round);
-                        drop(engine);
-                        self.settle(&state, &error)
-                    }
+        let failed = if let Some(error) = self.is_paused() {
+            Some(error)
+        } else {
+            let (change, state) = round.change(&self.state, self.axis.anchor());
+            let written = catch_unwind(AssertUnwindSafe(|| change.write(&state)))
+                .unwrap_or(Err(NotWritten::Stopped(fjall::Error::Poisoned)));
+            match written {
+                Ok(()) => {
+                    (self.paused, self.pause) = (None, PAUSE);
+                    self.have(state);
+                    None
+                }
+                Err(NotWritten::Held) => {
+                    let refused = self.refusal(
+                        "what was written is not sorted yet",
+                        &fjall::Error::Poisoned,
+                    );
+                    self.pause(refused.clone());
+                    Some(refused)
+                }
+                Err(NotWritten::Stopped(fjall::Error::Poisoned)) => return None,
+                Err(NotWritten::Stopped(error)) => {
+                    drop(round);
+                    drop(engine);
+                    self.settle(&state, &error)
                 }
             }
         };
@@ -193,33 +206,39 @@ impl Writer {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .is_some();
+        let refused = match self.refusal("writing failed", error) {
+            // It may have been done, for nobody can look.
+            StoreError::Full(why) if !is_open => StoreError::Unavailable(why),
+            refused => refused,
+        };
+        self.pause(refused.clone());
+        Some(refused)
+    }
+
+    /// Why the engine takes nothing, as its callers are told.
+    fn refusal(&self, what: &str, error: &fjall::Error) -> StoreError {
         let io = io_error(error);
         let why = io.map_or_else(|| format!("{error:?}"), ToString::to_string);
-        let error = if is_open && io.is_some_and(is_full) {
-            StoreError::Full(self.room(&why))
+        let text = format!("{}: {what}: {why}", self.place.directory().display());
+        // Where its own thread stopped, it says only that it has.
+        let is_short =
+            io.is_none() && self.place.free_bytes() < self.settings.keep_free_bytes.max(SHORT);
+        if is_short || io.is_some_and(is_full) {
+            StoreError::Full(text)
         } else {
-            StoreError::Unavailable(format!("writing failed: {why}"))
-        };
-        self.pause_with(error.clone());
-        Some(error)
+            StoreError::Unavailable(text)
+        }
     }
 
-    fn pause(&mut self, why: &str) -> StoreError {
-        let error = if self.place.free_bytes() < self.settings.keep_free_bytes {
-            StoreError::Full(self.room(why))
-        } else {
-            StoreError::Unavailable(why.to_owned())
-        };
-        self.pause_with(error.clone());
-        error
+    /// Nothing is written for a while, which is longer each time until something could be.
+    fn pause(&mut self, error: StoreError) {
+        self.paused = Some((self.settings.clock.now() + self.pause, error));
+        self.pause = (2 * self.pause).min(PAUSE_MOST);
     }
 
-    fn pause_with(&mut self, error: StoreError) {
-        self.paused = Some((self.settings.clock.now() + PAUSE, error));
-    }
-
-    fn room(&self, why: &str) -> String {
-        format!("{}: {why}", self.place.directory().display())
+    fn is_paused(&self) -> Option<StoreError> {
+        let (until, error) = self.paused.as_ref()?;
+        (self.settings.clock.now() < *until).then(|| error.clone())
     }
 
     fn have(&mut self, state: State) {
@@ -229,7 +248,6 @@ impl Writer {
 
     /// Opens the engine again, as after a crash.
     fn open_again(&mut self) {
-        let now = self.settings.clock.now();
         self.close_engine();
         let path = self.place.engine();
         let opened = Engine::open(&path, self.place.directory(), self.settings.cache_bytes);
@@ -246,10 +264,7 @@ impl Writer {
                 }
                 *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
             }
-            Err(error) => {
-                let error = StoreError::Unavailable(error);
-                self.paused = Some((now + PAUSE, error));
-            }
+            Err(error) => self.pause(StoreError::Unavailable(error)),
         }
     }
 
@@ -266,28 +281,35 @@ impl Writer {
     /// Has what was written on the disc, where anything was.
     fn sync(&mut self) {
         self.synced_at = self.settings.clock.now();
-        if self.synced == self.state.changes {
+        if self.synced == self.state.changes || self.is_paused().is_some() {
             return;
         }
-        let engine = self
-            .engine
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(engine) = engine else { return };
-        match engine.sync() {
+        let mut synced = self.sync_engine();
+        if let Err(fjall::Error::Poisoned) = synced {
+            self.open_again();
+            synced = self.sync_engine();
+        }
+        match synced {
             Ok(()) => {
                 self.synced = self.state.changes;
                 // Without the note there is one thing less to compare when it is opened.
                 let _ = self.place.note_synced(self.synced);
             }
             Err(error) => {
-                let why =
-                    io_error(&error).map_or_else(|| format!("{error:?}"), ToString::to_string);
-                let error = format!("what was written cannot be brought to the disc: {why}");
-                self.pause_with(StoreError::Unavailable(error));
+                let refused =
+                    self.refusal("what was written cannot be brought to the disc", &error);
+                self.pause(refused);
             }
         }
+    }
+
+    fn sync_engine(&self) -> fjall::Result<()> {
+        let engine = self
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        engine.map_or(Err(fjall::Error::Poisoned), |engine| engine.sync())
     }
 }
 
