@@ -208,6 +208,9 @@ impl Change<'_> {
             if waited >= SORTING_MOST {
                 return Err(NotWritten::Held);
             }
+            // Says whether its own thread has stopped, and costs next to nothing.
+            let probed = self.engine.database.persist(PersistMode::Buffer);
+            probed.map_err(NotWritten::Stopped)?;
             std::thread::sleep(SORTING_LOOK);
             waited += SORTING_LOOK;
         }
