@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,13 +15,17 @@ use super::node::{Addresses, Node};
 use super::ports::Ports;
 use super::wires::Wires;
 use crate::build::Build;
-use crate::child::Child;
+use crate::child::{self, Child};
 use crate::report::{Failure, because};
 
 /// The reference node's package and its executable.
 pub(crate) const NODE: &str = "node";
 /// Under load on a small machine; an idle one needs a moment.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// The unoptimised and the optimised one. Before a landing each is built once for all fleets, which so do not
+/// wait for whoever builds something else meanwhile.
+static BUILT: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
 
 /// What the nodes of a cluster are given.
 #[derive(Clone, Debug)]
@@ -50,12 +55,17 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Builds the reference node and gives each its addresses. A node that is alone knows no others.
     pub(crate) fn plan(plan: &Plan) -> Result<Self, Failure> {
+        let built = &BUILT[usize::from(plan.release)];
+        if let Some(built) = built.get().filter(|_| child::is_built_once()) {
+            return Self::of(plan, built);
+        }
         let build = if plan.release {
             Build::optimised(&[NODE])
         } else {
             Build::as_in_tests(NODE)
         };
-        Self::of(plan, &build.executable(NODE)?)
+        let executable = build.executable(NODE)?;
+        Self::of(plan, built.get_or_init(|| executable))
     }
 
     /// The same of a reference node that was built already.
