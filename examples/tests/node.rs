@@ -189,6 +189,7 @@ fn administration_tells_what_is_there_on_its_own_listener() {
             "coordinator": "n1",
             "members": [{"node": "n1", "incarnation": json["incarnation"], "cluster": null, "buckets": 4096, "state": "ready"}],
             "sessions": {"live": live, "frozen": 0, "disc": 0, "replicas": 0},
+            "store": null,
             "displaced": 0,
             "migrations": {"in": 0, "out": 0},
             "aftermath": {"lost": 0, "older": 0, "outdated": 0, "refused": 0, "ended": 0},

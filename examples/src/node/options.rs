@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wadi_axum::config::{
-    ConfigError, CookieMode, OnQuorumLoss, Relocate, StaleCopies, WadiConfig, WadiConfigBuilder,
-    duration_from_text, keys_from_file,
+    ConfigError, CookieMode, Copies, OnQuorumLoss, Relocate, StaleCopies, WadiConfig,
+    WadiConfigBuilder, copies_from_text, duration_from_text, keys_from_file, keys_kept_at,
 };
+
+/// In the data directory: the keys of the ids, where no others are given.
+const KEYS: &str = "ids.keys";
 
 /// The reference node of WADI: an application with every endpoint a node can serve.
 #[derive(Clone, Debug, clap::Parser)]
@@ -150,9 +153,41 @@ pub struct Options {
     pub cookie: CookieMode,
 
     /// A file with one secret per line: the first mints ids, all are accepted [default: a random
-    /// secret, good until the node stops]
+    /// secret, good until the node stops, or kept in the data directory]
     #[arg(long, value_name = "FILE", env = "WADI_CLUSTER_KEY")]
     pub cluster_key: Option<PathBuf>,
+
+    /// A directory of this node's own, on its disc: sessions that nobody asks for go there, and all of them when
+    /// the node leaves; when it starts again it has them, and their cookies are good [default: none, sessions
+    /// are in memory only]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WADI_DATA_DIR",
+        conflicts_with = "cluster"
+    )]
+    pub data_dir: Option<PathBuf>,
+
+    /// How long a session is idle before it goes from memory to the data directory [default: 5m]
+    #[arg(
+        long,
+        value_name = "S",
+        env = "WADI_DEMOTE_AFTER",
+        value_parser = duration_from_text,
+        requires = "data_dir"
+    )]
+    pub demote_after: Option<Duration>,
+
+    /// Whether the data directory has a copy of sessions that are in memory, too, for when the process is
+    /// killed: never, before what was written is answered, or some time after [default: never]
+    #[arg(
+        long,
+        value_name = "never|at-once|S",
+        env = "WADI_STORE_COPIES",
+        value_parser = copies_from_text,
+        requires = "data_dir"
+    )]
+    pub store_copies: Option<Copies>,
 
     /// How long the node is unready and still accepts when it leaves [default: 5]
     #[arg(long, value_name = "S", env = "WADI_DEREGISTER_DELAY", value_parser = duration_from_text)]
@@ -212,7 +247,13 @@ impl Options {
         let builder = with(builder, Builder::on_quorum_loss, self.on_quorum_loss);
         let join = (!self.join.is_empty()).then(|| self.join.clone());
         let builder = with(builder, Builder::join, join);
-        let keys = self.cluster_key.as_ref().map(keys_from_file).transpose()?;
+        let builder = with(builder, Builder::demote_after, self.demote_after);
+        let builder = with(builder, Builder::store_copies, self.store_copies);
+        let keys = match (&self.cluster_key, &self.data_dir) {
+            (Some(file), _) => Some(keys_from_file(file)?),
+            (None, Some(directory)) => Some(keys_kept_at(directory.join(KEYS))?),
+            (None, None) => None,
+        };
         with(builder, Builder::cluster_key, keys).build()
     }
 }

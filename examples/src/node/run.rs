@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use wadi_axum::config::ConfigError;
-use wadi_axum::{ServeError, WadiLayer};
+use wadi_axum::{ServeError, Settings, WadiLayer};
+use wadi_stores::{DiscSettings, DiscStore, OpenError};
 
 use wadi_transport::{Tcp, Versions};
 
 use super::{Options, admin, app, metrics};
 
+/// In the data directory: where the sessions are.
+const SESSIONS: &str = "sessions";
 /// How often a node that joins looks whether it is ready.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -38,6 +41,8 @@ pub struct Addresses {
 pub enum RunError {
     /// The flags do not fit together.
     Config(ConfigError),
+    /// The data directory could not be used.
+    Store(OpenError),
     /// A listener could not be opened.
     Listen {
         /// The flag that says where.
@@ -56,11 +61,17 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`RunError::Config`] or [`RunError::Listen`].
+    /// [`RunError::Config`], [`RunError::Store`] or [`RunError::Listen`].
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
+        let mut settings = Settings::with_network(config, network(options));
+        if let Some(directory) = &options.data_dir {
+            let directory = directory.join(SESSIONS);
+            let opened = DiscStore::open(directory, DiscSettings::default());
+            settings = settings.store(opened.map_err(RunError::Store)?);
+        }
         Ok(Self {
-            wadi: WadiLayer::with_network(config, network(options)),
+            wadi: WadiLayer::new(settings),
             http: listen("--http", options.http).await?,
             admin: listen("--admin", options.admin).await?,
         })
@@ -125,6 +136,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Listen {
                 flag,
                 address,

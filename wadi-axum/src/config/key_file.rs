@@ -22,7 +22,7 @@ pub fn keys_from_file(path: impl AsRef<Path>) -> Result<Keyring, ConfigError> {
 }
 
 /// The keys in the file at `path`, as [`keys_from_file`]. Where there is no such file it is made first, with
-/// one secret from the operating system, and for this user alone: so the cookies of a node that keeps its
+/// its directory and one secret from the operating system, and for this user alone: so the cookies of a node that keeps its
 /// sessions are good when it starts again. Two that make it at once have the same keys.
 ///
 /// # Errors
@@ -42,6 +42,13 @@ pub fn keys_kept_at(path: impl AsRef<Path>) -> Result<Keyring, ConfigError> {
 
 /// Whole or not at all, whoever is killed in the middle; and never in the place of another.
 fn make(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(directory)?;
+    }
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
     let secret = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, random);
@@ -155,7 +162,7 @@ mod tests {
             let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
             assert_eq!(mode & 0o777, 0o600);
         }
-        let error = keys_kept_at(directory.join("no/such/place")).unwrap_err();
+        let error = keys_kept_at(path.join("below/a/file")).unwrap_err();
         assert!(error.to_string().contains("let this process write there"));
         std::fs::remove_dir_all(&directory).unwrap();
     }

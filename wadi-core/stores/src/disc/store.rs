@@ -213,6 +213,10 @@ impl SessionStore for DiscStore {
         })
     }
 
+    fn rows(&self) -> Option<u64> {
+        Some(self.len())
+    }
+
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
