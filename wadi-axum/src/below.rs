@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
 use wadi_core::evict::{AfterIdle, Any, Evicter, MoreThan, Pressure};
 use wadi_core::session::{Look, Origin, PresentedId, SessionError, SessionId, Sessions, Visit};
 use wadi_core::store::SessionStore;
@@ -89,10 +90,11 @@ async fn find(
             }
             Look::Busy(held) => {
                 let sessions = Arc::clone(sessions);
+                let span = tracing::info_span!("wadi.wait");
                 let visit = if wanted.exclusive {
-                    sessions.wait_alone(presented, held).await
+                    sessions.wait_alone(presented, held).instrument(span).await
                 } else {
-                    sessions.wait(presented, held).await
+                    sessions.wait(presented, held).instrument(span).await
                 };
                 match visit {
                     Ok(visit) if visit.origin() == Origin::Existing => {
@@ -109,7 +111,8 @@ async fn find(
                 let Some(tier) = &shared.tier else {
                     return Ok(Err(Origin::Lost));
                 };
-                match tier.promote(id).await {
+                let span = tracing::info_span!("wadi.promote");
+                match tier.promote(id).instrument(span).await {
                     Promoted::Look => way = Some(Box::new(Way::new(How::Promoted, 0, false))),
                     Promoted::Absent => return Ok(Err(became(sessions, &id))),
                     Promoted::Unreadable => return Ok(Err(Origin::Lost)),
