@@ -40,6 +40,8 @@ pub(super) struct Browser {
     last: Option<usize>,
     /// When its session's requests began to fail.
     failing: Option<Duration>,
+    /// Whether a login of its session was acknowledged.
+    is_logged_in: bool,
 }
 
 impl Browser {
@@ -58,6 +60,7 @@ impl Browser {
             written: 0,
             last: None,
             failing: None,
+            is_logged_in: false,
         }
     }
 
@@ -114,7 +117,7 @@ impl Browser {
     /// A session begins with an increment, alone: two at once would be two sessions.
     async fn begin(&mut self) {
         self.sessions += 1;
-        (self.written, self.failing) = (0, None);
+        (self.written, self.failing, self.is_logged_in) = (0, None, false);
         self.jar.clear();
         let session = format!("{}.{}", self.number, self.sessions);
         let request = self.request(Asked::Increment, session.clone());
@@ -179,6 +182,7 @@ impl Browser {
         let request = self.request(Asked::Login, session.clone());
         let reply = self.door.clone().ask(request.clone()).await;
         let renewed = reply.event.told == Told::Done;
+        self.is_logged_in |= renewed;
         self.take(vec![reply]).await;
         if renewed && let Some(id) = request.id {
             self.bury(id, Ended::Renewed, session);
@@ -210,13 +214,16 @@ impl Browser {
         let mut surprised = false;
         for reply in replies {
             let alive = reply.event.is_acknowledged();
+            let forgotten = Told::Me { logged_in: false };
             surprised |= reply.event.told == Told::List(Vec::new());
+            surprised |= self.is_logged_in && reply.event.told == forgotten;
             if alive {
                 self.take_cookies(&reply);
             }
             self.record(reply.event);
         }
-        // Either nothing was written to it yet, or the session is gone: the counter knows.
+        // Either nothing was written to it yet, or the session is gone, or only its login: the counter
+        // knows.
         if surprised && let Some(life) = &self.life {
             let request = self.request(Asked::Count, life.name.clone());
             let reply = self.door.clone().ask(request).await;

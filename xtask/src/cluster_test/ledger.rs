@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::check::{Departure, Done, Fate, Harm, Hold, Kind, Life, Span, Told, Violation, judge};
+use super::check::{
+    Departure, Done, Fate, Following, Harm, Hold, Kind, Life, Span, Told, Violation, judge,
+};
 use super::tally::Tally;
 use crate::report::Stopwatch;
 
 /// Shown at once; the rest of them is counted.
 const SHOWN: usize = 20;
+/// So many requests before a violation are shown with it.
+const SHOWN_BEFORE: usize = 12;
 
 /// How long the consequences of what was done to nodes may be seen.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +74,17 @@ pub(super) struct HarmNumber(usize);
 pub(super) struct Ledger {
     clock: Stopwatch,
     patience: Patience,
+    following: Option<Following>,
     seen: Mutex<Seen>,
 }
 
 impl Ledger {
-    pub(super) fn new(patience: Patience) -> Self {
+    /// Of nodes whose sessions follow their clients so.
+    pub(super) fn new(patience: Patience, following: Option<Following>) -> Self {
         Self {
             clock: Stopwatch::start(),
             patience,
+            following,
             seen: Mutex::default(),
         }
     }
@@ -134,11 +141,21 @@ impl Ledger {
         self.seen().harms[number].0.undone = Some(Span { began, ended });
     }
 
-    /// A node leaves in good order, and what it holds may go anywhere.
-    pub(super) fn departed(&self, node: usize, began: Duration) {
-        let ended = self.now();
+    /// A node is told to leave in good order: from now on what it holds may go anywhere.
+    pub(super) fn departs(&self, node: usize) {
+        let (began, ended) = (self.now(), Duration::MAX);
         let span = Span { began, ended };
         self.seen().departures.push(Departure { node, span });
+    }
+
+    /// It has left.
+    pub(super) fn departed(&self, node: usize) {
+        let now = self.now();
+        let mut seen = self.seen();
+        let mut departures = seen.departures.iter_mut().rev();
+        if let Some(departure) = departures.find(|departure| departure.node == node) {
+            departure.span.ended = now;
+        }
     }
 
     /// Judges a life that is over, or that nobody asks any more.
@@ -149,8 +166,9 @@ impl Ledger {
         {
             let seen = &mut *self.seen();
             for (harm, toll) in &mut seen.harms {
-                let hold = toll.take(harm, life, &seen.departures, self.patience.heal);
-                if lost && harm.done.kills() {
+                let hold = harm.hold(life, &seen.departures, self.following);
+                toll.take(hold, harm, life, self.patience.heal);
+                if lost && harm.done.kills() && !harm.was_survived_by(life) {
                     excuse = excuse.max(Some(hold));
                 }
                 found.extend(self.alone(harm, life));
@@ -165,7 +183,17 @@ impl Ledger {
         }
         for violation in found {
             if violation.kind != Kind::Lost || excuse.is_none() {
+                self.tell_before(&violation, life);
                 self.violated(violation);
+            }
+        }
+    }
+
+    /// Shows what its client asked before, where the violation itself is shown.
+    fn tell_before(&self, violation: &Violation, life: &Life) {
+        if self.seen().violations.len() < SHOWN {
+            for event in life.before(violation.at, SHOWN_BEFORE) {
+                println!("    {event}");
             }
         }
     }
@@ -191,23 +219,18 @@ impl Ledger {
 }
 
 impl Toll {
-    /// Counts this life, and says whether it was there.
-    fn take(&mut self, harm: &Harm, life: &Life, departures: &[Departure], heal: Duration) -> Hold {
+    /// Counts this life, by whether it was there.
+    fn take(&mut self, hold: Hold, harm: &Harm, life: &Life, heal: Duration) {
         self.count_meanwhile(harm, life);
-        let hold = harm.hold(life, departures);
         match hold {
-            Hold::None => return hold,
+            Hold::None => return,
             Hold::Surely => self.held += 1,
             Hold::Perhaps => self.perhaps += 1,
-            Hold::Elsewhere => {
-                self.ask_elsewhere(harm, life, heal);
-                return hold;
-            }
+            Hold::Elsewhere => return self.ask_elsewhere(harm, life, heal),
         }
         self.own.insert(life.name.clone());
         let fates = &mut self.fates[usize::from(hold == Hold::Perhaps)];
         *fates.entry(harm.fate(life)).or_default() += 1;
-        hold
     }
 
     fn count_meanwhile(&mut self, harm: &Harm, life: &Life) {
@@ -278,13 +301,18 @@ mod tests {
     }
 
     fn after_the_death_of(node: usize) -> Ledger {
-        let ledger = Ledger::new(Patience {
+        let ledger = ledger();
+        harm(&ledger, Done::Killed, node);
+        ledger
+    }
+
+    fn ledger() -> Ledger {
+        let patience = Patience {
             heal: Duration::from_secs(10),
             doubt: Duration::ZERO,
             lease: Duration::from_millis(50),
-        });
-        harm(&ledger, Done::Killed, node);
-        ledger
+        };
+        Ledger::new(patience, Following::of(&[]))
     }
 
     #[test]
@@ -314,9 +342,34 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_survived_a_death_is_not_excused_by_it_later() {
+        let ledger = after_the_death_of(1);
+        let mut life = lost_on(1);
+        life.events.insert(2, event(0, 400, Told::Count(2)));
+        ledger.close(&life);
+        assert_eq!(ledger.seen().violations.len(), 1);
+        let (_, toll) = ledger.seen().harms[0].clone();
+        assert_eq!(toll.fates[0].get(&Fate::Served), Some(&1));
+    }
+
+    #[test]
+    fn what_a_node_holds_that_is_leaving_may_die_with_another() {
+        let ledger = ledger();
+        ledger.departs(2);
+        ledger.seen().departures[0].span.began = Duration::from_millis(100);
+        harm(&ledger, Done::Killed, 1);
+        ledger.close(&lost_on(2));
+        assert!(ledger.seen().violations.is_empty());
+        ledger.close(&lost_on(3));
+        assert_eq!(ledger.seen().violations.len(), 1);
+        ledger.departed(2);
+        assert!(ledger.seen().departures[0].span.ended < Duration::MAX);
+    }
+
+    #[test]
     fn a_session_that_a_paused_node_held_must_not_be_lost() {
         for done in [Done::Paused, Done::CutOff, Done::CutApart] {
-            let ledger = Ledger::new(after_the_death_of(1).patience());
+            let ledger = ledger();
             harm(&ledger, done, 1);
             ledger.close(&lost_on(1));
             assert_eq!(ledger.seen().violations.len(), 1, "{done:?}");
@@ -326,7 +379,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_lease_is_a_violation() {
         let kinds = |done| {
-            let ledger = Ledger::new(after_the_death_of(1).patience());
+            let ledger = ledger();
             harm(&ledger, done, 1);
             let events = [(10, 1), (230, 2), (300, 3)];
             let events = events.map(|(began, count)| event(1, began, Told::Count(count)));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::check::Following;
 use super::door::Door;
 use super::ledger::{Ledger, Patience};
 use super::load::Load;
@@ -183,14 +184,15 @@ fn doors(options: &Options, fleet: &Fleet) -> (Arc<Balancer>, Arc<Door>) {
     let balancer = Arc::new(Balancer::new(addresses));
     let names = fleet.nodes.iter().map(|node| node.name.clone());
     let nodes: BTreeMap<String, usize> = names.zip(0..).collect();
+    let patience = Patience {
+        heal: Duration::from_secs(options.heal_within),
+        doubt: Duration::from_secs(options.doubt),
+        lease: options.lease(),
+    };
     let door = Arc::new(Door {
         balancer: Arc::clone(&balancer),
         client: Client::new(),
-        ledger: Arc::new(Ledger::new(Patience {
-            heal: Duration::from_secs(options.heal_within),
-            doubt: Duration::from_secs(options.doubt),
-            lease: options.lease(),
-        })),
+        ledger: Arc::new(Ledger::new(patience, Following::of(&options.node_flag))),
         nodes,
     });
     (balancer, door)

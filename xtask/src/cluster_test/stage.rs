@@ -97,11 +97,12 @@ impl Stage<'_> {
         let names = names(indices);
         self.ledger.note(&format!("{names}: told to leave"));
         for index in indices {
+            self.ledger.departs(*index);
             self.fleet.nodes[*index].signal(Signal::TERM);
         }
         for index in indices {
             self.fleet.left(*index, LEAVE_LIMIT).await?;
-            self.ledger.departed(*index, began);
+            self.ledger.departed(*index);
         }
         let took = clock(self.ledger.now() - began);
         self.ledger.note(&format!("{names}: gone after {took}"));

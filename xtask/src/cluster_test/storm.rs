@@ -109,7 +109,7 @@ impl Stage<'_> {
                 let leash = &mut self.fleet.leash;
                 match self.fleet.nodes[index].look(leash) {
                     Some(status) if status.success() => {
-                        self.ledger.departed(index, began);
+                        self.ledger.departed(index);
                         let took = clock(now - began);
                         self.ledger.note(&format!("{name}: gone after {took}"));
                         State::Down {
@@ -211,6 +211,7 @@ impl Stage<'_> {
         Ok(match act {
             Act::Restart => {
                 self.ledger.note(&format!("{name}: told to leave"));
+                self.ledger.departs(index);
                 self.fleet.nodes[index].signal(Signal::TERM);
                 State::Leaving { began: now }
             }

@@ -315,11 +315,12 @@ mod tests {
     const LOAD: Duration = Duration::from_secs(1);
 
     fn ledger() -> Ledger {
-        let ledger = Ledger::new(Patience {
+        let patience = Patience {
             heal: Duration::from_secs(5),
             doubt: Duration::from_secs(3),
             lease: Duration::from_secs(1),
-        });
+        };
+        let ledger = Ledger::new(patience, None);
         ledger.seen().tally.created = 1;
         ledger
     }

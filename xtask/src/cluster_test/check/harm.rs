@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::following::Following;
 use super::history::{Asked, Event, Life, Span, Told};
 use super::session::judge;
 use super::violation::Kind;
@@ -36,7 +37,8 @@ pub(crate) struct Harm {
     pub(crate) undone: Option<Span>,
 }
 
-/// A node that left in good order, and when: what it held is somewhere else.
+/// A node that left in good order, and when: what it held is somewhere else. While it leaves, that has no
+/// end yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) node: usize,
@@ -96,16 +98,13 @@ impl Harm {
         let after =
             |event: &&Event| event.span.ended >= self.span.began && event.told != Told::NotSent;
         let later = life.events.iter().filter(after);
-        // What began before that may have been answered before.
-        let answered =
-            |event: &Event| event.is_acknowledged() && event.span.began > self.span.ended;
         let logged_out = |event: &Event| event.asked == Asked::Logout;
-        if judge(life).iter().any(|found| found.kind == Kind::Lost) {
+        if self.was_survived_by(life) {
+            Fate::Served
+        } else if judge(life).iter().any(|found| found.kind == Kind::Lost) {
             Fate::Lost
         } else if life.events.iter().any(Event::is_fresh) || later.clone().any(logged_out) {
             Fate::Ended
-        } else if later.clone().any(answered) {
-            Fate::Served
         } else if later.clone().any(|event| event.told == Told::Unknown) {
             Fate::InDoubt
         } else {
@@ -113,16 +112,29 @@ impl Harm {
         }
     }
 
+    /// Whether the session was there for what was asked after it happened: what becomes of it later has
+    /// another reason.
+    pub(crate) fn was_survived_by(&self, life: &Life) -> bool {
+        let mut events = life.events.iter();
+        events.any(|event| event.shows_its_session() && event.span.began > self.span.ended)
+    }
+
     /// Where the session of this life was when it happened: where its last answer came from, unless
-    /// something was under way that may have moved it, or that node has left since.
-    pub(crate) fn hold(&self, life: &Life, departures: &[Departure]) -> Hold {
+    /// something was under way that may have moved it, or it may have followed its requests, or that node
+    /// has left since.
+    pub(crate) fn hold(
+        &self,
+        life: &Life,
+        departures: &[Departure],
+        following: Option<Following>,
+    ) -> Hold {
         let before = |event: &&Event| event.span.began <= self.span.ended;
         let known = life.events.iter().filter(before);
         let answered = known
             .clone()
-            .filter(|event| event.is_acknowledged() && event.span.ended < self.span.began);
-        let Some(last) = answered.clone().max_by_key(|event| event.span.ended) else {
-            let created = known.clone().any(Event::is_acknowledged);
+            .filter(|event| event.shows_its_session() && event.span.ended < self.span.began);
+        let Some(last) = answered.max_by_key(|event| event.span.ended) else {
+            let created = known.clone().any(Event::shows_its_session);
             return if created { Hold::Perhaps } else { Hold::None };
         };
         let since = Span {
@@ -131,14 +143,17 @@ impl Harm {
         };
         let mut nodes = BTreeSet::new();
         for event in known.filter(|event| event.span.overlaps(&since)) {
-            if matches!(event.told, Told::NotSent) {
+            if !event.was_sent() {
                 continue;
             }
-            nodes.extend(event.at);
+            nodes.extend(event.at.filter(|_| event.shows_its_session()));
             // Where it was asked, it may have been brought, whatever became of the answer.
             if event.span.ended >= self.span.began || event.told == Told::Unknown {
                 nodes.insert(event.to);
             }
+        }
+        if let Some(following) = following {
+            nodes.extend(following.nodes(life, &since));
         }
         let has_left = |departure: &Departure| {
             nodes.contains(&departure.node) && departure.span.overlaps(&since)
@@ -223,11 +238,11 @@ mod tests {
     #[test]
     fn a_session_was_where_its_last_answer_came_from() {
         let moved = [at(0, 0, 1, Told::Count(1)), at(1, 10, 11, Told::Count(2))];
-        assert_eq!(death().hold(&life(moved.clone()), &[]), Hold::Surely);
+        assert_eq!(death().hold(&life(moved.clone()), &[], None), Hold::Surely);
         let back = moved.into_iter().chain([at(2, 20, 21, Told::Count(3))]);
-        assert_eq!(death().hold(&life(back), &[]), Hold::Elsewhere);
+        assert_eq!(death().hold(&life(back), &[], None), Hold::Elsewhere);
         assert_eq!(
-            death().hold(&life([at(1, 200, 201, Told::Count(1))]), &[]),
+            death().hold(&life([at(1, 200, 201, Told::Count(1))]), &[], None),
             Hold::None
         );
     }
@@ -235,14 +250,45 @@ mod tests {
     #[test]
     fn what_was_under_way_may_have_moved_it() {
         let asked = at(1, 99, 110, Told::Unknown);
-        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), asked]), &[]);
+        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), asked]), &[], None);
         assert_eq!(found, Hold::Perhaps);
         let gave_up = at(1, 50, 60, Told::Unknown);
-        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), gave_up]), &[]);
+        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), gave_up]), &[], None);
         assert_eq!(found, Hold::Perhaps);
         let elsewhere = at(2, 99, 110, Told::Unknown);
-        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), elsewhere]), &[]);
+        let found = death().hold(&life([at(0, 0, 1, Told::Count(1)), elsewhere]), &[], None);
         assert_eq!(found, Hold::Elsewhere);
+    }
+
+    #[test]
+    fn who_was_asked_in_a_row_may_have_it_when_it_dies() {
+        let following = Following::of(&[]);
+        let row = |of: usize| {
+            [10, 20, 30, 40].map(|began| Event {
+                to: of,
+                ..at(0, began, began + 1, Told::Count(began))
+            })
+        };
+        let hold = |events: Vec<Event>| death().hold(&life(events), &[], following);
+        assert_eq!(hold(row(1).into()), Hold::Perhaps);
+        assert_eq!(hold(row(2).into()), Hold::Elsewhere, "another one died");
+        assert_eq!(hold(row(1)[1..].to_vec()), Hold::Elsewhere, "it was no row");
+        assert_eq!(death().hold(&life(row(1)), &[], None), Hold::Elsewhere);
+        let seen_since = row(1).into_iter().chain([at(1, 50, 51, Told::Count(50))]);
+        assert_eq!(hold(seen_since.collect()), Hold::Surely);
+    }
+
+    #[test]
+    fn an_answer_that_needs_no_session_does_not_show_where_it_is() {
+        let me = Event {
+            asked: Asked::Me,
+            ..at(1, 10, 11, Told::Me { logged_in: false })
+        };
+        let seen = at(0, 0, 1, Told::Count(1));
+        let hold = |events: [Event; 2]| death().hold(&life(events), &[], None);
+        assert_eq!(hold([seen.clone(), me.clone()]), Hold::Elsewhere);
+        let known = Told::Me { logged_in: true };
+        assert_eq!(hold([seen, Event { told: known, ..me }]), Hold::Surely);
     }
 
     #[test]
@@ -263,7 +309,10 @@ mod tests {
         assert_eq!(fate(&[doubt.clone(), logout.clone()]), Fate::Ended);
         assert_eq!(fate(&[logout, gone]), Fate::Ended);
         let served = at(0, 400, 401, Told::Count(2));
-        assert_eq!(fate(&[doubt, served]), Fate::Served);
+        assert_eq!(fate(&[doubt, served.clone()]), Fate::Served);
+        // It was lost, but later and not by this.
+        let gone = at(0, 500, 501, Told::Fresh);
+        assert_eq!(fate(&[served, gone]), Fate::Served);
     }
 
     #[test]
@@ -282,7 +331,7 @@ mod tests {
             node: 0,
             span: span(began, ended),
         };
-        let hold = |departures: &[Departure]| death().hold(&held, departures);
+        let hold = |departures: &[Departure]| death().hold(&held, departures, None);
         assert_eq!(hold(&[]), Hold::Elsewhere);
         assert_eq!(hold(&[left(50, 60)]), Hold::Perhaps);
         // It has left when that was not there yet.

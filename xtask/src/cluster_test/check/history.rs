@@ -1,5 +1,6 @@
 //! What one client asked of one session, and what it was told.
 
+use std::fmt;
 use std::time::Duration;
 
 /// From the moment before a request was sent to the moment after its answer was read, both since the
@@ -73,6 +74,21 @@ impl Event {
             && self.told != Told::Count(0)
     }
 
+    /// Whether the session must have been there for this answer: one without a session looks otherwise.
+    pub(crate) fn shows_its_session(&self) -> bool {
+        match &self.told {
+            Told::Count(count) => *count > 0,
+            Told::List(list) => !list.is_empty(),
+            Told::Me { logged_in } => *logged_in,
+            Told::Done => self.asked != Asked::Logout,
+            Told::Fresh | Told::Unknown | Told::NotSent => false,
+        }
+    }
+
+    pub(crate) fn was_sent(&self) -> bool {
+        self.told != Told::NotSent
+    }
+
     /// Whether an answer came, and it was not the session's. Every session here counts from one: a
     /// counter at nothing is that of no session.
     pub(crate) fn is_fresh(&self) -> bool {
@@ -89,6 +105,14 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// What was asked until `at`, the last of it.
+    pub(crate) fn before(&self, at: Duration, most: usize) -> Vec<&Event> {
+        let mut events: Vec<&Event> = self.events.iter().collect();
+        events.retain(|event| event.span.ended <= at);
+        events.sort_by_key(|event| event.span.ended);
+        events.split_off(events.len().saturating_sub(most))
+    }
+
     /// The whole of it in one line for people: who answered, from when to when, and what did not.
     pub(crate) fn story(&self) -> String {
         let mut parts: Vec<(String, Span)> = Vec::new();
@@ -99,7 +123,8 @@ impl Life {
                 (Told::NotSent, _) => continue,
                 (Told::Unknown, _) => "errors".to_owned(),
                 (Told::Fresh | Told::Count(0), _) => "not known".to_owned(),
-                (_, Some(at)) => format!("n{}", at + 1),
+                (_, Some(at)) if event.shows_its_session() => format!("n{}", at + 1),
+                (_, Some(at)) => format!("n{} with nothing of it", at + 1),
                 (_, None) => format!("{:?}", event.asked),
             };
             match parts.last_mut() {
@@ -112,6 +137,21 @@ impl Life {
             format!("{what} {began:.1}–{ended:.1}")
         });
         told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (began, ended) = (self.span.began.as_secs_f64(), self.span.ended.as_secs_f64());
+        write!(f, "{began:.3}–{ended:.3} s  {:?}", self.asked)?;
+        if self.was_sent() {
+            write!(f, " of n{}", self.to + 1)?;
+        }
+        write!(f, ": {:?}", self.told)?;
+        match self.at {
+            Some(at) => write!(f, " by n{}", at + 1),
+            None => Ok(()),
+        }
     }
 }
 
@@ -153,12 +193,16 @@ mod tests {
 
     #[test]
     fn a_story_says_who_answered_and_when_nobody_did() {
-        let told = [Told::Count(1), Told::Count(2), Told::Unknown, Told::Fresh];
+        let empty = Told::List(Vec::new());
+        let (one, two) = (Told::Count(1), Told::Count(2));
+        let told = [one, two, Told::Unknown, empty, Told::Fresh];
         let events = (0..).zip(told).map(|(second, told)| {
             let began = second * 1000;
             event(began, began + 100, Asked::Increment, told)
         });
         let story = life(events).story();
-        assert_eq!(story, "n1 0.0–1.1, errors 2.0–2.1, not known 3.0–3.1");
+        let expected =
+            "n1 0.0–1.1, errors 2.0–2.1, n1 with nothing of it 3.0–3.1, not known 4.0–4.1";
+        assert_eq!(story, expected);
     }
 }

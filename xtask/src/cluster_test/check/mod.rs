@@ -4,6 +4,7 @@
 //! violation is tested on a history made by hand.
 
 mod counter;
+mod following;
 mod harm;
 mod history;
 mod list;
@@ -11,6 +12,7 @@ mod order;
 mod session;
 mod violation;
 
+pub(crate) use following::Following;
 pub(crate) use harm::{Departure, Done, Fate, Harm, Hold};
 pub(crate) use history::{Asked, Event, Life, Span, Told};
 pub(crate) use session::{Ended, judge, judge_ended};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::history::{Asked, Life, Span, Told};
+use super::history::{Asked, Event, Life, Span, Told};
 use super::violation::{Kind, Violation};
 use super::{counter, list};
 
@@ -18,7 +18,9 @@ pub(crate) fn judge(life: &Life) -> Vec<Violation> {
         });
     };
     let fresh = life.events.iter().filter(|event| event.is_fresh());
-    let fresh = fresh.min_by_key(|event| event.span.ended);
+    let forgotten = forgotten_login(life);
+    let gone = forgotten.filter(|event| !is_shown_after(life, &event.span));
+    let fresh = fresh.chain(gone).min_by_key(|event| event.span.ended);
     if let Some(event) = fresh
         && !may_be_gone(life, &event.span)
     {
@@ -35,9 +37,9 @@ pub(crate) fn judge(life: &Life) -> Vec<Violation> {
     for (kind, span, text) in list::judge(&life.events, fresh.is_some()) {
         tell(kind, span, text);
     }
-    if let Some(span) = forgotten_login(life) {
+    if let Some(event) = forgotten.filter(|_| fresh.is_none()) {
         let text = "an acknowledged login is not there".to_owned();
-        tell(Kind::Login, span, text);
+        tell(Kind::Login, event.span, text);
     }
     found
 }
@@ -54,7 +56,15 @@ fn may_be_gone(life: &Life, span: &Span) -> bool {
     })
 }
 
-fn forgotten_login(life: &Life) -> Option<Span> {
+/// Whether the session was there for what was asked after this.
+fn is_shown_after(life: &Life, span: &Span) -> bool {
+    let mut events = life.events.iter();
+    events.any(|event| event.shows_its_session() && event.span.began > span.ended)
+}
+
+/// The first answer that does not know of a login that was acknowledged before it was asked. Whether its
+/// session is gone with it, or lives on without, is seen by what comes after.
+fn forgotten_login(life: &Life) -> Option<&Event> {
     let login = life
         .events
         .iter()
@@ -62,11 +72,8 @@ fn forgotten_login(life: &Life) -> Option<Span> {
         .map(|event| event.span.ended)
         .min()?;
     let forgotten = Told::Me { logged_in: false };
-    let me = |event: &&super::Event| event.told == forgotten && event.span.began > login;
-    // A session that is gone knows no login either, and is told of as such.
-    let alive = !life.events.iter().any(super::Event::is_fresh);
-    let event = life.events.iter().find(me).filter(|_| alive)?;
-    Some(event.span)
+    let me = |event: &&Event| event.told == forgotten && event.span.began > login;
+    life.events.iter().find(me)
 }
 
 /// Why an id has ended.
@@ -109,7 +116,6 @@ pub(crate) fn judge_ended(
 #[cfg(test)]
 mod tests {
     use super::super::history::by_hand::{event, life};
-    use super::super::history::{Asked, Event, Told};
     use super::*;
 
     fn kinds(events: impl IntoIterator<Item = Event>) -> Vec<Kind> {
@@ -257,8 +263,23 @@ mod tests {
             increment(0, 1, 1),
             event(2, 3, Asked::Login, Told::Done),
             event(4, 5, Asked::Me, Told::Me { logged_in: false }),
+            count(6, 7, 1),
         ]);
         assert_eq!(found, [Kind::Login]);
+    }
+
+    #[test]
+    fn a_login_that_is_forgotten_by_a_session_that_is_not_seen_again_is_lost_with_it() {
+        let me = event(4, 5, Asked::Me, Told::Me { logged_in: false });
+        let life = |later: &[Event]| {
+            let login = event(2, 3, Asked::Login, Told::Done);
+            let begun = [increment(0, 1, 1), login, me.clone()];
+            kinds(begun.into_iter().chain(later.iter().cloned()))
+        };
+        assert_eq!(life(&[]), [Kind::Lost]);
+        assert_eq!(life(&[unknown(6, Asked::Count)]), [Kind::Lost]);
+        assert_eq!(life(&[list(6, 7, &[])]), [Kind::Lost]);
+        assert_eq!(life(&[count(6, 7, 0)]), [Kind::Lost]);
     }
 
     #[test]
