@@ -122,6 +122,7 @@ impl SessionMap {
                 tenure: resident.tenure,
                 revision: resident.revision,
                 held: resident.confirmed,
+                away_since: None,
                 state: encode(&resident.tokens),
             })
             .collect()

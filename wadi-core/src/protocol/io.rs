@@ -114,6 +114,7 @@ impl SealedCopy {
             tenure: self.tenure,
             revision: self.revision,
             held: false,
+            away_since: None,
             state: self.state,
         }
     }

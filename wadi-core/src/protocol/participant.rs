@@ -102,16 +102,18 @@ impl Participant {
     /// offers what it held (`in_map`: its session map, encoded) and what it had sealed.
     #[must_use]
     pub fn come_back(self, me: Incarnation, in_map: Vec<ReturnedCopy>) -> Self {
-        let has_earlier = self.copies.offers_held() || self.returned.iter().any(|copy| copy.held);
-        let earlier = self.away_since.filter(|_| has_earlier);
         let mut returned = in_map;
         returned.extend(self.copies.into_returned());
         returned.extend(self.returned);
         ReturnedCopy::keep_newest(&mut returned);
+        for copy in &mut returned {
+            // Who is fenced again and again keeps what waits, and holds other sessions meanwhile.
+            copy.away_since.get_or_insert(self.lease_until);
+        }
         Self {
             markers: self.markers,
             returned,
-            away_since: Some(earlier.unwrap_or(self.lease_until)),
+            away_since: Some(self.lease_until),
             ..Self::new(me, self.settings)
         }
     }
@@ -195,10 +197,12 @@ impl Participant {
     /// where nobody can have been given an older one instead, which takes `absent_after` from this node's
     /// death: half of it by this node's clock, for it may have been dead before its lease was over.
     fn as_offered(&self, now: Moment, copy: ReturnedCopy) -> ReturnedCopy {
-        let away = self.away_since.map(|since| now.since(since));
+        let away_since = copy.away_since.or(self.away_since);
+        let away = away_since.map(|since| now.since(since));
         let is_back_in_time = away.is_none_or(|away| away <= self.settings.absent_after / 2);
         ReturnedCopy {
             held: copy.held && is_back_in_time,
+            away_since,
             ..copy
         }
     }
@@ -313,8 +317,7 @@ impl Participant {
                 this.copies.tell_markers(turn, &this.markers);
             }
             for copy in returned {
-                this.copies
-                    .take_back(turn, this.as_offered(now, copy), this.away_since);
+                this.copies.take_back(turn, this.as_offered(now, copy));
             }
             this.asks.ask_everybody(turn);
             for id in this.copies.arrivals() {

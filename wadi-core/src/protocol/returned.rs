@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::clock::Moment;
 use crate::session::SessionId;
 use crate::tenure::{Revision, Tenure};
 
@@ -20,6 +21,9 @@ pub struct ReturnedCopy {
     /// as if it had not been held. One that was sealed or unconfirmed may be older than another that
     /// comes back.
     pub held: bool,
+    /// Since when it has served nobody, at least, by this node's clock; `None` where that is since the node
+    /// lost its right to act the last time.
+    pub away_since: Option<Moment>,
     /// The encoded session.
     pub state: Bytes,
 }

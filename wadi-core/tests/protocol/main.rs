@@ -5,6 +5,7 @@
 
 mod dying;
 mod ending;
+mod fenced;
 mod handing_over;
 mod hostile;
 mod leases;

@@ -134,6 +134,7 @@ impl Node {
             tenure: copy.tenure,
             revision: copy.revision,
             held: copy.confirmed,
+            away_since: None,
             state: copy.state,
         });
         Self::with(self.participant.come_back(me, copies.collect()))

@@ -70,6 +70,7 @@ impl Resident {
             tenure: self.tenure,
             revision: self.revision,
             held: self.confirmed,
+            away_since: None,
             state: vec![self.commits].into(),
         }
     }

@@ -205,6 +205,7 @@ impl Driver {
                 tenure,
                 revision,
                 held,
+                away_since: None,
                 state,
             };
             if matches!(self.life, Life::Member(_)) {

@@ -104,11 +104,6 @@ impl Copies {
         self.sealed.len()
     }
 
-    /// Whether something is offered as what this node held last.
-    pub(super) fn offers_held(&self) -> bool {
-        self.sealed.iter().any(|(_, _, sealed)| sealed.held)
-    }
-
     /// Everything that the next incarnation of this node can offer, besides its session map.
     pub(super) fn into_returned(self) -> impl Iterator<Item = ReturnedCopy> {
         self.sealed.into_iter().map(|(id, sealed)| ReturnedCopy {
@@ -116,6 +111,7 @@ impl Copies {
             tenure: sealed.tenure,
             revision: sealed.revision,
             held: sealed.held,
+            away_since: sealed.away_since,
             state: sealed.state,
         })
     }
@@ -174,17 +170,13 @@ impl Copies {
 
     /// Takes a copy that came back with this node, which has served nobody since then, and offers it to its
     /// bucket's manager.
-    pub(super) fn take_back(
-        &mut self,
-        turn: &mut Turn<'_>,
-        copy: ReturnedCopy,
-        away_since: Option<Moment>,
-    ) {
+    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, copy: ReturnedCopy) {
         let ReturnedCopy {
             id,
             tenure,
             revision,
             held,
+            away_since,
             state,
         } = copy;
         let bucket = turn.bucket(&id);

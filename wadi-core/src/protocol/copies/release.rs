@@ -104,7 +104,7 @@ impl Copies {
         }
         let Some(grant) = self.sealing.remove(bucket, &id) else {
             // Asked of an earlier incarnation: what this one has it offers.
-            self.take_back(turn, copy.returned(), None);
+            self.take_back(turn, copy.returned());
             return;
         };
         let stands = sabotage::is_off(Rule::LateSeal)

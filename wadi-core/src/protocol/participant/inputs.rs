@@ -54,8 +54,7 @@ impl Participant {
                 }
             }
             Input::Returned(copy) => {
-                this.copies
-                    .take_back(turn, this.as_offered(now, copy), this.away_since);
+                this.copies.take_back(turn, this.as_offered(now, copy));
             }
             Input::Waits(id) => {
                 if let Some(evacuation) = &mut this.evacuation {

@@ -249,9 +249,10 @@ impl Participant {
                     revision,
                     // It waits, so there may be a newer one.
                     held: false,
+                    away_since: Some(turn.now),
                     state,
                 };
-                self.copies.take_back(turn, copy, Some(turn.now));
+                self.copies.take_back(turn, copy);
                 self.directory.relieve(turn, from, id);
             }
             // Between holders.
