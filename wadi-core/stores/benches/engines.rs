@@ -6,8 +6,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+mod measure;
+use measure::{Part, now, on_disc, report};
 
 const BYTES: usize = 1126;
 const BUCKETS: u64 = 4096;
@@ -255,54 +258,6 @@ impl Engine for Redb {
     }
 }
 
-fn resident() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .unwrap_or_default()
-            / 1024
-    };
-    format!("{} MiB resident (most {})", line("VmRSS:"), line("VmHWM:"))
-}
-
-fn on_disc(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(is) if is.is_dir() => on_disc(&entry.path()),
-            Ok(is) => is.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
-}
-
-#[allow(clippy::disallowed_methods, reason = "a bench measures time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn report(what: &str, rows: u64, took: Duration, mut each: Vec<Duration>, directory: &Path) {
-    each.sort_unstable();
-    let at = |part: usize| {
-        each.get(each.len() * part / 1000)
-            .copied()
-            .unwrap_or_default()
-    };
-    println!(
-        "  {what}: {:.0} rows/s, a call p50 {:.2?} p99 {:.2?} longest {:.2?}; {} MiB on disc; {}",
-        rows as f64 / took.as_secs_f64(),
-        at(500),
-        at(990),
-        each.last().copied().unwrap_or_default(),
-        on_disc(directory) >> 20,
-        resident()
-    );
-}
-
 fn writes<E: Engine>(directory: &Path, rows: u64, batch: u64) {
     let engine = E::open(directory);
     let (started, mut each) = (now(), Vec::new());
@@ -351,15 +306,6 @@ fn reads<E: Engine>(directory: &Path, rows: u64, batch: u64) {
         on_disc(directory) >> 20
     );
     println!("done");
-}
-
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn run(engine: &str, part: &str, directory: &Path, rows: u64, batch: u64) {

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use fjall::config::CompressionPolicy;
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    AbstractTree as _, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+};
 use wadi_core::bucket::BucketId;
 use wadi_core::session::SessionId;
 use wadi_core::store::StoreError;
@@ -20,6 +22,8 @@ use super::time::Stamp;
 /// The engine holds writers up at four, and would do so for ever if its own thread had stopped. So none is
 /// written here at three.
 const UNSORTED_MOST: usize = 3;
+/// And at thirty of these: likewise.
+const RUNS_MOST: usize = 24;
 /// How long is waited for the engine's own thread to sort what was written.
 const SORTING_MOST: Duration = Duration::from_secs(20);
 const SORTING_LOOK: Duration = Duration::from_millis(2);
@@ -182,7 +186,9 @@ impl Engine {
             &self.state,
         ]
         .iter()
-        .all(|map| map.sealed_memtable_count() < UNSORTED_MOST)
+        .all(|map| {
+            map.sealed_memtable_count() < UNSORTED_MOST && map.tree.l0_run_count() < RUNS_MOST
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! never on those that run async tasks. What is damaged is never deleted.
 
 mod codec;
+mod earliest;
 mod engine;
 mod error;
 mod place;

@@ -12,6 +12,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Head, Page, StoreError};
 
 use super::codec::{self, Numbers};
+use super::earliest::Earliest;
 use super::engine::{Engine, not_read};
 use super::queue::{Incoming, Next};
 use super::time::{Axis, Stamp};
@@ -25,13 +26,13 @@ pub(super) struct Listing {
 }
 
 /// Answers until no more can come.
-pub(super) fn run(engine: &Shared, axis: &Axis, incoming: &Incoming<Listing>) {
+pub(super) fn run(engine: &Shared, earliest: &Earliest, axis: &Axis, incoming: &Incoming<Listing>) {
     loop {
         match incoming.wait(Duration::from_secs(60)) {
             Next::Call(waiting) => {
                 let Listing { page, answer } = &waiting.call;
                 if !answer.is_closed() {
-                    let heads = list(engine, axis.now(), page);
+                    let heads = list(engine, earliest, axis.now(), page);
                     // Who asked may have gone.
                     let _ = waiting.call.answer.send(heads);
                 }
@@ -42,7 +43,12 @@ pub(super) fn run(engine: &Shared, axis: &Axis, incoming: &Incoming<Listing>) {
     }
 }
 
-fn list(engine: &Shared, now: Stamp, page: &Page) -> Result<Vec<Head>, StoreError> {
+fn list(
+    engine: &Shared,
+    earliest: &Earliest,
+    now: Stamp,
+    page: &Page,
+) -> Result<Vec<Head>, StoreError> {
     let engine = engine.read().unwrap_or_else(PoisonError::into_inner);
     let Some(engine) = engine.as_ref() else {
         return Err(StoreError::Unavailable(
@@ -51,7 +57,7 @@ fn list(engine: &Shared, now: Stamp, page: &Page) -> Result<Vec<Head>, StoreErro
     };
     let list = || {
         if page.due {
-            due(engine, now, page)
+            due(engine, earliest, now, page)
         } else {
             all(engine, page)
         }
@@ -102,8 +108,14 @@ fn all(engine: &Engine, page: &Page) -> Result<Vec<Head>, StoreError> {
     Ok(heads)
 }
 
-/// Bucket by bucket, and of each only what is due: a bucket where nothing is costs one look.
-fn due(engine: &Engine, now: Stamp, page: &Page) -> Result<Vec<Head>, StoreError> {
+/// Bucket by bucket, and of each only what is due; where nothing can be, none is looked into.
+fn due(
+    engine: &Engine,
+    earliest: &Earliest,
+    now: Stamp,
+    page: &Page,
+) -> Result<Vec<Head>, StoreError> {
+    let version = earliest.version();
     let state = engine.snapshot();
     let (mut bucket, last) = (page.buckets.start().get(), page.buckets.end().get());
     if let Some((after, _)) = page.after {
@@ -111,14 +123,21 @@ fn due(engine: &Engine, now: Stamp, page: &Page) -> Result<Vec<Head>, StoreError
     }
     let end = codec::due(BucketId::new(last), Stamp(u64::MAX), LAST);
     let mut heads = Vec::new();
-    while bucket <= last && heads.len() < page.most {
-        let from = codec::due(BucketId::new(bucket), Stamp(0), FIRST);
-        let Some(next) = state.range(&engine.due, from..=end).next() else {
+    while heads.len() < page.most {
+        let Some(next) = earliest.next(bucket, last, now) else {
             break;
         };
-        let key = next.key().map_err(not_read)?;
+        let from = codec::due(BucketId::new(next), Stamp(0), FIRST);
+        let Some(first) = state.range(&engine.due, from..=end).next() else {
+            earliest.learn(next..=last, Stamp(u64::MAX), version);
+            break;
+        };
+        let key = first.key().map_err(not_read)?;
         let (found, ends, _) = codec::read_due(&key).ok_or_else(unreadable)?;
-        if ends <= now {
+        earliest.learn(next..found.get(), Stamp(u64::MAX), version);
+        if ends > now {
+            earliest.learn(std::iter::once(found.get()), ends, version);
+        } else {
             let after = page.after.filter(|(after, _)| *after == found);
             let most = page.most - heads.len();
             for id in due_of(engine, &state, found, now, after.map(|(_, id)| id), most)? {
@@ -130,7 +149,7 @@ fn due(engine: &Engine, now: Stamp, page: &Page) -> Result<Vec<Head>, StoreError
             }
         }
         match found.get().checked_add(1) {
-            Some(next) => bucket = next,
+            Some(after) => bucket = after,
             None => break,
         }
     }

@@ -188,7 +188,18 @@ impl<'a> Round<'a> {
         Ok(Entry::Row(bucket, numbers))
     }
 
-    /// How many changes this round makes; none where it was only asked.
+    /// What runs out of it, and when.
+    pub(super) fn runs_out(&self) -> Vec<(u16, Stamp)> {
+        let touched = self.touched.values();
+        touched
+            .filter_map(|touched| match touched.now {
+                Entry::Row(bucket, numbers) => Some((bucket.get(), numbers.ends)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether this round changes nothing: it was only asked.
     pub(super) fn is_empty(&self) -> bool {
         self.touched
             .values()

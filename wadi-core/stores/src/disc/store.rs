@@ -11,6 +11,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Claim, Ended, Head, Page, Put, Row, SessionStore, Storing, Took};
 
 use super::codec::State;
+use super::earliest::Earliest;
 use super::engine::Engine;
 use super::error::OpenError;
 use super::place::Place;
@@ -98,6 +99,7 @@ impl DiscStore {
         let directory = place.directory().to_owned();
         let rows = Arc::new(AtomicU64::new(state.rows));
         let shared = Arc::new(RwLock::new(Some(engine)));
+        let earliest = Arc::new(Earliest::default());
         let (writing, to_write) = queue(settings.waiting);
         let (listing, to_list) = queue(settings.waiting);
         let (says_ended, ended) = watch::channel(false);
@@ -106,6 +108,7 @@ impl DiscStore {
             place,
             settings,
             engine: Arc::clone(&shared),
+            earliest: Arc::clone(&earliest),
             axis: axis.clone(),
             state,
             rows: Arc::clone(&rows),
@@ -126,7 +129,7 @@ impl DiscStore {
             let _ = says_ended.send(true);
         })?;
         store.spawn("wadi-disc-list", &directory, move || {
-            reading::run(&shared, &axis, &to_list);
+            reading::run(&shared, &earliest, &axis, &to_list);
         })?;
         Ok(store)
     }
@@ -223,5 +226,9 @@ impl SessionStore for DiscStore {
             self.listing.hand_over(Listing { page, answer }).await?;
             answered.await.unwrap_or_else(|_| Err(closed()))
         })
+    }
+
+    fn rows(&self) -> Option<u64> {
+        Some(self.len())
     }
 }

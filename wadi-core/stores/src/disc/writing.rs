@@ -13,6 +13,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Claim, Ended, Put, Row, StoreError, Took};
 
 use super::codec::State;
+use super::earliest::Earliest;
 use super::engine::{Engine, NotWritten, io_error, is_full};
 use super::place::Place;
 use super::queue::{Incoming, Next, Waiting};
@@ -78,6 +79,7 @@ pub(super) struct Writer {
     pub(super) place: Place,
     pub(super) settings: DiscSettings,
     pub(super) engine: Shared,
+    pub(super) earliest: Arc<Earliest>,
     pub(super) axis: Axis,
     pub(super) state: State,
     pub(super) rows: Arc<AtomicU64>,
@@ -168,6 +170,7 @@ impl Writer {
             match written {
                 Ok(()) => {
                     (self.paused, self.pause) = (None, PAUSE);
+                    self.earliest.written(&round.runs_out());
                     self.have(state);
                     None
                 }
@@ -249,12 +252,20 @@ impl Writer {
     /// Opens the engine again, as after a crash.
     fn open_again(&mut self) {
         self.close_engine();
+        self.earliest.clear();
         let path = self.place.engine();
         let opened = Engine::open(&path, self.place.directory(), self.settings.cache_bytes);
         let opened = opened
             .map_err(|error| error.to_string())
             .and_then(|engine| {
                 let state = engine.state().map_err(|error| error.to_string())?;
+                let changes = state.as_ref().map_or(0, |state| state.changes);
+                if changes < self.synced {
+                    let synced = self.synced;
+                    return Err(format!(
+                        "it has {changes} changes, and {synced} were on the disc"
+                    ));
+                }
                 Ok((engine, state))
             });
         match opened {

@@ -55,15 +55,15 @@ fn fill(asked: &Asked, store: &DiscStore) -> u32 {
 
 #[test]
 fn without_room_nothing_changes_and_reading_goes_on() {
-    let Some(disc) = SmallDisc::new(24) else {
+    let Some(disc) = SmallDisc::new(12) else {
         return;
     };
     let clock = Arc::new(ManualClock::new());
     let path = disc.0.path().join("disc");
-    let settings = DiscSettings::new().keep_free_bytes(0).cache_bytes(64 << 20);
+    let settings = DiscSettings::new().keep_free_bytes(0).cache_bytes(16 << 20);
     let store = DiscStore::open(&path, settings.clock(clock.clone())).expect("it opens");
     let asked = Asked::new();
-    std::fs::write(disc.0.path().join("ballast"), vec![1; 4 << 20]).expect("there is room");
+    std::fs::write(disc.0.path().join("ballast"), vec![1; 2 << 20]).expect("there is room");
     let there = fill(&asked, &store);
     assert_eq!(store.len(), u64::from(there));
     // The last of it, to the byte; the engine's last page has room for some small changes.
@@ -113,7 +113,7 @@ fn without_room_nothing_changes_and_reading_goes_on() {
 
 #[test]
 fn what_is_kept_free_is_for_taking_out() {
-    let Some(disc) = SmallDisc::new(32) else {
+    let Some(disc) = SmallDisc::new(24) else {
         return;
     };
     let path = disc.0.path().join("disc");

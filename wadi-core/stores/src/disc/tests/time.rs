@@ -65,6 +65,19 @@ fn a_jump_of_the_wall_clock_changes_nothing_within_a_boot() {
     let due = asked.list(&store, true).expect("it is listed");
     assert_eq!(due.iter().map(|head| head.id).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(age(&asked.take(&store, 3)), 60);
+    // What is put after somebody looked is found, too.
+    asked.end(&store, 1, HOUR);
+    assert_eq!(asked.list(&store, true), Ok(Vec::new()));
+    let mut late = row(1000, 1, b"late");
+    late.left = Duration::from_secs(5);
+    assert!(asked.put(&store, vec![late]).is_ok());
+    assert_eq!(asked.list(&store, true), Ok(Vec::new()));
+    clock.moment.fetch_add(5, Relaxed);
+    let due = asked.list(&store, true).expect("it is listed");
+    assert_eq!(
+        due.iter().map(|head| head.id).collect::<Vec<_>>(),
+        [id(1000)]
+    );
 }
 
 #[test]

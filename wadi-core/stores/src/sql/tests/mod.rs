@@ -1,0 +1,61 @@
+//! Shared databases, real ones.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::time::Duration;
+
+use wadi_core::bucket::{BucketId, LayoutVersion};
+use wadi_core::session::SessionId;
+use wadi_core::store::{Claim, Page, Payload, Put, Row, SessionStore, StoreError, Took};
+use wadi_core::tenure::{Revision, Tenure};
+
+fn row(number: u32) -> Row {
+    Row {
+        id: SessionId::from_parts([9; 16], number),
+        bucket: BucketId::new((number % 7) as u16),
+        tenure: Tenure::new(LayoutVersion::founding(1), 1),
+        revision: Revision::new(1),
+        left: Duration::from_secs(3600),
+        payload: Payload::seal(format!("session {number}").as_bytes()),
+    }
+}
+
+fn everything(most: usize) -> Page {
+    Page {
+        buckets: BucketId::new(0)..=BucketId::new(u16::MAX),
+        after: None,
+        due: false,
+        most,
+    }
+}
+
+/// More rows than one statement has, in one call.
+async fn takes_many_rows_at_once(store: &impl SessionStore) {
+    let rows: Vec<Row> = (0..1000).map(row).collect();
+    assert_eq!(store.put(rows).await, Ok(vec![Put::Stored; 1000]));
+    let listed = store.page(everything(2000)).await.map(|heads| heads.len());
+    assert_eq!(listed, Ok(1000));
+}
+
+/// What somebody else wrote in place of session 1.
+async fn says_what_is_damaged_and_leaves_it(store: &impl SessionStore) {
+    let granted = Claim::Granted(Tenure::new(LayoutVersion::founding(2), 1));
+    for claim in [Claim::Own, granted, Claim::Own] {
+        let took = store.take(row(1).id, claim).await;
+        assert!(matches!(took, Err(StoreError::Damaged(_))), "{took:?}");
+    }
+    let heads = store.page(everything(2000)).await.expect("it is listed");
+    let head = heads.iter().find(|head| head.id == row(1).id);
+    assert_eq!(
+        head.map(|head| head.given_out),
+        Some(None),
+        "it stays as it was"
+    );
+    let other = store.take(row(2).id, Claim::Own).await;
+    assert!(matches!(other, Ok(Took::Row(_))), "{other:?}");
+}

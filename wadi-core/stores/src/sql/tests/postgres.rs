@@ -1,0 +1,128 @@
+//! PostgreSQL: the contract, and what may befall a server.
+
+use sqlx::{Connection, PgConnection};
+use wadi_core::store::conformance;
+
+use super::super::{ConnectError, PostgresStore, SqlSettings};
+use super::server::Server;
+use super::*;
+
+async fn open(server: &Server) -> PostgresStore {
+    let store = PostgresStore::open(&server.address(), SqlSettings::new()).await;
+    store.expect("it opens")
+}
+
+async fn beside(server: &Server) -> PgConnection {
+    let connection = PgConnection::connect(&server.address()).await;
+    connection.expect("it connects")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_postgresql_conforms() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    conformance::check(open(&server).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_open_a_new_database_at_once_and_share_it() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (a, b, c) = tokio::join!(open(&server), open(&server), open(&server));
+    takes_many_rows_at_once(&a).await;
+    assert!(matches!(
+        b.take(row(5).id, Claim::Own).await,
+        Ok(Took::Row(_))
+    ));
+    assert_eq!(c.take(row(5).id, Claim::Own).await, Ok(Took::Nothing));
+    // Batches of the same rows, in other orders, at the same time.
+    let forwards: Vec<Row> = (0..500).map(row).collect();
+    let backwards: Vec<Row> = (0..500).rev().map(row).collect();
+    for _ in 0..5 {
+        let (one, other) = tokio::join!(a.put(forwards.clone()), b.put(backwards.clone()));
+        assert_eq!(one, Ok(vec![Put::Stored; 500]));
+        assert_eq!(other, Ok(vec![Put::Stored; 500]));
+    }
+    sqlx::query("UPDATE wadi_sessions SET payload = '\\x01020304' WHERE substring(id FROM 17) = '\\x00000001'")
+        .execute(&mut beside(&server).await)
+        .await
+        .expect("it can be written");
+    says_what_is_damaged_and_leaves_it(&c).await;
+    sqlx::query("INSERT INTO wadi_schema (version) VALUES (99)")
+        .execute(&mut beside(&server).await)
+        .await
+        .expect("it can be written");
+    let refused = PostgresStore::open(&server.address(), SqlSettings::new()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(ConnectError::Newer {
+                found: 99,
+                known: 1
+            })
+        ),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_said_in_time_and_used_again() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let settings = SqlSettings::new().timeout(Duration::from_millis(500));
+    let store = PostgresStore::open(&server.address(), settings)
+        .await
+        .expect("it opens");
+    assert_eq!(store.put(vec![row(1)]).await, Ok(vec![Put::Stored]));
+
+    // A row that somebody else keeps locked.
+    let mut other = beside(&server).await;
+    let mut locking = other.begin().await.expect("it begins");
+    sqlx::query("SELECT id FROM wadi_sessions FOR UPDATE")
+        .fetch_all(&mut *locking)
+        .await
+        .expect("it reads");
+    let put = store.put(vec![row(1)]).await;
+    assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
+    locking.rollback().await.expect("it ends");
+    assert_eq!(store.put(vec![row(1)]).await, Ok(vec![Put::Stored]));
+
+    // One that stands still.
+    server.signal("-STOP");
+    let took = store.take(row(1).id, Claim::Own).await;
+    assert!(matches!(took, Err(StoreError::Unavailable(_))), "{took:?}");
+    server.signal("-CONT");
+
+    // One that is gone, and comes back.
+    server.stop();
+    let put = store.put(vec![row(2)]).await;
+    assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
+    server.start_again();
+    assert_eq!(store.put(vec![row(2)]).await, Ok(vec![Put::Stored]));
+    assert!(matches!(
+        store.take(row(2).id, Claim::Own).await,
+        Ok(Took::Row(_))
+    ));
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_address_is_said_without_it() {
+    for address in ["nonsense", "postgres://user:secret@host:port/database"] {
+        let refused = PostgresStore::open(address, SqlSettings::new()).await;
+        let Err(error @ ConnectError::Address(_)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    // Nobody listens there.
+    let settings = SqlSettings::new().timeout(Duration::from_secs(2));
+    let refused =
+        PostgresStore::open("postgres://user:secret@127.0.0.1:1/database", settings).await;
+    let Err(error @ ConnectError::Unreachable(_)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
