@@ -85,20 +85,20 @@ async fn a_server_that_is_away_is_said_in_time_and_used_again() {
         .fetch_all(&mut *locking)
         .await
         .expect("it reads");
-    let put = store.put(vec![row(1)]).await;
+    let put = soon(store.put(vec![row(1)])).await;
     assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
     locking.rollback().await.expect("it ends");
     assert_eq!(store.put(vec![row(1)]).await, Ok(vec![Put::Stored]));
 
     // One that stands still.
     server.signal("-STOP");
-    let took = store.take(row(1).id, Claim::Own).await;
+    let took = soon(store.take(row(1).id, Claim::Own)).await;
     assert!(matches!(took, Err(StoreError::Unavailable(_))), "{took:?}");
     server.signal("-CONT");
 
     // One that is gone, and comes back.
     server.stop();
-    let put = store.put(vec![row(2)]).await;
+    let put = soon(store.put(vec![row(2)])).await;
     assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
     server.start_again();
     assert_eq!(store.put(vec![row(2)]).await, Ok(vec![Put::Stored]));
@@ -106,6 +106,13 @@ async fn a_server_that_is_away_is_said_in_time_and_used_again() {
         store.take(row(2).id, Claim::Own).await,
         Ok(Took::Row(_))
     ));
+}
+
+/// Within many times what a call may take.
+async fn soon<T>(answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), answer)
+        .await
+        .expect("who waits is told in time")
 }
 
 #[tokio::test]
