@@ -227,8 +227,4 @@ impl SessionStore for DiscStore {
             answered.await.unwrap_or_else(|_| Err(closed()))
         })
     }
-
-    fn rows(&self) -> Option<u64> {
-        Some(self.len())
-    }
 }
