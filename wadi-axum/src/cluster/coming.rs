@@ -1,5 +1,5 @@
-//! What the log says of a node on its way into its cluster: for as long as it is not there, that it is not;
-//! and once it is, whether another one is called as it is.
+//! What the log says of a node on its way into its cluster: for as long as it is not there, that it is not, and
+//! whether another one says that it is at the same address; and once it is there, whether another one is called as it is.
 //!
 //! It only looks. What a node needs in order to join is told by those who refuse it.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use wadi_core::bucket::Layout;
-use wadi_core::member::{Incarnation, Standing};
+use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::Status;
 
 use super::Cluster;
@@ -56,6 +56,9 @@ async fn come(mut status: watch::Receiver<Status>, address: &str, join: &str) ->
             Ok(ready) => return ready.ok().map(|status| status.clone()),
             Err(_) => wait = (wait * 2).min(LONGEST),
         }
+        if look_at_addresses(&status.borrow(), address) {
+            continue;
+        }
         tracing::warn!(
             join,
             advertised = address,
@@ -64,6 +67,33 @@ async fn come(mut status: watch::Receiver<Status>, address: &str, join: &str) ->
              says that it is"
         );
     }
+}
+
+/// Whether another member says that it is where this node says it is: then nobody reaches this one.
+fn look_at_addresses(status: &Status, address: &str) -> bool {
+    let known = status.layout.as_ref().zip(status.incarnation);
+    let other = known.and_then(|(layout, me)| at_the_same_address(layout, me, address));
+    if let Some(other) = other {
+        tracing::warn!(
+            advertised = address,
+            ?other,
+            "this node answers 503, because the others do not reach it: another member says that it is at \
+             the same address. Give each node a `cluster` address, or an `advertise`, of its own"
+        );
+    }
+    other.is_some()
+}
+
+/// The name of another node at this address. One of the same name was this one before it was started again.
+fn at_the_same_address<'a>(
+    layout: &'a Layout,
+    me: Incarnation,
+    address: &str,
+) -> Option<&'a NodeName> {
+    let own = layout.members.get(&me)?;
+    let others = layout.members.values().map(|other| (&other.node, other));
+    let mut others = others.filter(|(name, other)| **name != own.node && other.address == address);
+    others.next().map(|(name, _)| name)
 }
 
 fn look_at_names(status: &Status, address: &str) {
@@ -96,7 +126,7 @@ fn namesakes<'a>(layout: &'a Layout, me: Incarnation, address: &str) -> Vec<&'a 
 #[cfg(test)]
 mod tests {
     use wadi_core::bucket::BucketCount;
-    use wadi_core::member::{Member, NodeName};
+    use wadi_core::member::Member;
 
     use super::*;
 
@@ -121,6 +151,11 @@ mod tests {
             layout.members.insert(other, member(name, address));
         }
         assert_eq!(namesakes(&layout, me, "here"), ["there"]);
+        assert_eq!(at_the_same_address(&layout, me, "here"), None);
+        assert_eq!(
+            at_the_same_address(&layout, me, "elsewhere"),
+            Some(&NodeName::new("n2"))
+        );
         assert!(namesakes(&layout, Incarnation::new(9), "here").is_empty());
     }
 }

@@ -165,7 +165,7 @@ impl DiscStore {
     }
 
     /// Does what was asked before, brings all of it to the disc and gives the directory free; later calls fail
-    /// as [`StoreError::Unavailable`]. Who stops waiting leaves it to be closed.
+    /// as [`Unavailable`](wadi_core::store::StoreError::Unavailable). Who stops waiting leaves it to be closed.
     pub async fn close(&self) {
         self.writing.close();
         self.listing.close();
