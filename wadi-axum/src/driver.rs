@@ -7,14 +7,18 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use wadi_core::clock::{BootClock, Clock};
 use wadi_core::evict::AfterIdle;
 use wadi_core::session::{Limits, Sessions, Swept};
 use wadi_core::tier::Tier;
 
 use crate::lifecycle::{Lifecycle, Phase};
 
-/// Between two rounds of the store's.
+/// Between two rounds of the store's, at least and at most.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_ROUND_PAUSE: Duration = Duration::from_secs(30);
+/// As part of all time, rounds take one of so many: looking at a million sessions is work.
+const ROUND_SHARE: u32 = 20;
 /// Where the store failed, it is told of ends again so often.
 const LOOK_FOR_ENDS: Duration = Duration::from_secs(2);
 /// Sessions looked at before other tasks have their turn.
@@ -53,9 +57,12 @@ const EBB: AfterIdle = AfterIdle(Duration::from_secs(1));
 /// When it leaves, all go that nobody uses, so that few are left for the end.
 pub(crate) async fn go_rounds(tier: Weak<Tier>, lifecycle: Lifecycle) {
     while lifecycle.phase() < Phase::Closed {
-        let Some(pause) = go_round(&tier, &lifecycle).await else {
+        let began = BootClock.now();
+        if !go_round(&tier, &lifecycle).await {
             return;
-        };
+        }
+        let took = BootClock.now().since(began);
+        let pause = (took * ROUND_SHARE).clamp(ROUND_PAUSE, LONGEST_ROUND_PAUSE);
         let next = if lifecycle.phase() < Phase::Leaving {
             Phase::Leaving
         } else {
@@ -80,10 +87,13 @@ pub(crate) async fn end_rows(tier: Weak<Tier>) {
     }
 }
 
-/// One round over all sessions in memory, in batches, and over what ran out below; the time until the next.
-async fn go_round(tier: &Weak<Tier>, lifecycle: &Lifecycle) -> Option<Duration> {
+/// One round over all sessions in memory, in batches, and over what ran out below; `false` when the store is
+/// nobody's any more.
+async fn go_round(tier: &Weak<Tier>, lifecycle: &Lifecycle) -> bool {
     loop {
-        let tier = tier.upgrade()?;
+        let Some(tier) = tier.upgrade() else {
+            return false;
+        };
         let leaves = lifecycle.phase() >= Phase::Leaving;
         let round = if leaves {
             tier.evict_by(&EBB, BATCH).await
@@ -94,7 +104,7 @@ async fn go_round(tier: &Weak<Tier>, lifecycle: &Lifecycle) -> Option<Duration> 
             while !leaves && tier.sweep().await {
                 tokio::task::yield_now().await;
             }
-            return Some(ROUND_PAUSE);
+            return true;
         }
         drop(tier);
         tokio::task::yield_now().await;

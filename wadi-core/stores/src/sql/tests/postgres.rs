@@ -72,7 +72,7 @@ async fn a_server_that_is_away_is_said_in_time_and_used_again() {
     let Some(mut server) = Server::start() else {
         return;
     };
-    let settings = SqlSettings::new().timeout(Duration::from_millis(500));
+    let settings = SqlSettings::new().timeout(Duration::from_secs(3));
     let store = PostgresStore::open(&server.address(), settings)
         .await
         .expect("it opens");
