@@ -218,10 +218,12 @@ mod tests {
     fn a_licence_that_is_not_allowed_is_found() {
         let licences = Licences {
             allow: vec![
+                "0BSD".to_owned(),
                 "MIT".to_owned(),
                 "Apache-2.0 WITH LLVM-exception".to_owned(),
             ],
         };
+        assert!(licences.allows("0BSD"));
         assert!(licences.allows("MIT OR GPL-3.0-only"));
         assert!(licences.allows("MIT/Apache-2.0"));
         assert!(licences.allows("Apache-2.0 WITH LLVM-exception AND MIT"));
