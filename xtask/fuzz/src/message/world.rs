@@ -279,6 +279,7 @@ impl World {
             tenure: copy.tenure,
             revision: copy.revision,
             held: confirmed,
+            away_since: None,
             state: Bytes::new(),
         });
         let markers = self.participant.markers();
