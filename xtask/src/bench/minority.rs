@@ -62,8 +62,7 @@ async fn measure(rounds: usize, directory: &Path) -> Result<Vec<Duration>, Failu
         for index in MINORITY {
             let at = fleet.nodes[index].addresses.http;
             for _ in 0..PATRONS {
-                let (patron, _) = Patron::create(&client, at, STATE, ANSWER).await?;
-                patrons.push((patron, at));
+                patrons.push((create(&client, at).await?, at));
             }
         }
         let stopwatch = Stopwatch::start();
@@ -80,10 +79,24 @@ async fn measure(rounds: usize, directory: &Path) -> Result<Vec<Duration>, Failu
         println!("  stopped after {:.2} s", latest.as_secs_f64());
         stopped.push(latest);
         cut(&mut fleet, false)?;
+        // By then whoever was cut off has renewed, or was declared dead and is somebody new.
+        tokio::time::sleep(2 * LEASE).await;
     }
     balanced(&client, &fleet).await?;
     fleet.leave_all(LIMIT).await?;
     Ok(stopped)
+}
+
+/// A session on a node that may have been cut off a moment ago, and then answers 503 until it has renewed.
+async fn create(client: &Client, at: SocketAddr) -> Result<Patron, Failure> {
+    let stopwatch = Stopwatch::start();
+    loop {
+        match Patron::create(client, at, STATE, ANSWER).await {
+            Ok((patron, _)) => return Ok(patron),
+            Err(_) if stopwatch.read() < LIMIT => tokio::time::sleep(PAUSE).await,
+            Err(trouble) => return Err(trouble),
+        }
+    }
 }
 
 fn cut(fleet: &mut Fleet, off: bool) -> Result<(), Failure> {
