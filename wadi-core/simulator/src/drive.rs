@@ -71,8 +71,9 @@ impl World {
                     // From here on only the confirmed holder need have the session.
                     Body::Confirmed { id, .. } => self.oracle.held(id, *to, self.now),
                     Body::Ended { id, .. } => self.oracle.marked(id),
+                    Body::Entrusted { id, tenure, .. } => self.oracle.entrusts(id, me, *tenure),
                     Body::Entrust { id, kept } if *kept > Tenure::NONE => {
-                        self.oracle.kept(id, *to, me);
+                        self.oracle.kept(id, (*to, *kept), me);
                     }
                     _ => {}
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wadi_core::member::Incarnation;
 use wadi_core::session::SessionId;
+use wadi_core::tenure::Tenure;
 
 use crate::faults::LONGEST_DELAY;
 use crate::host::Instant;
@@ -33,6 +34,8 @@ pub(crate) struct Known {
     found_again: Instant,
     /// The manager has said that the markers of its end are in place.
     marked: bool,
+    /// Who leaves and has given its copy away, and under which tenure.
+    entrusted: BTreeMap<Incarnation, Tenure>,
     /// Every node that kept its marker has lost its memory, after they were in place.
     markers_gone: bool,
 }
@@ -113,10 +116,26 @@ impl Oracle {
         }
     }
 
-    /// Somebody leaves, and its copy is with `keeper` from now on.
-    pub(crate) fn kept(&mut self, id: &SessionId, leaver: Incarnation, keeper: Incarnation) {
+    /// Somebody leaves, and gives its copy to whoever asks for it.
+    pub(crate) fn entrusts(&mut self, id: &SessionId, leaver: Incarnation, tenure: Tenure) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.entrusted.insert(leaver, tenure);
+        }
+    }
+
+    /// What somebody who leaves has of it is with `keeper` from now on, if it is of that tenure.
+    pub(crate) fn kept(
+        &mut self,
+        id: &SessionId,
+        (leaver, tenure): (Incarnation, Tenure),
+        keeper: Incarnation,
+    ) {
         if let Some(known) = self.known.get_mut(id)
             && known.holder == Some(leaver)
+            && known
+                .entrusted
+                .get(&leaver)
+                .is_some_and(|its| *its <= tenure)
         {
             known.holder = Some(keeper);
             known.holder_died |= self.dead.contains(&keeper);
