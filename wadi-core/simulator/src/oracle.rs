@@ -90,6 +90,13 @@ impl Oracle {
             .map(|(id, _)| *id)
     }
 
+    /// Ended, as acknowledged to a client, whoever still knows.
+    pub(crate) fn ended_for_clients(&self) -> Vec<SessionId> {
+        let known = self.known.iter();
+        let ended = known.filter(|(_, known)| known.end == Some(true));
+        ended.map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn markers_gone(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
             known.markers_gone |= known.marked;

@@ -114,6 +114,10 @@ impl Driver {
             Output::Ended(id) => self.waiting.ended(&id),
             Output::Open(bucket, epoch) => self.open.open(bucket, epoch),
             Output::Close(bucket) => self.open.close(bucket),
+            Output::Store { id, tenure, .. } => {
+                let stored = crate::protocol::Stored::Refused;
+                inputs.push_back(Input::Stored { id, tenure, stored });
+            }
             // Layouts are asked for all the time.
             Output::WantLayout(_) => {}
             Output::Evacuated => self.evacuated(),
