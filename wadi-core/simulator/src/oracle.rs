@@ -123,6 +123,14 @@ impl Oracle {
         }
     }
 
+    /// What was in the store was given to `taker`.
+    pub(crate) fn taken_out(&mut self, id: &SessionId, taker: Incarnation, now: Instant) {
+        let known = self.known.get(id);
+        if known.is_some_and(|known| known.holder == Some(Incarnation::STORE)) {
+            self.held(id, taker, now);
+        }
+    }
+
     /// Somebody leaves, and gives its copy to whoever asks for it.
     pub(crate) fn entrusts(&mut self, id: &SessionId, leaver: Incarnation, tenure: Tenure) {
         if let Some(known) = self.known.get_mut(id) {

@@ -127,7 +127,8 @@ impl World {
         self.note(|| format!("h{host} -> store {} {tenure:?} {ask:?}", name(&id)));
         let (now, faulty) = (self.now, self.faulty());
         let start = self.hosts[host].start;
-        let Some(store) = &mut self.store else {
+        let who = self.hosts[host].incarnation();
+        let (Some(store), Some(who)) = (&mut self.store, who) else {
             return;
         };
         let quick = store.rng.u64(MILLI / 5..20 * MILLI);
@@ -146,6 +147,7 @@ impl World {
             let what = Happening::StoreHears {
                 host,
                 start,
+                who,
                 id,
                 tenure,
                 ask,
@@ -169,7 +171,7 @@ impl World {
     /// The store does what it was asked.
     pub(crate) fn store_hears(
         &mut self,
-        (host, start): (usize, u64),
+        (host, start, who): (usize, u64, Incarnation),
         id: SessionId,
         tenure: Tenure,
         ask: ToStore,
@@ -181,6 +183,10 @@ impl World {
         let stored = store.perform(id, tenure, ask);
         let wait = store.rng.u64(MILLI / 5..5 * MILLI);
         self.note(|| format!("store: {} {tenure:?} {stored:?}", name(&id)));
+        if matches!(stored, Stored::Row { .. }) {
+            // From here on nobody but who asked can know whether somebody has it.
+            self.oracle.taken_out(&id, who, self.now);
+        }
         if answers {
             let what = Happening::StoreAnswers {
                 host,

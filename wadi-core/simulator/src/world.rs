@@ -99,6 +99,7 @@ pub(crate) enum Happening {
     StoreHears {
         host: usize,
         start: u64,
+        who: Incarnation,
         id: SessionId,
         tenure: Tenure,
         ask: ToStore,
@@ -495,11 +496,12 @@ impl World {
             Happening::StoreHears {
                 host,
                 start,
+                who,
                 id,
                 tenure,
                 ask,
                 answers,
-            } => self.store_hears((host, start), id, tenure, ask, answers),
+            } => self.store_hears((host, start, who), id, tenure, ask, answers),
             Happening::StoreAnswers {
                 host,
                 id,
