@@ -263,7 +263,8 @@ impl SessionStore for MemoryStore {
         let mut kept = self.kept.lock();
         let next = kept.begun.max(after).saturating_add(1);
         let said = if next == u32::MAX {
-            Err(StoreError::Full("it has no number left".to_owned()))
+            let why = format!("it has no number left above {after} and those it has said");
+            Err(StoreError::Full(why))
         } else {
             kept.begun = next;
             Ok(next)
