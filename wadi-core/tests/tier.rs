@@ -78,6 +78,10 @@ impl SessionStore for Moody {
         self.store.end(ended)
     }
 
+    fn begin(&self, after: u32) -> Storing<'_, u32> {
+        self.store.begin(after)
+    }
+
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         self.store.page(page)
     }

@@ -225,6 +225,10 @@ impl SessionStore for Away {
         self.store.end(ended)
     }
 
+    fn begin(&self, after: u32) -> Storing<'_, u32> {
+        self.store.begin(after)
+    }
+
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         self.answer(self.store.page(page))
     }

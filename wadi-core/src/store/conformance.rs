@@ -11,6 +11,8 @@
 //!
 //! It is to be run on a store with nothing in it. A store that does not conform panics, and says by what.
 
+mod shared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +40,11 @@ pub async fn check(store: impl SessionStore) {
     store.nothing_older_takes_the_place_of_a_newer_row().await;
     store.its_owner_takes_a_row_once().await;
     store.what_was_granted_later_wins().await;
+    store.who_takes_a_row_learns_who_had_it().await;
+    store.of_many_grants_each_learns_of_the_one_before().await;
+    store.what_was_said_to_be_absent_stays_so().await;
+    store.nobody_says_absent_and_stores_it().await;
+    store.no_number_is_said_twice().await;
     store.what_has_ended_never_comes_back().await;
     store.lists_are_complete_and_in_order().await;
     store.what_has_run_out_is_due_until_it_ends().await;
@@ -71,6 +78,16 @@ fn bucket(number: u32) -> BucketId {
 
 fn tenure(epoch: u32, count: u64) -> Tenure {
     Tenure::new(LayoutVersion::founding(epoch), count)
+}
+
+/// A page that has all of it.
+fn everything() -> Page {
+    Page {
+        buckets: BucketId::new(0)..=BucketId::new(BUCKETS - 1),
+        after: None,
+        due: false,
+        most: 1000,
+    }
 }
 
 fn row(number: u32, tenure: Tenure, revision: u64) -> Row {
@@ -115,13 +132,11 @@ impl<S: SessionStore> Checked<S> {
     }
 
     async fn everything(&self, due: bool) -> Vec<Head> {
-        let page = Page {
-            buckets: BucketId::new(0)..=BucketId::new(BUCKETS - 1),
-            after: None,
+        self.list(Page {
             due,
-            most: 1000,
-        };
-        self.list(page).await
+            ..everything()
+        })
+        .await
     }
 
     fn is_row(took: &Took, row: &Row) -> bool {
@@ -319,7 +334,9 @@ impl<S: SessionStore> Checked<S> {
         }
         let claim = Claim::Granted(tenure(1, 1));
         assert!(Self::is_row(&self.take(9, claim).await, &given_out));
-        self.end(11, Duration::from_secs(1)).await;
+        for number in [11, 18] {
+            self.end(number, Duration::from_secs(1)).await;
+        }
         assert_eq!(self.everything(true).await, [], "nothing has run out yet");
         tokio::time::sleep(Duration::from_millis(2200)).await;
         let due = self.everything(true).await;
@@ -341,6 +358,12 @@ impl<S: SessionStore> Checked<S> {
             Took::Nothing,
             "an end is remembered for as long as it was to be"
         );
+        // From then on it is as if nobody had ever put it.
+        let claim = Claim::Granted(tenure(1, 1));
+        assert_eq!(self.take(18, claim).await, Took::Nothing);
+        assert_eq!(self.put(&row(18, tenure(1, 0), 1)).await, Put::Refused);
+        assert_eq!(self.put(&row(18, tenure(1, 1), 1)).await, Put::Stored);
+        assert!(matches!(self.take(18, Claim::Own).await, Took::Row(_)));
     }
 
     async fn of_many_at_once_one_has_it(&self) {
@@ -377,6 +400,10 @@ impl<S: SessionStore> Checked<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::store::{MemoryStore, Storing};
 
@@ -390,6 +417,8 @@ mod tests {
     struct Broken {
         store: MemoryStore,
         fault: Fault,
+        /// Under what each session was granted last.
+        last: Mutex<HashMap<SessionId, Tenure>>,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,6 +428,21 @@ mod tests {
         ForgetsEnds,
         ListsTooFew,
         TakesOlder,
+        SaysNobodyHadIt,
+        SaysWhoHadWhatWasPutSince,
+        FencesNot,
+        FencesForOwners,
+        CountsFences,
+        SaysNumbersAgain,
+        SaysLowNumbers,
+        SaysTheLastNumber,
+    }
+
+    impl Broken {
+        fn of(fault: Fault) -> Self {
+            let (store, last) = (MemoryStore::default(), Mutex::default());
+            Self { store, fault, last }
+        }
     }
 
     impl SessionStore for Broken {
@@ -412,12 +456,33 @@ mod tests {
         }
 
         fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took> {
-            match claim {
-                Claim::Own if self.fault == Fault::TakesTwice => {
-                    self.store.take(id, Claim::Granted(tenure(1000, 0)))
+            Box::pin(async move {
+                let is_there =
+                    (self.store.page(everything()).await?.iter()).any(|head| head.id == id);
+                let asked = match (self.fault, claim) {
+                    (Fault::TakesTwice, Claim::Own) => Claim::Granted(tenure(1000, 0)),
+                    (Fault::FencesNot, _) if !is_there => Claim::Own,
+                    (Fault::FencesForOwners, Claim::Own) if !is_there => {
+                        Claim::Granted(tenure(1, 1))
+                    }
+                    (_, claim) => claim,
+                };
+                let mut took = self.store.take(id, asked).await?;
+                let mut last = self.last.lock();
+                if let Took::Row(kept) = &mut took {
+                    match self.fault {
+                        Fault::SaysNobodyHadIt => kept.given_out = None,
+                        Fault::SaysWhoHadWhatWasPutSince => {
+                            kept.given_out = last.get(&id).copied();
+                        }
+                        _ => {}
+                    }
                 }
-                _ => self.store.take(id, claim),
-            }
+                if let Claim::Granted(under) = claim {
+                    last.insert(id, under);
+                }
+                Ok(took)
+            })
         }
 
         fn end(&self, mut ended: Vec<Ended>) -> Storing<'_, ()> {
@@ -427,6 +492,23 @@ mod tests {
                 }
             }
             self.store.end(ended)
+        }
+
+        fn begin(&self, after: u32) -> Storing<'_, u32> {
+            match self.fault {
+                Fault::SaysNumbersAgain => Box::pin(async move { Ok(after + 1) }),
+                Fault::SaysLowNumbers => self.store.begin(0),
+                Fault::SaysTheLastNumber if after >= u32::MAX - 1 => {
+                    Box::pin(async { Ok(u32::MAX) })
+                }
+                _ => self.store.begin(after),
+            }
+        }
+
+        fn rows(&self) -> Option<u64> {
+            let fences = self.last.lock().len() as u64;
+            let counted = u64::from(self.fault == Fault::CountsFences) * fences;
+            Some(self.store.rows()? + counted)
         }
 
         fn page(&self, mut page: Page) -> Storing<'_, Vec<Head>> {
@@ -445,9 +527,16 @@ mod tests {
             Fault::ForgetsEnds,
             Fault::ListsTooFew,
             Fault::TakesOlder,
+            Fault::SaysNobodyHadIt,
+            Fault::SaysWhoHadWhatWasPutSince,
+            Fault::FencesNot,
+            Fault::FencesForOwners,
+            Fault::CountsFences,
+            Fault::SaysNumbersAgain,
+            Fault::SaysLowNumbers,
+            Fault::SaysTheLastNumber,
         ] {
-            let store = MemoryStore::default();
-            let checked = tokio::spawn(check(Broken { store, fault })).await;
+            let checked = tokio::spawn(check(Broken::of(fault))).await;
             assert_eq!(checked.is_ok(), fault == Fault::None, "{fault:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::error::StoreError;
 use super::row::{Claim, Ended, Head, Page, Put, Row, Took};
@@ -9,6 +10,10 @@ use crate::session::SessionId;
 
 /// The future of a store's answer.
 pub type Storing<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// For how long a store remembers under which tenure it said [`Took::Nothing`]: far longer than a row that was
+/// sent before that is still on its way.
+pub const FENCED_FOR: Duration = Duration::from_secs(600);
 
 /// Keeps sessions that are in nobody's memory.
 ///
@@ -27,20 +32,35 @@ pub type Storing<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 )]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Puts these rows, each by itself, and says of each in its order what became of it. A row is refused
-    /// where the store's is newer in (tenure, revision), was given out under a later tenure, or where the
-    /// session has ended. One that is as new replaces the store's: it was put again, or comes back
-    /// unchanged.
+    /// where the store's is newer in (tenure, revision), was given out under a later tenure, where the
+    /// session has ended, or where the store has said under a later tenure that there is none. One that is as
+    /// new replaces the store's: it was put again, or comes back unchanged. One that is stored is not given
+    /// out any more.
     fn put(&self, rows: Vec<Row>) -> Storing<'_, Vec<Put>>;
 
     /// Takes a session to serve it. With [`Claim::Own`] its row goes in the same step. With
     /// [`Claim::Granted`] the row stays, and from then on nothing is given out, nor put, under a lower
-    /// tenure; the same one may take it again.
+    /// tenure; the same one may take it again. Under which tenure it had been given out before, the store says
+    /// with it, as of the step that gives it out ([`Kept::given_out`](super::Kept::given_out)).
+    ///
+    /// Where there is nothing, a tenure that was granted fences: for [`FENCED_FOR`] nothing is put under a
+    /// lower one, nor under one lower than those that fenced before, so that no late row of a manager who was
+    /// deposed brings back what was said to be absent. A row under that tenure or a later one is stored, and
+    /// the fence is gone. It is not listed and not counted, and goes in time, some at a time. [`Claim::Own`]
+    /// leaves nothing behind.
     ///
     /// What is damaged is not given out, and stays as it is: [`StoreError::Damaged`].
     fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took>;
 
     /// These have ended: their rows go, and none is put again for as long as that is to be remembered.
     fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()>;
+
+    /// A number above `after`, and above every number that this store has said before, to anybody: it is kept in
+    /// the step that says it, so no two are told the same. Nothing below it is said again, also where its answer was lost.
+    ///
+    /// Who founds a cluster takes its generation from here, so that its tenures are above those of every
+    /// row that clusters before it have left. `u32::MAX` is never said: [`StoreError::Full`], and nothing changed.
+    fn begin(&self, after: u32) -> Storing<'_, u32>;
 
     /// Lists what there is, in order: fewer than `most` only at the end. What has ended is not listed.
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>>;
@@ -63,6 +83,10 @@ impl<S: SessionStore + ?Sized> SessionStore for std::sync::Arc<S> {
 
     fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()> {
         (**self).end(ended)
+    }
+
+    fn begin(&self, after: u32) -> Storing<'_, u32> {
+        (**self).begin(after)
     }
 
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {

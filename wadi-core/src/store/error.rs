@@ -8,7 +8,7 @@ pub enum StoreError {
     /// part or not at all. Asking again does no harm.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
-    /// There is no room for more: nothing changed. What is in the store can be read.
+    /// There is no room for more, or no number: nothing changed. What is in the store can be read.
     #[error("the store is full: {0}; make room, or give it more")]
     Full(String),
     /// The store, or what it says of this one session, is not what was put into it: nothing changed.

@@ -1,13 +1,14 @@
 //! A store in this process's memory, for tests: what it has goes with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::contract::{SessionStore, Storing};
+use super::contract::{FENCED_FOR, SessionStore, Storing};
+use super::error::StoreError;
 use super::payload::Payload;
 use super::row::{Claim, Ended, Head, Kept, Page, Put, Row, Took};
 use crate::bucket::BucketId;
@@ -19,7 +20,19 @@ use crate::tenure::{Revision, Tenure};
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
-    rows: Mutex<BTreeMap<SessionId, Entry>>,
+    kept: Mutex<Everything>,
+}
+
+/// How many ends and fences are forgotten beside other work.
+const FORGET_MOST: usize = 64;
+
+#[derive(Debug, Default)]
+struct Everything {
+    entries: BTreeMap<SessionId, Entry>,
+    /// When ends and fences are to be forgotten; one that changed since is passed over.
+    forget: BTreeSet<(Moment, SessionId)>,
+    /// The last number that was said.
+    begun: u32,
 }
 
 enum Entry {
@@ -35,6 +48,52 @@ enum Entry {
     Ended {
         until: Moment,
     },
+    /// There was nothing when it was asked for under this tenure.
+    Fenced {
+        under: Tenure,
+        until: Moment,
+    },
+}
+
+impl Everything {
+    /// There was nothing; a fence that stands is never lowered.
+    fn fence(&mut self, id: SessionId, under: Tenure, now: Moment) {
+        self.forget(now);
+        let under = match self.entries.get(&id) {
+            Some(Entry::Fenced {
+                under: before,
+                until,
+            }) if *until > now => under.max(*before),
+            _ => under,
+        };
+        let until = now + FENCED_FOR;
+        self.forget.insert((until, id));
+        self.entries.insert(id, Entry::Fenced { under, until });
+    }
+
+    fn forget(&mut self, now: Moment) {
+        for _ in 0..FORGET_MOST {
+            let Some((until, id)) = self.forget.first().copied() else {
+                return;
+            };
+            if until > now {
+                return;
+            }
+            self.forget.pop_first();
+            if self.entries.get(&id).and_then(Entry::forgotten_at) == Some(until) {
+                self.entries.remove(&id);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn forgotten_at(&self) -> Option<Moment> {
+        match self {
+            Self::Row { .. } => None,
+            Self::Ended { until } | Self::Fenced { until, .. } => Some(*until),
+        }
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -42,6 +101,7 @@ impl fmt::Debug for Entry {
         f.write_str(match self {
             Self::Row { .. } => "Row",
             Self::Ended { .. } => "Ended",
+            Self::Fenced { .. } => "Fenced",
         })
     }
 }
@@ -58,14 +118,14 @@ impl MemoryStore {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            rows: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
     fn put_one(&self, row: Row) -> Put {
         let now = self.clock.now();
-        let mut rows = self.rows.lock();
-        let refuses = match rows.get(&row.id) {
+        let mut kept = self.kept.lock();
+        let refuses = match kept.entries.get(&row.id) {
             Some(Entry::Row {
                 tenure,
                 revision,
@@ -75,6 +135,7 @@ impl MemoryStore {
                 (*tenure, *revision) > (row.tenure, row.revision) || *given_out > Some(row.tenure)
             }
             Some(Entry::Ended { until }) => *until > now,
+            Some(Entry::Fenced { under, until }) => *until > now && row.tenure < *under,
             None => false,
         };
         if refuses {
@@ -89,17 +150,21 @@ impl MemoryStore {
             ends: now + row.left,
             payload: row.payload,
         };
-        rows.insert(row.id, entry);
+        kept.entries.insert(row.id, entry);
         Put::Stored
     }
 
     fn take_one(&self, id: SessionId, claim: Claim) -> Took {
         let now = self.clock.now();
-        let mut rows = self.rows.lock();
-        let (kept, given_out) = match rows.get_mut(&id) {
-            None => return Took::Nothing,
+        let mut all = self.kept.lock();
+        let (kept, given_out) = match all.entries.get_mut(&id) {
             Some(Entry::Ended { until }) if *until > now => return Took::Ended,
-            Some(Entry::Ended { .. }) => return Took::Nothing,
+            None | Some(Entry::Ended { .. } | Entry::Fenced { .. }) => {
+                if let Claim::Granted(under) = claim {
+                    all.fence(id, under, now);
+                }
+                return Took::Nothing;
+            }
             Some(Entry::Row {
                 tenure,
                 revision,
@@ -111,6 +176,7 @@ impl MemoryStore {
                 let kept = Kept {
                     tenure: *tenure,
                     revision: *revision,
+                    given_out: *given_out,
                     age: now.since(*put_at),
                     payload: payload.clone(),
                 };
@@ -119,7 +185,7 @@ impl MemoryStore {
         };
         match claim {
             Claim::Own => {
-                rows.remove(&id);
+                all.entries.remove(&id);
             }
             Claim::Granted(under) if under < kept.tenure || *given_out > Some(under) => {
                 return Took::Superseded;
@@ -131,9 +197,10 @@ impl MemoryStore {
 
     fn heads(&self, page: &Page) -> Vec<Head> {
         let now = self.clock.now();
-        let rows = self.rows.lock();
+        let all = self.kept.lock();
         let mut heads: Vec<Head> =
-            rows.iter()
+            all.entries
+                .iter()
                 .filter_map(|(id, entry)| match entry {
                     Entry::Row {
                         bucket,
@@ -154,7 +221,7 @@ impl MemoryStore {
                                 given_out: *given_out,
                             })
                     }
-                    Entry::Ended { .. } => None,
+                    Entry::Ended { .. } | Entry::Fenced { .. } => None,
                 })
                 .collect();
         heads.sort_unstable_by_key(|head| (head.bucket, head.id));
@@ -175,17 +242,34 @@ impl SessionStore for MemoryStore {
 
     fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()> {
         let now = self.clock.now();
-        let mut rows = self.rows.lock();
+        let mut kept = self.kept.lock();
         for Ended {
             id, remember_for, ..
         } in ended
         {
             let until = now + remember_for.max(Duration::from_nanos(1));
-            rows.insert(id, Entry::Ended { until });
+            // What is remembered for longer already stays so.
+            let before = kept.entries.get(&id).and_then(Entry::forgotten_at);
+            let until = before.map_or(until, |before| before.max(until));
+            kept.forget.insert((until, id));
+            kept.entries.insert(id, Entry::Ended { until });
         }
-        rows.retain(|_, entry| !matches!(entry, Entry::Ended { until } if *until <= now));
-        drop(rows);
+        kept.forget(now);
+        drop(kept);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn begin(&self, after: u32) -> Storing<'_, u32> {
+        let mut kept = self.kept.lock();
+        let next = kept.begun.max(after).saturating_add(1);
+        let said = if next == u32::MAX {
+            let why = format!("it has no number left above {after} and those it has said");
+            Err(StoreError::Full(why))
+        } else {
+            kept.begun = next;
+            Ok(next)
+        };
+        Box::pin(std::future::ready(said))
     }
 
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
@@ -193,8 +277,9 @@ impl SessionStore for MemoryStore {
     }
 
     fn rows(&self) -> Option<u64> {
-        let rows = self.rows.lock();
-        let rows = rows
+        let kept = self.kept.lock();
+        let rows = kept
+            .entries
             .values()
             .filter(|entry| matches!(entry, Entry::Row { .. }));
         Some(rows.count() as u64)

@@ -11,7 +11,7 @@ mod memory;
 mod payload;
 mod row;
 
-pub use contract::{SessionStore, Storing};
+pub use contract::{FENCED_FOR, SessionStore, Storing};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use payload::{Damaged, Payload};

@@ -37,8 +37,8 @@ impl fmt::Debug for Row {
 pub enum Put {
     /// The store has it.
     Stored,
-    /// The store has something newer, or has given it out under a later tenure, or it has ended: nothing
-    /// changed.
+    /// The store has something newer, or has given it out under a later tenure, or said under one that there is
+    /// none, or it has ended: nothing changed.
     Refused,
 }
 
@@ -83,6 +83,10 @@ pub struct Kept {
     pub tenure: Tenure,
     /// Its revision.
     pub revision: Revision,
+    /// The tenure under which it had been given out before this taking, since it was put: then this is a stale
+    /// copy of what that one has. To who takes it again under the same tenure, that one; who has not heard the
+    /// answer asks under a new one, and is told the one before.
+    pub given_out: Option<Tenure>,
     /// For how long the store has had it, by the store's own clock.
     pub age: Duration,
     /// As it was put.

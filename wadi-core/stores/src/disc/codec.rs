@@ -1,6 +1,7 @@
 //! How rows lie on disc: keys in the order in which they are listed, numbers most significant byte first.
 //!
-//! A change here is another form, and needs another number in the marker file.
+//! Whatever makes something else of what lies there already is another form, and needs another number in the
+//! marker file.
 
 use wadi_core::bucket::{BucketId, LayoutVersion};
 use wadi_core::session::SessionId;
@@ -94,12 +95,25 @@ pub(super) fn read_forget(key: &[u8]) -> Option<(Stamp, SessionId)> {
     Some((Stamp(u64::from_be_bytes(*until)), read_id(rest)?))
 }
 
-pub(super) fn stamp(stamp: Stamp) -> [u8; 8] {
-    stamp.0.to_be_bytes()
+/// Until when a session's end is remembered; with a tenure, until when nothing is put under a lower one.
+pub(super) fn ended(until: Stamp, under: Option<Tenure>) -> Vec<u8> {
+    let mut bytes = until.0.to_be_bytes().to_vec();
+    if let Some(under) = under {
+        write_tenure(&mut bytes, under);
+    }
+    bytes
 }
 
-pub(super) fn read_stamp(bytes: &[u8]) -> Option<Stamp> {
-    Some(Stamp(u64::from_be_bytes(bytes.try_into().ok()?)))
+pub(super) fn read_ended(bytes: &[u8]) -> Option<(Stamp, Option<Tenure>)> {
+    let mut reader = Reader(bytes);
+    let until = Stamp(reader.number()?);
+    let has_ended = reader.0.is_empty();
+    let under = if has_ended {
+        None
+    } else {
+        Some(reader.tenure()?)
+    };
+    reader.rest().is_empty().then_some((until, under))
 }
 
 /// A payload with the bucket in front, so that who has only an id finds the rest.
@@ -239,6 +253,9 @@ mod tests {
             prop_assert_eq!(bytes.len(), HEAD_BYTES);
             prop_assert_eq!(read_numbers(&bytes), Some(written));
             prop_assert_eq!(read_numbers(&bytes[1..]), None);
+            let bytes = ended(written.ends, given_out);
+            prop_assert_eq!(read_ended(&bytes), Some((written.ends, given_out)));
+            prop_assert_eq!(read_ended(&bytes[1..]), None);
         }
 
         #[test]

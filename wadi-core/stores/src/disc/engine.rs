@@ -14,6 +14,7 @@ use fjall::{
 use wadi_core::bucket::BucketId;
 use wadi_core::session::SessionId;
 use wadi_core::store::StoreError;
+use wadi_core::tenure::Tenure;
 
 use super::codec::{self, Numbers, State};
 use super::error::OpenError;
@@ -29,6 +30,8 @@ const SORTING_MOST: Duration = Duration::from_secs(20);
 const SORTING_LOOK: Duration = Duration::from_millis(2);
 const JOURNALS_BYTES: u64 = 128 << 20;
 const STATE: &[u8] = b"state";
+/// The last number that was said to who founds a cluster.
+const BEGUN: &[u8] = b"begun";
 
 /// Everything that is kept.
 #[derive(Clone)]
@@ -40,11 +43,11 @@ pub(super) struct Engine {
     pub(super) heads: Keyspace,
     /// By bucket, time and id: what runs out, unless it was given out.
     pub(super) due: Keyspace,
-    /// By id: until when its end is remembered.
+    /// By id: until when its end is remembered, or under which tenure there was nothing.
     pub(super) ended: Keyspace,
-    /// By time and id: which ends are to be forgotten.
+    /// By time and id: which of these are to be forgotten.
     pub(super) forget: Keyspace,
-    /// The state of the whole.
+    /// The state of the whole, and numbers that were said.
     state: Keyspace,
 }
 
@@ -112,6 +115,17 @@ impl Engine {
         }
     }
 
+    /// The last number that was said; zero where none was.
+    pub(super) fn begun(&self) -> Result<u32, StoreError> {
+        match self.state.get(BEGUN).map_err(not_read)? {
+            None => Ok(0),
+            Some(bytes) => {
+                let number = bytes.as_ref().try_into().map_err(|_| unreadable())?;
+                Ok(u32::from_be_bytes(number))
+            }
+        }
+    }
+
     pub(super) fn numbers(
         &self,
         bucket: BucketId,
@@ -132,15 +146,18 @@ impl Engine {
         Ok(Some((bucket, payload.to_vec())))
     }
 
-    /// Until when it is remembered that this session has ended.
-    pub(super) fn ended(&self, id: SessionId) -> Result<Option<Stamp>, StoreError> {
+    /// Until when it is remembered that this session has ended, or that there was nothing under this tenure.
+    pub(super) fn ended(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Stamp, Option<Tenure>)>, StoreError> {
         match self.ended.get(codec::id(id)).map_err(not_read)? {
             None => Ok(None),
-            Some(bytes) => codec::read_stamp(&bytes).map(Some).ok_or_else(unreadable),
+            Some(bytes) => codec::read_ended(&bytes).map(Some).ok_or_else(unreadable),
         }
     }
 
-    /// Ends that need no longer be remembered, so many at most.
+    /// Ends and fences that need no longer be remembered, so many at most.
     pub(super) fn forgettable(
         &self,
         now: Stamp,
@@ -205,6 +222,12 @@ impl Change<'_> {
 
     pub(super) fn remove(&mut self, map: &Keyspace, key: &[u8]) {
         self.batch.remove(map, key);
+    }
+
+    /// With this number as the last that was said.
+    pub(super) fn begin(&mut self, number: u32) {
+        self.batch
+            .insert(&self.engine.state, BEGUN, number.to_be_bytes());
     }
 
     /// Makes it; when this returns it survives the end of the process.

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use wadi_core::bucket::BucketId;
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, Kept, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{Claim, Ended, FENCED_FOR, Kept, Payload, Put, Row, StoreError, Took};
+use wadi_core::tenure::Tenure;
 
 use super::codec::{self, Numbers, State};
 use super::engine::{Change, Engine};
@@ -19,6 +20,8 @@ enum Entry {
     Nothing,
     Row(BucketId, Numbers),
     Ended(Stamp),
+    /// There was nothing when it was asked for under this tenure.
+    Fenced(Stamp, Tenure),
 }
 
 /// What becomes of one session in this round.
@@ -34,6 +37,8 @@ pub(super) struct Round<'a> {
     engine: &'a Engine,
     now: Stamp,
     touched: HashMap<SessionId, Touched>,
+    /// The last number that was said in this round.
+    begun: Option<u32>,
 }
 
 impl<'a> Round<'a> {
@@ -42,6 +47,7 @@ impl<'a> Round<'a> {
             engine,
             now,
             touched: HashMap::new(),
+            begun: None,
         }
     }
 
@@ -67,6 +73,7 @@ impl<'a> Round<'a> {
                     || has.given_out > Some(row.tenure)
             }
             Entry::Ended(until) => *until > self.now,
+            Entry::Fenced(until, under) => *until > self.now && row.tenure < *under,
             Entry::Nothing => false,
         };
         if refuses {
@@ -88,9 +95,14 @@ impl<'a> Round<'a> {
     pub(super) fn take(&mut self, id: SessionId, claim: Claim) -> Result<Took, StoreError> {
         let mut touched = self.look(id, None)?;
         let (bucket, mut numbers) = match touched.now {
-            Entry::Nothing => return Ok(Took::Nothing),
             Entry::Ended(until) if until > self.now => return Ok(Took::Ended),
-            Entry::Ended(_) => return Ok(Took::Nothing),
+            Entry::Nothing | Entry::Ended(_) | Entry::Fenced(..) => {
+                if let Claim::Granted(under) = claim {
+                    touched.now = self.fenced(&touched.now, under);
+                    self.touched.insert(id, touched);
+                }
+                return Ok(Took::Nothing);
+            }
             Entry::Row(bucket, numbers) => (bucket, numbers),
         };
         if let Claim::Granted(under) = claim
@@ -108,6 +120,7 @@ impl<'a> Round<'a> {
         let kept = Kept {
             tenure: numbers.tenure,
             revision: numbers.revision,
+            given_out: numbers.given_out,
             age: numbers.put_at.age(self.now),
             payload,
         };
@@ -125,6 +138,26 @@ impl<'a> Round<'a> {
         Ok(Took::Row(kept))
     }
 
+    /// A fence that stands is never lowered.
+    fn fenced(&self, before: &Entry, under: Tenure) -> Entry {
+        let under = match *before {
+            Entry::Fenced(until, before) if until > self.now => under.max(before),
+            _ => under,
+        };
+        Entry::Fenced(self.now.after(FENCED_FOR), under)
+    }
+
+    pub(super) fn begin(&mut self, after: u32) -> Result<u32, StoreError> {
+        let before = self.begun.map_or_else(|| self.engine.begun(), Ok)?;
+        let next = before.max(after).saturating_add(1);
+        if next == u32::MAX {
+            let why = format!("it has no number left above {after} and those it has said");
+            return Err(StoreError::Full(why));
+        }
+        self.begun = Some(next);
+        Ok(next)
+    }
+
     pub(super) fn end(&mut self, ended: &[Ended]) -> Result<(), StoreError> {
         let found: Result<Vec<Touched>, StoreError> = ended
             .iter()
@@ -133,9 +166,11 @@ impl<'a> Round<'a> {
         for (ended, found) in ended.iter().zip(found?) {
             let mut touched = self.touched.get(&ended.id).cloned().unwrap_or(found);
             let until = self.now.after(ended.remember_for);
-            // An end that is remembered for longer already stays so.
+            // What is remembered for longer already stays so.
             touched.now = match touched.now {
-                Entry::Ended(before) if before > until => Entry::Ended(before),
+                Entry::Ended(before) | Entry::Fenced(before, _) if before > until => {
+                    Entry::Ended(before)
+                }
                 _ if until > self.now => Entry::Ended(until),
                 _ => Entry::Nothing,
             };
@@ -145,12 +180,12 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Forgets ends whose time is over, so many at most.
+    /// Forgets ends and fences whose time is over, so many at most.
     pub(super) fn forget(&mut self, most: usize) -> Result<usize, StoreError> {
         let ends = self.engine.forgettable(self.now, most)?;
         for (until, id) in &ends {
             let touched = self.look(*id, None)?;
-            if touched.now == Entry::Ended(*until) {
+            if matches!(touched.now, Entry::Ended(at) | Entry::Fenced(at, _) if at == *until) {
                 let now = Entry::Nothing;
                 self.touched.insert(*id, Touched { now, ..touched });
             }
@@ -172,8 +207,8 @@ impl<'a> Round<'a> {
     }
 
     fn on_disc(&self, id: SessionId, bucket: Option<BucketId>) -> Result<Entry, StoreError> {
-        if let Some(until) = self.engine.ended(id)? {
-            return Ok(Entry::Ended(until));
+        if let Some((until, under)) = self.engine.ended(id)? {
+            return Ok(under.map_or(Entry::Ended(until), |under| Entry::Fenced(until, under)));
         }
         if let Some(bucket) = bucket
             && let Some(numbers) = self.engine.numbers(bucket, id)?
@@ -201,14 +236,17 @@ impl<'a> Round<'a> {
 
     /// Whether this round changes nothing: it was only asked.
     pub(super) fn is_empty(&self) -> bool {
-        self.touched
-            .values()
-            .all(|touched| touched.on_disc == touched.now && touched.payload.is_none())
+        let mut touched = self.touched.values();
+        self.begun.is_none()
+            && touched.all(|touched| touched.on_disc == touched.now && touched.payload.is_none())
     }
 
     /// What to change, and what the state is then.
     pub(super) fn change(&self, before: &State, anchor: Anchor) -> (Change<'a>, State) {
         let mut change = self.engine.change();
+        if let Some(begun) = self.begun {
+            change.begin(begun);
+        }
         let mut state = State {
             changes: before.changes + 1,
             rows: before.rows,
@@ -247,7 +285,11 @@ impl<'a> Round<'a> {
         match touched.now {
             Entry::Nothing => {}
             Entry::Ended(until) => {
-                change.set(&engine.ended, &codec::id(id), &codec::stamp(until));
+                change.set(&engine.ended, &codec::id(id), &codec::ended(until, None));
+            }
+            Entry::Fenced(until, under) => {
+                let fence = codec::ended(until, Some(under));
+                change.set(&engine.ended, &codec::id(id), &fence);
             }
             Entry::Row(bucket, numbers) => {
                 let head = codec::numbers(&numbers);
@@ -276,7 +318,7 @@ impl Keys {
         let by_id = Some(codec::id(id).to_vec());
         match entry {
             Entry::Nothing => Self::default(),
-            Entry::Ended(until) => Self {
+            Entry::Ended(until) | Entry::Fenced(until, _) => Self {
                 ended: by_id,
                 forget: Some(codec::forget(*until, id).to_vec()),
                 ..Self::default()

@@ -216,6 +216,15 @@ impl SessionStore for DiscStore {
         })
     }
 
+    /// What is said is on the disc, also for a power cut.
+    fn begin(&self, after: u32) -> Storing<'_, u32> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            self.writing.hand_over(Call::Begin(after, answer)).await?;
+            answered.await.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+
     fn rows(&self) -> Option<u64> {
         Some(self.len())
     }

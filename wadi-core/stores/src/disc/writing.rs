@@ -39,6 +39,7 @@ pub(super) enum Call {
     Put(Vec<Row>, Answer<Vec<Put>>),
     Take(SessionId, Claim, Answer<Took>),
     End(Vec<Ended>, Answer<()>),
+    Begin(u32, Answer<u32>),
 }
 
 /// What is to be said, once it may be.
@@ -46,13 +47,14 @@ enum Said {
     Put(Vec<Put>),
     Took(Took),
     Ended,
+    Begun(u32),
 }
 
 impl Call {
     fn bytes(&self) -> usize {
         match self {
             Self::Put(rows, _) => rows.iter().map(|row| row.payload.as_bytes().len()).sum(),
-            Self::Take(..) | Self::End(..) => 0,
+            Self::Take(..) | Self::End(..) | Self::Begin(..) => 0,
         }
     }
 
@@ -67,9 +69,11 @@ impl Call {
             (Self::Put(_, answer), Ok(Said::Put(puts))) => drop(answer.send(Ok(puts))),
             (Self::Take(_, _, answer), Ok(Said::Took(took))) => drop(answer.send(Ok(took))),
             (Self::End(_, answer), Ok(Said::Ended)) => drop(answer.send(Ok(()))),
+            (Self::Begin(_, answer), Ok(Said::Begun(number))) => drop(answer.send(Ok(number))),
             (Self::Put(_, answer), Err(error)) => drop(answer.send(Err(error))),
             (Self::Take(_, _, answer), Err(error)) => drop(answer.send(Err(error))),
             (Self::End(_, answer), Err(error)) => drop(answer.send(Err(error))),
+            (Self::Begin(_, answer), Err(error)) => drop(answer.send(Err(error))),
             (_, Ok(_)) => unreachable!("each call is answered in its own words"),
         }
     }
@@ -132,12 +136,13 @@ impl Writer {
             self.open_again();
             said = self.attempt(&waiting);
         }
-        let said = said.unwrap_or_else(|| {
+        let mut said = said.unwrap_or_else(|| {
             let refused = self
                 .is_paused()
                 .unwrap_or_else(|| self.refusal("its engine has stopped", &fjall::Error::Poisoned));
             waiting.iter().map(|_| Err(refused.clone())).collect()
         });
+        self.sync_numbers(&mut said);
         for (waiting, said) in waiting.into_iter().zip(said) {
             waiting.call.answer(said);
         }
@@ -314,6 +319,21 @@ impl Writer {
         }
     }
 
+    /// A number that was said is never said again, also after a power cut.
+    fn sync_numbers(&mut self, said: &mut [Result<Said, StoreError>]) {
+        let is_number = |said: &Result<Said, StoreError>| matches!(said, Ok(Said::Begun(_)));
+        if !said.iter().any(is_number) {
+            return;
+        }
+        self.sync();
+        if self.synced != self.state.changes {
+            let why = "a number cannot be brought to the disc".to_owned();
+            for number in said.iter_mut().filter(|said| is_number(said)) {
+                *number = Err(StoreError::Unavailable(why.clone()));
+            }
+        }
+    }
+
     fn sync_engine(&self) -> fjall::Result<()> {
         let engine = self
             .engine
@@ -332,6 +352,7 @@ fn ask(round: &mut Round<'_>, call: &Call, has_room: bool) -> Result<Said, Store
         Call::Put(rows, _) => round.put(rows).map(Said::Put),
         Call::Take(id, claim, _) => round.take(*id, *claim).map(Said::Took),
         Call::End(ended, _) => round.end(ended).map(|()| Said::Ended),
+        Call::Begin(after, _) => round.begin(*after).map(Said::Begun),
     })
 }
 

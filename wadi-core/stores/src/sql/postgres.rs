@@ -1,11 +1,12 @@
 //! PostgreSQL.
 
 use std::str::FromStr;
+use std::sync::atomic::AtomicU32;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool, Row as _};
 use wadi_core::session::SessionId;
-use wadi_core::store::{Ended, Head, Page, Row};
+use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
 use super::error::ConnectError;
@@ -20,7 +21,8 @@ const NOW: &str = "(extract(epoch from statement_timestamp()) * 1000)::int8";
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(8387227069271114)";
 
 /// What each version added. Never changed once released; a new version is a new entry.
-const VERSIONS: [&str; 1] = ["
+pub(super) const VERSIONS: [&str; 2] = [
+    "
     CREATE TABLE wadi_sessions (
         id bytea PRIMARY KEY,
         bucket int4 NOT NULL,
@@ -36,7 +38,17 @@ const VERSIONS: [&str; 1] = ["
     CREATE INDEX wadi_sessions_listed ON wadi_sessions (bucket, id) WHERE payload IS NOT NULL;
     CREATE INDEX wadi_sessions_due ON wadi_sessions (ends) WHERE payload IS NOT NULL AND given_out IS NULL;
     CREATE INDEX wadi_sessions_forget ON wadi_sessions (ends) WHERE payload IS NULL;
-"];
+",
+    "
+    -- Where wadi_sessions has given_out and no payload, there was nothing when it was asked for under that
+    -- tenure: until `ends` nothing is put under a lower one.
+    CREATE TABLE wadi_begun (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        last int8 NOT NULL
+    );
+    INSERT INTO wadi_begun (one, last) VALUES (1, 0);
+",
+];
 
 /// Sessions in a PostgreSQL database that several nodes share.
 ///
@@ -71,6 +83,7 @@ impl PostgresStore {
         Ok(Self(Sql {
             database: Postgres(pool),
             timeout: settings.timeout,
+            fences: AtomicU32::default(),
         }))
     }
 
@@ -117,7 +130,8 @@ impl Database for Postgres {
              ORDER BY new.id
              ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = excluded.stamp,
                  given_out = NULL, put_at = excluded.put_at, ends = excluded.ends, payload = excluded.payload
-             WHERE CASE WHEN has.payload IS NULL THEN has.ends <= {NOW}
+             WHERE CASE WHEN has.payload IS NULL
+                 THEN has.ends <= {NOW} OR has.given_out <= substring(excluded.stamp FROM 1 FOR 16)
                  ELSE has.stamp <= excluded.stamp AND (has.given_out IS NULL
                      OR has.given_out <= substring(excluded.stamp FROM 1 FOR 16)) END
              RETURNING id"
@@ -154,11 +168,13 @@ impl Database for Postgres {
     async fn remove(&self, id: SessionId, found: &Found) -> Answer<bool> {
         let done = sqlx::query(
             "DELETE FROM wadi_sessions
-             WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL",
+             WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
+                 AND given_out IS NOT DISTINCT FROM $4",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
+        .bind(found.given_out.as_deref())
         .execute(&self.0)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -168,12 +184,14 @@ impl Database for Postgres {
         let done = sqlx::query(
             "UPDATE wadi_sessions SET given_out = $4
              WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
+                 AND given_out IS NOT DISTINCT FROM $5
                  AND substring(stamp FROM 1 FOR 16) <= $4 AND (given_out IS NULL OR given_out <= $4)",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
         .bind(rows::tenure(under))
+        .bind(found.given_out.as_deref())
         .execute(&self.0)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -198,6 +216,36 @@ impl Database for Postgres {
         .execute(&self.0)
         .await?;
         Ok(())
+    }
+
+    async fn fence(&self, id: SessionId, under: Tenure) -> Answer<bool> {
+        let done = sqlx::query(&format!(
+            "INSERT INTO wadi_sessions AS has (id, bucket, stamp, given_out, put_at, ends, payload)
+             VALUES ($1, 0, ''::bytea, $2, {NOW}, {NOW} + $3, NULL)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, put_at = excluded.put_at,
+                 given_out = CASE WHEN has.ends <= {NOW} THEN excluded.given_out
+                     ELSE greatest(has.given_out, excluded.given_out) END,
+                 ends = greatest(has.ends, excluded.ends)
+             WHERE has.payload IS NULL AND (has.given_out IS NOT NULL OR has.ends <= {NOW})"
+        ))
+        .bind(rows::id(id))
+        .bind(rows::tenure(under))
+        .bind(rows::millis(FENCED_FOR))
+        .execute(&self.0)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn begin(&self, after: u32) -> Answer<Option<i64>> {
+        let said = sqlx::query_scalar(
+            "UPDATE wadi_begun SET last = greatest(last, $1) + 1 WHERE greatest(last, $1) < $2
+             RETURNING last",
+        )
+        .bind(i64::from(after))
+        .bind(rows::LAST_NUMBER)
+        .fetch_all(&self.0)
+        .await?;
+        Ok(said.first().copied())
     }
 
     async fn forget(&self) -> Answer<()> {

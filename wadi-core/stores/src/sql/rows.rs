@@ -19,10 +19,10 @@ pub(super) trait Database: std::fmt::Debug + Send + Sync + 'static {
 
     fn find(&self, id: SessionId) -> impl Future<Output = Answer<Option<Found>>> + Send;
 
-    /// Removes what was found, if that is still there.
+    /// Removes what was found, if that is still there and was given to nobody since.
     fn remove(&self, id: SessionId, found: &Found) -> impl Future<Output = Answer<bool>> + Send;
 
-    /// Gives out what was found, if that is still there and was given to no later one.
+    /// Gives out what was found, if that is still there, was given to nobody since and is no later one's.
     fn give_out(
         &self,
         id: SessionId,
@@ -33,7 +33,13 @@ pub(super) trait Database: std::fmt::Debug + Send + Sync + 'static {
     /// These have ended; no two are of one session.
     fn end(&self, ended: &[&Ended]) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Forgets some ends whose time is over.
+    /// Where there is nothing, nothing is put under a lower tenure for a while. Says whether there was nothing.
+    fn fence(&self, id: SessionId, under: Tenure) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// A number above this one and above all that were said before; none where none is left.
+    fn begin(&self, after: u32) -> impl Future<Output = Answer<Option<i64>>> + Send;
+
+    /// Forgets some ends and fences whose time is over.
     fn forget(&self) -> impl Future<Output = Answer<()>> + Send;
 
     fn page(&self, page: &Page) -> impl Future<Output = Answer<Vec<Head>>> + Send;
@@ -42,13 +48,21 @@ pub(super) trait Database: std::fmt::Debug + Send + Sync + 'static {
 /// What a database has of one session.
 pub(super) struct Found {
     pub(super) stamp: Vec<u8>,
+    /// Without a payload: under which tenure there was nothing, and so it has not ended.
     pub(super) given_out: Option<Vec<u8>>,
     pub(super) put_at: i64,
     pub(super) ends: i64,
     /// What time it is there.
     pub(super) now: i64,
-    /// None where the session has ended.
+    /// None where the session has ended, or nothing is there but a fence.
     pub(super) payload: Option<Vec<u8>>,
+}
+
+impl Found {
+    /// Whether it has ended, as far as that is still to be remembered.
+    pub(super) fn has_ended(&self) -> bool {
+        self.payload.is_none() && self.given_out.is_none() && self.ends > self.now
+    }
 }
 
 pub(super) fn id(id: SessionId) -> Vec<u8> {
@@ -109,6 +123,9 @@ pub(super) fn head(id: &[u8], bucket: i32, stamp: &[u8], given_out: Option<&[u8]
     };
     read().ok_or_else(|| sqlx::Error::Decode("an entry of a list cannot be read".into()))
 }
+
+/// The last number that is ever said, in the database's own numbers.
+pub(super) const LAST_NUMBER: i64 = u32::MAX as i64 - 1;
 
 /// Where a list goes on.
 pub(super) fn after(page: &Page) -> (i32, Vec<u8>) {

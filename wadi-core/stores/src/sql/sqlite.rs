@@ -1,11 +1,12 @@
 //! SQLite, for the processes of one host. One writes at a time; who would, too, waits for it.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU32;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
 use wadi_core::session::SessionId;
-use wadi_core::store::{Ended, Head, Page, Row};
+use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
 use super::error::ConnectError;
@@ -17,7 +18,8 @@ use super::store::{Sql, is_a_store};
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 /// What each version added. Never changed once released; a new version is a new entry.
-const VERSIONS: [&str; 1] = ["
+pub(super) const VERSIONS: [&str; 2] = [
+    "
     CREATE TABLE wadi_sessions (
         id BLOB PRIMARY KEY NOT NULL,
         bucket INTEGER NOT NULL,
@@ -32,7 +34,17 @@ const VERSIONS: [&str; 1] = ["
     CREATE INDEX wadi_sessions_listed ON wadi_sessions (bucket, id) WHERE payload IS NOT NULL;
     CREATE INDEX wadi_sessions_due ON wadi_sessions (ends) WHERE payload IS NOT NULL AND given_out IS NULL;
     CREATE INDEX wadi_sessions_forget ON wadi_sessions (ends) WHERE payload IS NULL;
-"];
+",
+    "
+    -- Where wadi_sessions has given_out and no payload, there was nothing when it was asked for under that
+    -- tenure: until `ends` nothing is put under a lower one.
+    CREATE TABLE wadi_begun (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        last INTEGER NOT NULL
+    );
+    INSERT INTO wadi_begun (one, last) VALUES (1, 0);
+",
+];
 
 /// Sessions in a SQLite file that the nodes of one host share.
 ///
@@ -70,6 +82,7 @@ impl SqliteStore {
         Ok(Self(Sql {
             database: File(pool),
             timeout: settings.timeout,
+            fences: AtomicU32::default(),
         }))
     }
 
@@ -147,7 +160,8 @@ impl Database for File {
         query.push(format!(
             " ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = excluded.stamp,
                  given_out = NULL, put_at = excluded.put_at, ends = excluded.ends, payload = excluded.payload
-             WHERE CASE WHEN has.payload IS NULL THEN has.ends <= {NOW}
+             WHERE CASE WHEN has.payload IS NULL
+                 THEN has.ends <= {NOW} OR has.given_out <= substr(excluded.stamp, 1, 16)
                  ELSE has.stamp <= excluded.stamp AND (has.given_out IS NULL
                      OR has.given_out <= substr(excluded.stamp, 1, 16)) END
              RETURNING id"
@@ -180,11 +194,13 @@ impl Database for File {
     async fn remove(&self, id: SessionId, found: &Found) -> Answer<bool> {
         let done = sqlx::query(
             "DELETE FROM wadi_sessions
-             WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL",
+             WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
+                 AND given_out IS $4",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
+        .bind(found.given_out.as_deref())
         .execute(&self.0)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -194,12 +210,14 @@ impl Database for File {
         let done = sqlx::query(
             "UPDATE wadi_sessions SET given_out = $4
              WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
+                 AND given_out IS $5
                  AND substr(stamp, 1, 16) <= $4 AND (given_out IS NULL OR given_out <= $4)",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
         .bind(rows::tenure(under))
+        .bind(found.given_out.as_deref())
         .execute(&self.0)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -229,6 +247,36 @@ impl Database for File {
         );
         query.build().persistent(false).execute(&self.0).await?;
         Ok(())
+    }
+
+    async fn fence(&self, id: SessionId, under: Tenure) -> Answer<bool> {
+        let done = sqlx::query(&format!(
+            "INSERT INTO wadi_sessions AS has (id, bucket, stamp, given_out, put_at, ends, payload)
+             VALUES ($1, 0, x'', $2, {NOW}, {NOW} + $3, NULL)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, put_at = excluded.put_at,
+                 given_out = CASE WHEN has.ends <= {NOW} THEN excluded.given_out
+                     ELSE max(has.given_out, excluded.given_out) END,
+                 ends = max(has.ends, excluded.ends)
+             WHERE has.payload IS NULL AND (has.given_out IS NOT NULL OR has.ends <= {NOW})"
+        ))
+        .bind(rows::id(id))
+        .bind(rows::tenure(under))
+        .bind(rows::millis(FENCED_FOR))
+        .execute(&self.0)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn begin(&self, after: u32) -> Answer<Option<i64>> {
+        let said = sqlx::query_scalar(
+            "UPDATE wadi_begun SET last = max(last, $1) + 1 WHERE max(last, $1) < $2
+             RETURNING last",
+        )
+        .bind(i64::from(after))
+        .bind(rows::LAST_NUMBER)
+        .fetch_all(&self.0)
+        .await?;
+        Ok(said.first().copied())
     }
 
     async fn forget(&self) -> Answer<()> {

@@ -1,22 +1,28 @@
 //! The contract, on any database.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use wadi_core::session::SessionId;
 use wadi_core::store::{Claim, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took};
+use wadi_core::tenure::Tenure;
 
 use super::error::refused;
 use super::rows::{self, Database, Found, ROWS_MOST};
 
 /// How often a row that changes under one's hands is looked at again.
 const LOOKS_MOST: usize = 8;
+/// How many fences are set until some are forgotten; many more are, in one statement.
+const FORGET_EVERY: u32 = 64;
 
 /// Does what the contract says, and gives up in time.
 #[derive(Debug)]
 pub(super) struct Sql<D> {
     pub(super) database: D,
     pub(super) timeout: Duration,
+    /// How many fences were set from here.
+    pub(super) fences: AtomicU32,
 }
 
 impl<D: Database> Sql<D> {
@@ -64,12 +70,15 @@ impl<D: Database> Sql<D> {
                     .find(id)
                     .await
                     .map_err(|error| refused(&error))?;
-                let Some(found) = found else {
-                    return Ok(Took::Nothing);
+                let there = found.filter(|found| found.payload.is_some() || found.has_ended());
+                let Some(found) = there else {
+                    match claim {
+                        Claim::Granted(under) if !self.fence(id, under).await? => continue,
+                        _ => return Ok(Took::Nothing),
+                    }
                 };
                 let Some(payload) = found.payload.as_ref() else {
-                    let is_over = found.ends <= found.now;
-                    return Ok(if is_over { Took::Nothing } else { Took::Ended });
+                    return Ok(Took::Ended);
                 };
                 if let Claim::Granted(under) = claim
                     && is_superseded(&found, &rows::tenure(under))
@@ -87,6 +96,35 @@ impl<D: Database> Sql<D> {
             }
             let why = "others change the same row again and again";
             Err(StoreError::Unavailable(why.to_owned()))
+        })
+        .await
+    }
+
+    async fn fence(&self, id: SessionId, under: Tenure) -> Result<bool, StoreError> {
+        let fenced = self.database.fence(id, under).await;
+        let fenced = fenced.map_err(|error| refused(&error))?;
+        if fenced
+            && self
+                .fences
+                .fetch_add(1, Relaxed)
+                .is_multiple_of(FORGET_EVERY)
+        {
+            // What is not forgotten now is another time.
+            let _ = self.database.forget().await;
+        }
+        Ok(fenced)
+    }
+
+    pub(super) async fn begin(&self, after: u32) -> Result<u32, StoreError> {
+        self.within(async {
+            let said = self.database.begin(after).await;
+            let none = || {
+                let why = format!("it has no number left above {after} and those it has said");
+                StoreError::Full(why)
+            };
+            let said = said.map_err(|error| refused(&error))?.ok_or_else(none)?;
+            let damaged = |_| StoreError::Damaged("its last number cannot be read".to_owned());
+            u32::try_from(said).map_err(damaged)
         })
         .await
     }
@@ -138,10 +176,13 @@ fn is_superseded(found: &Found, under: &[u8]) -> bool {
 fn kept(found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
     let damaged = || StoreError::Damaged("its numbers cannot be read".to_owned());
     let (tenure, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
+    let given_out = found.given_out.as_deref();
+    let given_out = given_out.map(|under| rows::read_tenure(under).ok_or_else(damaged));
     let age = u64::try_from(found.now.saturating_sub(found.put_at)).unwrap_or(0);
     Ok(Kept {
         tenure,
         revision,
+        given_out: given_out.transpose()?,
         age: Duration::from_millis(age),
         payload: Payload::read(payload).map_err(|error| StoreError::Damaged(error.to_string()))?,
     })
@@ -193,6 +234,10 @@ macro_rules! is_a_store {
                 ended: Vec<wadi_core::store::Ended>,
             ) -> wadi_core::store::Storing<'_, ()> {
                 Box::pin(self.0.end(ended))
+            }
+
+            fn begin(&self, after: u32) -> wadi_core::store::Storing<'_, u32> {
+                Box::pin(self.0.begin(after))
             }
 
             fn page(

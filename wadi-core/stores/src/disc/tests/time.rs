@@ -113,8 +113,57 @@ fn across_a_reboot_the_wall_clock_counts_and_never_backwards() {
     assert_eq!(asked.take(&store, 9), Ok(Took::Nothing));
 }
 
+/// Under a tenure above that of every row here.
+fn ask(asked: &Asked, store: &DiscStore, number: u32) {
+    let granted = Claim::Granted(Tenure::new(LayoutVersion::founding(2), 1));
+    let took = asked.wait(store.take(id(number), granted));
+    assert_eq!(took, Ok(Took::Nothing));
+}
+
 #[test]
-fn ends_are_forgotten_on_disc_too() {
+fn what_was_said_to_be_absent_and_numbers_that_were_said_outlive_a_restart() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let clock = Arc::new(Apart {
+        moment: AtomicU64::new(100),
+        wall: AtomicU32::new(1_800_000_000),
+    });
+    let asked = Asked::new();
+    let store = opened(directory.path(), &clock, "one");
+    ask(&asked, &store, 1);
+    assert!(asked.put(&store, vec![row(2, 1, b"it")]).is_ok());
+    assert_eq!(asked.wait(store.begin(7)), Ok(8));
+    drop(store);
+    let store = opened(directory.path(), &clock, "one");
+    assert_eq!(asked.wait(store.begin(0)), Ok(9));
+    assert_eq!(store.len(), 1, "a fence is not counted");
+    let late = vec![row(1, 1, b"it"), row(3, 1, b"it")];
+    let puts = asked.put(&store, late.clone());
+    assert_eq!(puts, Ok(vec![Put::Refused, Put::Stored]));
+    clock.moment.fetch_add(601, Relaxed);
+    assert_eq!(asked.put(&store, late), Ok(vec![Put::Stored; 2]));
+}
+
+#[test]
+fn a_number_is_on_the_disc_before_it_is_said() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let settings = DiscSettings::new().keep_free_bytes(0);
+    let store = DiscStore::open(directory.path(), settings.sync_every(HOUR));
+    let (asked, store) = (Asked::new(), store.expect("it opens"));
+    let synced = || {
+        let note = std::fs::read(directory.path().join("synced")).expect("it reads");
+        let note = Payload::read(note).ok()?;
+        Some(u64::from_be_bytes(
+            note.state().try_into().expect("one number"),
+        ))
+    };
+    assert!(asked.put(&store, vec![row(1, 1, b"it")]).is_ok());
+    assert_eq!(synced(), None, "that comes later");
+    assert_eq!(asked.wait(store.begin(0)), Ok(1));
+    assert_eq!(synced(), Some(2), "both changes");
+}
+
+#[test]
+fn ends_and_fences_are_forgotten_on_disc_too() {
     let directory = tempfile::tempdir().expect("there is room");
     let clock = Arc::new(Apart {
         moment: AtomicU64::new(100),
@@ -125,7 +174,10 @@ fn ends_are_forgotten_on_disc_too() {
     for number in 0..1000 {
         asked.end(&store, number, Duration::from_secs(10));
     }
-    clock.moment.fetch_add(11, Relaxed);
+    for number in 4000..4200 {
+        ask(&asked, &store, number);
+    }
+    clock.moment.fetch_add(601, Relaxed);
     // Each of these sweeps some beside its own work.
     for number in 2000..2008 {
         assert!(asked.put(&store, vec![row(number, 1, b"it")]).is_ok());

@@ -59,3 +59,39 @@ async fn says_what_is_damaged_and_leaves_it(store: &impl SessionStore) {
     let other = store.take(row(2).id, Claim::Own).await;
     assert!(matches!(other, Ok(Took::Row(_))), "{other:?}");
 }
+
+/// Asks for these sessions, of which there is none, under a tenure.
+async fn asks_for(store: &impl SessionStore, numbers: std::ops::Range<u32>) {
+    let granted = Claim::Granted(Tenure::new(LayoutVersion::founding(2), 1));
+    for number in numbers {
+        let took = store.take(row(number).id, granted).await;
+        assert_eq!(took, Ok(Took::Nothing));
+    }
+}
+
+/// In tables of the first version row 1 lies, and session 2 has ended.
+async fn has_what_the_first_version_left(store: &impl SessionStore) {
+    let puts = store.put(vec![row(2), row(3)]).await;
+    assert_eq!(puts, Ok(vec![Put::Refused, Put::Stored]));
+    assert_eq!(store.take(row(2).id, Claim::Own).await, Ok(Took::Ended));
+    let took = store.take(row(1).id, Claim::Own).await;
+    let Ok(Took::Row(kept)) = took else {
+        panic!("{took:?}");
+    };
+    assert_eq!((kept.payload, kept.given_out), (row(1).payload, None));
+    asks_for(store, 1..2).await;
+    assert_eq!(store.put(vec![row(1)]).await, Ok(vec![Put::Refused]));
+    assert_eq!(store.begin(0).await, Ok(1));
+}
+
+/// What one has been told, another one is not.
+async fn say_no_number_twice(a: &impl SessionStore, b: &impl SessionStore) {
+    let mut last = 0;
+    for _ in 0..20 {
+        let (one, other) = tokio::join!(a.begin(0), b.begin(0));
+        let mut said = [one.expect("it is said"), other.expect("it is said")];
+        said.sort_unstable();
+        assert!(last < said[0] && said[0] < said[1], "{said:?} after {last}");
+        last = said[1];
+    }
+}

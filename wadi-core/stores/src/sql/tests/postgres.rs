@@ -1,9 +1,10 @@
 //! PostgreSQL: the contract, and what may befall a server.
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use wadi_core::store::conformance;
 
-use super::super::{ConnectError, PostgresStore, SqlSettings};
+use super::super::postgres::VERSIONS;
+use super::super::{ConnectError, PostgresStore, SqlSettings, rows};
 use super::server::Server;
 use super::*;
 
@@ -60,11 +61,59 @@ async fn several_open_a_new_database_at_once_and_share_it() {
             refused,
             Err(ConnectError::Newer {
                 found: 99,
-                known: 1
+                known: 2
             })
         ),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_the_first_version_are_extended_with_what_is_in_them() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut before = beside(&server).await;
+    let schema = "CREATE TABLE wadi_schema (version int8 NOT NULL);
+        INSERT INTO wadi_schema (version) VALUES (1);";
+    for made in [VERSIONS[0], schema] {
+        before.execute(made).await.expect("it is made");
+    }
+    for (row, payload) in [(row(1), Some(row(1).payload)), (row(2), None)] {
+        let stamp = rows::stamp(row.tenure, row.revision);
+        sqlx::query(
+            "INSERT INTO wadi_sessions (id, bucket, stamp, given_out, put_at, ends, payload)
+             VALUES ($1, $2, $3, NULL, 0, 9000000000000, $4)",
+        )
+        .bind(rows::id(row.id))
+        .bind(i32::from(row.bucket.get()))
+        .bind(payload.as_ref().map_or(Vec::new(), |_| stamp))
+        .bind(payload.as_ref().map(|payload| payload.as_bytes().to_vec()))
+        .execute(&mut before)
+        .await
+        .expect("it can be written");
+    }
+    let (a, b) = tokio::join!(open(&server), open(&server));
+    has_what_the_first_version_left(&a).await;
+    say_no_number_twice(&a, &b).await;
+    let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM wadi_schema ORDER BY version")
+        .fetch_all(&mut before)
+        .await
+        .expect("it reads");
+    assert_eq!(versions, [1, 2]);
+
+    // Fences go in time, some at once.
+    asks_for(&a, 5000..5700).await;
+    sqlx::query("UPDATE wadi_sessions SET ends = 0 WHERE payload IS NULL")
+        .execute(&mut before)
+        .await
+        .expect("it can be written");
+    asks_for(&b, 6000..6128).await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM wadi_sessions WHERE payload IS NULL")
+        .fetch_one(&mut before)
+        .await
+        .expect("it reads");
+    assert_eq!(left, 128, "those that still stand");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 //! SQLite: the contract, and what may befall a file.
 
-use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection, Executor};
 use wadi_core::store::conformance;
 
-use super::super::{ConnectError, SqlSettings, SqliteStore};
+use super::super::sqlite::VERSIONS;
+use super::super::{ConnectError, SqlSettings, SqliteStore, rows};
 use super::*;
 
 async fn open(file: &std::path::Path) -> SqliteStore {
@@ -88,11 +89,65 @@ async fn what_a_later_version_made_is_left_alone() {
             refused,
             Err(ConnectError::Newer {
                 found: 99,
-                known: 1
+                known: 2
             })
         ),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn tables_of_the_first_version_are_extended_with_what_is_in_them() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let file = directory.path().join("store");
+    std::fs::File::create(&file).expect("there is room");
+    let mut before = beside(&file).await;
+    let schema = "CREATE TABLE wadi_schema (version INTEGER NOT NULL);
+        INSERT INTO wadi_schema (version) VALUES (1);";
+    for made in [VERSIONS[0], schema] {
+        before.execute(made).await.expect("it is made");
+    }
+    for (row, payload) in [(row(1), Some(row(1).payload)), (row(2), None)] {
+        let stamp = rows::stamp(row.tenure, row.revision);
+        sqlx::query(
+            "INSERT INTO wadi_sessions (id, bucket, stamp, given_out, put_at, ends, payload)
+             VALUES ($1, $2, $3, NULL, 0, 9000000000000, $4)",
+        )
+        .bind(rows::id(row.id))
+        .bind(i32::from(row.bucket.get()))
+        .bind(payload.as_ref().map_or(Vec::new(), |_| stamp))
+        .bind(payload.as_ref().map(|payload| payload.as_bytes().to_vec()))
+        .execute(&mut before)
+        .await
+        .expect("it can be written");
+    }
+    let (a, b) = tokio::join!(open(&file), open(&file));
+    has_what_the_first_version_left(&a).await;
+    say_no_number_twice(&a, &b).await;
+    let versions: Vec<i64> = sqlx::query_scalar("SELECT version FROM wadi_schema")
+        .fetch_all(&mut before)
+        .await
+        .expect("it reads");
+    assert_eq!(versions, [1, 2]);
+}
+
+#[tokio::test]
+async fn fences_go_in_time_some_at_once() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let file = directory.path().join("store");
+    let store = open(&file).await;
+    asks_for(&store, 0..700).await;
+    let mut other = beside(&file).await;
+    sqlx::query("UPDATE wadi_sessions SET ends = 0")
+        .execute(&mut other)
+        .await
+        .expect("it can be written");
+    asks_for(&store, 1000..1128).await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM wadi_sessions")
+        .fetch_one(&mut other)
+        .await
+        .expect("it reads");
+    assert_eq!(left, 128, "those that still stand");
 }
 
 #[tokio::test]
