@@ -128,6 +128,12 @@ impl Oracle {
         let known = self.known.get(id);
         if known.is_some_and(|known| known.holder == Some(Incarnation::STORE)) {
             self.held(id, taker, now);
+            // Where nothing is taken back, what may have served since is lost.
+            if self.doubt == 0
+                && let Some(known) = self.known.get_mut(id)
+            {
+                (known.holder, known.holder_died) = (None, true);
+            }
         }
     }
 

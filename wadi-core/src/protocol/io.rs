@@ -150,6 +150,8 @@ pub enum Stored {
     Nothing,
     /// There was something that nobody can read.
     Unreadable,
+    /// Something was given out or put under a later tenure: nothing is given under this one.
+    Superseded,
     /// Nobody knows: it may have been done, or may be done yet.
     Unknown,
 }

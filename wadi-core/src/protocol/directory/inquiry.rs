@@ -155,6 +155,16 @@ impl Directory {
             return;
         };
         let floor = managed.allot();
+        let place = managed.entries.get(&id).map(|entry| &entry.place);
+        let until = match place {
+            // Nobody had it as far as was known, so it is in doubt like everything of which that is so.
+            Some(&Whereabouts::Moving {
+                from: Incarnation::STORE,
+                held: Tenure::NONE,
+                ..
+            }) => until.max(managed.doubt_until),
+            _ => until,
+        };
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
@@ -650,11 +660,18 @@ impl Directory {
                     self.ask_everybody(turn, id, Some(tenure), gone_until);
                 }
             }
-            Whereabouts::Moving { from, held, to, .. }
-                if !turn.is_there(*from) || !turn.is_there(*to) =>
-            {
+            Whereabouts::Moving {
+                from,
+                held,
+                to,
+                tenure,
+                ..
+            } if !turn.is_there(*from) || !turn.is_there(*to) => {
                 let (from, held) = (*from, *held);
-                if sabotage::is_off(Rule::Resolve) {
+                if super::store::is_unanswered(managed.epoch, from, held, *tenure) {
+                    managed.entries.remove(&id);
+                    turn.answered(Timer::Release(id));
+                } else if sabotage::is_off(Rule::Resolve) {
                     entry.place = Whereabouts::At {
                         holder: from,
                         tenure: held,

@@ -95,7 +95,9 @@ impl Directory {
         else {
             return false;
         };
-        if turn.now >= until {
+        // Where the store has not answered, nobody else can have it.
+        let is_unanswered = from == Incarnation::STORE && held == Tenure::NONE;
+        if turn.now >= until && !is_unanswered {
             self.resolve(turn, id, Some(held));
             return false;
         }

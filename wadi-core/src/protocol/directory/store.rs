@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::find::{answer, may_hold};
-use super::{Directory, Entry, Whereabouts};
+use super::{Directory, Whereabouts};
+use crate::bucket::LayoutVersion;
 use crate::member::Incarnation;
 use crate::message::{Body, CopyKind, Scope, Sighting, Want};
 use crate::protocol::io::Stored;
@@ -25,6 +26,18 @@ pub(super) fn perhaps_stored(turn: &Turn<'_>) -> BTreeSet<Incarnation> {
     store.into_iter().collect()
 }
 
+/// Whether the store was asked by this very manager, and has not said that there is anything: then nobody has
+/// been given it, and under another tenure the row says the same. What a former manager has asked is asked
+/// again as it was, so that the row says who had it before that.
+pub(super) fn is_unanswered(
+    epoch: LayoutVersion,
+    from: Incarnation,
+    held: Tenure,
+    granted: Tenure,
+) -> bool {
+    from == Incarnation::STORE && held == Tenure::NONE && granted.epoch() == epoch
+}
+
 impl Directory {
     /// The session is in the store, where it was put under the tenure `held`; or nobody has it, as far as is
     /// known here, and that is [`Tenure::NONE`]. Has it come to whoever asks, or to this node.
@@ -36,7 +49,11 @@ impl Directory {
         asker: Incarnation,
         want: Want,
     ) {
-        let to = if may_hold(turn, asker) { asker } else { turn.me };
+        let to = if may_hold(turn, asker) {
+            asker
+        } else {
+            turn.me
+        };
         if to != asker
             && let Some(managed) = self.managed_of(turn, &id)
         {
@@ -54,13 +71,19 @@ impl Directory {
         tenure: Tenure,
         stored: Stored,
     ) {
-        if stored == Stored::Unknown {
+        if stored == Stored::Superseded {
+            // So it is stale, for whoever wanted that.
+            self.dropped(turn, Incarnation::STORE, id, tenure);
+        }
+        if matches!(stored, Stored::Unknown | Stored::Superseded) {
             self.store_is_silent(turn, id, tenure);
             return;
         }
         let bucket = turn.bucket(&id);
         let managed = self.managed.get(&bucket);
-        let place = managed.and_then(|it| it.entries.get(&id)).map(|it| &it.place);
+        let place = managed
+            .and_then(|it| it.entries.get(&id))
+            .map(|it| &it.place);
         match place {
             Some(&Whereabouts::Moving {
                 from: Incarnation::STORE,
@@ -111,17 +134,14 @@ impl Directory {
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
-        if let Some(Entry {
-            place:
-                Whereabouts::Moving {
-                    from: Incarnation::STORE,
-                    held: Tenure::NONE,
-                    tenure: granted,
-                    ..
-                },
+        if let Some(&Whereabouts::Moving {
+            from,
+            held,
+            tenure: granted,
             ..
-        }) = managed.entries.get(&id)
-            && *granted == tenure
+        }) = managed.entries.get(&id).map(|entry| &entry.place)
+            && granted == tenure
+            && is_unanswered(managed.epoch, from, held, granted)
         {
             managed.entries.remove(&id);
             managed.early.take_of(id);
@@ -148,7 +168,10 @@ impl Directory {
         let Some(entry) = managed.entries.get_mut(&id) else {
             return;
         };
-        let Whereabouts::Moving { held: known, to, .. } = &mut entry.place else {
+        let Whereabouts::Moving {
+            held: known, to, ..
+        } = &mut entry.place
+        else {
             return;
         };
         match stored {
@@ -174,12 +197,8 @@ impl Directory {
                 };
                 turn.send(to, body);
             }
-            // Somebody had it since, and may come back with what he made of it.
-            Stored::Row {
-                tenure: its,
-                given_out,
-                ..
-            } => self.resolve(turn, id, given_out.max(Some(its))),
+            // Somebody had it since, or somebody after that one, and may come back with what became of it.
+            Stored::Row { .. } => self.resolve(turn, id, None),
             Stored::Nothing | Stored::Done | Stored::Refused if held == Tenure::NONE => {
                 let to = *to;
                 managed.entries.remove(&id);
