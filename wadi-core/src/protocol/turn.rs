@@ -62,7 +62,7 @@ impl Turn<'_> {
     /// Whether what it has may still be had: it is a member, or the store below all nodes, which never
     /// dies.
     pub(super) fn is_there(&self, incarnation: Incarnation) -> bool {
-        self.is_member(incarnation) || incarnation == Incarnation::STORE
+        self.is_member(incarnation) || (incarnation == Incarnation::STORE && self.settings.store)
     }
 
     pub(super) fn send(&mut self, to: Incarnation, body: Body) {

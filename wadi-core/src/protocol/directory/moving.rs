@@ -302,7 +302,8 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        let is_there = |who| layout.is_member(who) || who == Incarnation::STORE;
+        let has_store = turn.settings.store;
+        let is_there = |who| layout.is_member(who) || (who == Incarnation::STORE && has_store);
         let is_kept = |who: &Incarnation| is_there(*who) && *who != holder;
         if !entry.older.iter().all(is_kept) {
             entry.older.retain(is_kept);
