@@ -83,6 +83,7 @@ impl<'a> Round<'a> {
             tenure: row.tenure,
             revision: row.revision,
             given_out: None,
+            given_before: None,
             put_at: self.now,
             ends: self.now.after(row.left),
         };
@@ -117,7 +118,7 @@ impl<'a> Round<'a> {
                 Payload::read(bytes).map_err(|damaged| StoreError::Damaged(damaged.to_string()))?
             }
         };
-        let kept = Kept {
+        let mut kept = Kept {
             tenure: numbers.tenure,
             revision: numbers.revision,
             given_out: numbers.given_out,
@@ -130,7 +131,11 @@ impl<'a> Round<'a> {
                 touched.payload = None;
             }
             Claim::Granted(under) => {
-                numbers.given_out = Some(under);
+                let last = numbers.given_out.replace(under);
+                if last.is_some_and(|last| last.epoch() < under.epoch()) {
+                    numbers.given_before = last;
+                }
+                kept.given_out = numbers.given_before;
                 touched.now = Entry::Row(bucket, numbers);
             }
         }

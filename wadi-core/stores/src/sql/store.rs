@@ -85,10 +85,18 @@ impl<D: Database> Sql<D> {
                 {
                     return Ok(Took::Superseded);
                 }
-                let kept = kept(&found, payload.clone())?;
+                let mut kept = kept(&found, payload.clone())?;
                 let took = match claim {
                     Claim::Own => self.database.remove(id, &found).await,
-                    Claim::Granted(under) => self.database.give_out(id, &found, under).await,
+                    Claim::Granted(under) => {
+                        match self.database.give_out(id, &found, under).await {
+                            Ok(Some(before)) => {
+                                kept.given_out = tenure(before.as_deref())?;
+                                Ok(true)
+                            }
+                            other => other.map(|_| false),
+                        }
+                    }
                 };
                 if took.map_err(|error| refused(&error))? {
                     return Ok(Took::Row(kept));
@@ -173,16 +181,25 @@ fn is_superseded(found: &Found, under: &[u8]) -> bool {
             .is_some_and(|given| given > under)
 }
 
+fn damaged() -> StoreError {
+    StoreError::Damaged("its numbers cannot be read".to_owned())
+}
+
+fn tenure(under: Option<&[u8]>) -> Result<Option<Tenure>, StoreError> {
+    under
+        .map(|under| rows::read_tenure(under).ok_or_else(damaged))
+        .transpose()
+}
+
 fn kept(found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
-    let damaged = || StoreError::Damaged("its numbers cannot be read".to_owned());
-    let (tenure, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
-    let given_out = found.given_out.as_deref();
-    let given_out = given_out.map(|under| rows::read_tenure(under).ok_or_else(damaged));
+    let (put_under, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
+    // One of the two is told, and by then it was given out.
+    tenure(found.given_before.as_deref())?;
     let age = u64::try_from(found.now.saturating_sub(found.put_at)).unwrap_or(0);
     Ok(Kept {
-        tenure,
+        tenure: put_under,
         revision,
-        given_out: given_out.transpose()?,
+        given_out: tenure(found.given_out.as_deref())?,
         age: Duration::from_millis(age),
         payload: Payload::read(payload).map_err(|error| StoreError::Damaged(error.to_string()))?,
     })
