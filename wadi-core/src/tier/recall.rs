@@ -23,7 +23,9 @@ impl Others for Recall {
             let tier = self.0.upgrade().ok_or(SessionError::Moved)?;
             match tier.promote(id).await {
                 Promoted::Look => Ok(()),
-                Promoted::Absent | Promoted::Unreadable => Err(SessionError::Ended),
+                Promoted::Absent | Promoted::Unreadable | Promoted::Damaged => {
+                    Err(SessionError::Ended)
+                }
                 Promoted::Unavailable => Err(SessionError::Moved),
             }
         })

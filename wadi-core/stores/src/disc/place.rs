@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use wadi_core::session::SessionId;
 use wadi_core::store::Payload;
 
 use super::error::OpenError;
@@ -147,7 +148,7 @@ impl Place {
     pub(super) fn note_synced(&self, changes: u64) -> io::Result<()> {
         let mut file = &self.synced;
         file.rewind()?;
-        file.write_all(Payload::seal(&changes.to_be_bytes()).as_bytes())
+        file.write_all(synced_note(changes).as_bytes())
     }
 
     /// How much room there is; as much as there may be where that is not known.
@@ -158,6 +159,11 @@ impl Place {
         }
         u64::MAX
     }
+}
+
+/// So many changes, in bytes that say themselves whether they are whole; they are no session's.
+pub(super) fn synced_note(changes: u64) -> Payload {
+    Payload::seal(SessionId::from_parts([0; 16], 0), &changes.to_be_bytes())
 }
 
 fn journals(engine: &Path) -> impl Iterator<Item = PathBuf> {

@@ -216,6 +216,11 @@ impl SessionStore for DiscStore {
         })
     }
 
+    /// What was not given is there, but for where the directory can no longer be opened.
+    fn takes_for_certain(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Option<u64> {
         Some(self.len())
     }

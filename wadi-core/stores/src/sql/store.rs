@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{
+    Claim, Damaged, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took,
+};
 
 use super::error::refused;
 use super::rows::{self, Database, Found, ROWS_MOST};
@@ -76,7 +78,7 @@ impl<D: Database> Sql<D> {
                 {
                     return Ok(Took::Superseded);
                 }
-                let kept = kept(&found, payload.clone())?;
+                let kept = kept(id, &found, payload.clone())?;
                 let took = match claim {
                     Claim::Own => self.database.remove(id, &found).await,
                     Claim::Granted(under) => self.database.give_out(id, &found, under).await,
@@ -135,15 +137,17 @@ fn is_superseded(found: &Found, under: &[u8]) -> bool {
             .is_some_and(|given| given > under)
 }
 
-fn kept(found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
+fn kept(id: SessionId, found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
     let damaged = || StoreError::Damaged("its numbers cannot be read".to_owned());
     let (tenure, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
+    let payload = Payload::read(payload).ok();
+    let payload = payload.filter(|payload| payload.is_of(id));
     let age = u64::try_from(found.now.saturating_sub(found.put_at)).unwrap_or(0);
     Ok(Kept {
         tenure,
         revision,
         age: Duration::from_millis(age),
-        payload: Payload::read(payload).map_err(|error| StoreError::Damaged(error.to_string()))?,
+        payload: payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?,
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::OpenError;
 use super::super::codec;
 use super::super::engine::Engine;
+use super::super::place::synced_note;
 use super::*;
 
 /// As large as a block of the engine's, so that each has its own.
@@ -94,7 +95,7 @@ fn one_damaged_row_costs_that_row_only() {
         let engine = engine(directory.path());
         let state = engine.state().expect("it reads").expect("it is there");
         let mut changed = engine.change();
-        let mut body = codec::body(bucket(5), Payload::seal(&state_of(5)).as_bytes());
+        let mut body = codec::body(bucket(5), Payload::seal(id(5), &state_of(5)).as_bytes());
         body[100] ^= 1;
         changed.set(&engine.bodies, &codec::id(id(5)), &body);
         assert!(changed.write(&state).is_ok());
@@ -258,7 +259,7 @@ fn what_was_not_synced_may_be_torn_off() {
     asked.wait(store.close());
     // As if the power had gone before it was synced.
     let synced = directory.path().join("synced");
-    fs::write(&synced, Payload::seal(&1_u64.to_be_bytes()).as_bytes()).expect("there is room");
+    fs::write(&synced, synced_note(1).as_bytes()).expect("there is room");
     let journal = journal(directory.path());
     let bytes = fs::read(&journal).expect("it reads");
     let at = find(&bytes, b"what session 100 has").expect("the journal has it");
