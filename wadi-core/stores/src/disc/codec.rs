@@ -12,6 +12,7 @@ pub(super) const ID_BYTES: usize = 20;
 const PLACE_BYTES: usize = 2 + ID_BYTES;
 const DUE_BYTES: usize = 2 + 8 + ID_BYTES;
 const FORGET_BYTES: usize = 8 + ID_BYTES;
+const COUNTED_MOST: u64 = 1 << 62;
 const HEAD_BYTES: usize = 16 + 8 + 1 + 16 + 8 + 8;
 
 /// What is known of a row beside its payload.
@@ -41,7 +42,7 @@ pub(super) fn id(id: SessionId) -> [u8; ID_BYTES] {
     bytes
 }
 
-fn read_id(bytes: &[u8]) -> Option<SessionId> {
+pub(super) fn read_id(bytes: &[u8]) -> Option<SessionId> {
     let (random, issued) = bytes.split_first_chunk::<16>()?;
     Some(SessionId::from_parts(
         *random,
@@ -167,7 +168,7 @@ pub(super) fn read_numbers(bytes: &[u8]) -> Option<Numbers> {
         tenure,
         revision,
         given_out: match was_given_out {
-            0 => None,
+            0 if under == Tenure::NONE => None,
             1 => Some(under),
             _ => return None,
         },
@@ -202,7 +203,8 @@ pub(super) fn read_state(bytes: &[u8]) -> Option<State> {
         moment,
         unix_seconds,
     };
-    Some(State {
+    // One more each time for longer than anything lasts: what says more was never counted.
+    (changes < COUNTED_MOST && rows < COUNTED_MOST).then_some(State {
         changes,
         rows,
         anchor,

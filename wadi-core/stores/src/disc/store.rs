@@ -115,6 +115,7 @@ impl DiscStore {
             synced,
             paused: None,
             pause: PAUSE,
+            stopped: 0,
         };
         let store = Self {
             writing,

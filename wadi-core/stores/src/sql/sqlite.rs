@@ -8,7 +8,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Ended, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
-use super::error::ConnectError;
+use super::error::{ConnectError, in_time};
 use super::rows::{self, Answer, Database, Found};
 use super::settings::SqlSettings;
 use super::store::{Sql, is_a_store};
@@ -66,7 +66,7 @@ impl SqliteStore {
             .acquire_timeout(settings.timeout)
             .connect_with(options)
             .await?;
-        migrate(&pool).await?;
+        in_time(settings.to_open(), migrate(&pool)).await?;
         Ok(Self(Sql {
             database: File(pool),
             timeout: settings.timeout,
