@@ -356,6 +356,14 @@ impl Writer {
         let mut synced = self.sync_engine();
         if let Err(fjall::Error::Poisoned) = synced {
             self.open_again();
+            self.stopped += 1;
+            synced = self.sync_engine();
+        }
+        if let Err(fjall::Error::Poisoned) = synced
+            && self.is_paused().is_none()
+        {
+            self.stopped = 0;
+            self.mend();
             synced = self.sync_engine();
         }
         match synced {

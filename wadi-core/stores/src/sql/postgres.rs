@@ -76,7 +76,9 @@ impl PostgresStore {
 
     /// Closes its connections, once their calls are answered; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
 }
 

@@ -78,9 +78,11 @@ impl SqliteStore {
         &self.0.database.0
     }
 
-    /// Closes the file, once its calls are answered; later calls are unavailable.
+    /// Closes the file, once its calls are answered or their time is over; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
 }
 
