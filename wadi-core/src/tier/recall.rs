@@ -18,6 +18,10 @@ impl Recall {
 }
 
 impl Others for Recall {
+    fn is_below(&self) -> bool {
+        true
+    }
+
     fn recall(&self, id: SessionId) -> Recalling<'_> {
         Box::pin(async move {
             let tier = self.0.upgrade().ok_or(SessionError::Moved)?;

@@ -307,3 +307,23 @@ async fn who_gives_up_waiting_leaves_nothing_behind() {
     }
     assert!(node.tier.waiting() <= 4, "{} wait", node.tier.waiting());
 }
+
+#[tokio::test]
+async fn who_wants_a_session_alone_has_it_though_it_goes_down_meanwhile() {
+    let node = node(Always);
+    let id = node.create(7);
+    let (other, alone) = (
+        node.visit(&id).await.unwrap(),
+        node.visit(&id).await.unwrap(),
+    );
+    assert!(!alone.try_alone());
+    other.commit().unwrap();
+    drop(other);
+    // Between its two locks nobody holds it.
+    assert_eq!(node.everything_goes_down().await, 1);
+    assert_eq!(alone.alone().await, Ok(()));
+    assert_eq!(alone.update("n", |n: &mut u64| *n += 1), Ok(()));
+    alone.commit().unwrap();
+    drop(alone);
+    assert_eq!(node.read(&id).await, Ok(8));
+}
