@@ -101,7 +101,7 @@ fn row(number: u32, tenure: Tenure, revision: u64) -> Row {
         tenure,
         revision: Revision::new(revision),
         left: LONG,
-        payload: Payload::seal(text.as_bytes()),
+        payload: Payload::seal(id(number), text.as_bytes()),
     }
 }
 
@@ -395,7 +395,7 @@ impl<S: SessionStore> Checked<S> {
     async fn a_large_session_comes_back_whole(&self) {
         let state: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let mut large = row(12, tenure(1, 0), 1);
-        large.payload = Payload::seal(&state);
+        large.payload = Payload::seal(id(12), &state);
         assert_eq!(self.put(&large).await, Put::Stored);
         assert!(Self::is_row(&self.take(12, Claim::Own).await, &large));
     }

@@ -66,6 +66,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Lists what there is, in order: fewer than `most` only at the end. What has ended is not listed.
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>>;
 
+    /// Whether a session that was asked for with [`Claim::Own`] and not given, for whatever reason, is still
+    /// there; so that nobody need ask twice. A store that others than this process may have done something for,
+    /// without its hearing of it, cannot say so.
+    fn takes_for_certain(&self) -> bool {
+        false
+    }
+
     /// About how many rows there are, where that costs nothing to say; for people.
     fn rows(&self) -> Option<u64> {
         None
@@ -92,6 +99,10 @@ impl<S: SessionStore + ?Sized> SessionStore for std::sync::Arc<S> {
 
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         (**self).page(page)
+    }
+
+    fn takes_for_certain(&self) -> bool {
+        (**self).takes_for_certain()
     }
 
     fn rows(&self) -> Option<u64> {

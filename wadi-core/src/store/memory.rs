@@ -286,6 +286,10 @@ impl SessionStore for MemoryStore {
         Box::pin(std::future::ready(Ok(self.heads(&page))))
     }
 
+    fn takes_for_certain(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Option<u64> {
         let kept = self.kept.lock();
         let rows = kept

@@ -1,22 +1,21 @@
-//! The rounds over all buckets: who is to go down, and what has run out below.
+//! The rounds over all buckets: who is to go down.
 //!
 //! One batch at a time, so that whoever calls gives way between them.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::{Copies, Tier, Told, memory};
+use super::sweep::Swept;
+use super::{Tier, Told, memory};
 use crate::bucket::BucketId;
 use crate::clock::Moment;
 use crate::evict::{Candidate, Evicter, Load};
 use crate::session::Resting;
-use crate::store::{Claim, Page, StoreError};
+use crate::store::StoreError;
 
 /// The first pause after the store failed, and the longest; each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How many sessions that have run out come up at once to be ended.
-const DUE: usize = 256;
 
 /// Where the rounds are.
 #[derive(Debug, Default)]
@@ -31,6 +30,7 @@ pub(super) struct Place {
     /// After the store failed.
     until: Moment,
     pause: Duration,
+    pub(super) swept: Swept,
 }
 
 /// What one batch did.
@@ -56,14 +56,14 @@ impl Tier {
         let _turn = self.turn.lock().await;
         let now = self.sessions.now();
         let mut round = Round::default();
+        if self.is_left_alone() || !self.is_settled().await {
+            round.done = true;
+            return round;
+        }
         let mut resting = Vec::new();
         let behind;
         {
             let mut place = self.round.lock();
-            if now < place.until {
-                round.done = true;
-                return round;
-            }
             let buckets = self.sessions.map().buckets().get();
             if place.next == 0 {
                 let load = Load::new(self.sessions.map().len(), place.bytes, memory::taken());
@@ -95,70 +95,23 @@ impl Tier {
         round
     }
 
-    /// Has what has run out in the store come up, so that it ends as every session does; a batch at a time.
-    /// Whether there may be more.
-    pub async fn sweep(self: &Arc<Self>) -> bool {
-        let _turn = self.turn.lock().await;
-        if self.sessions.now() < self.round.lock().until {
-            return false;
-        }
-        self.settle_astray().await;
-        let last = BucketId::new(self.sessions.map().buckets().get() - 1);
-        let page = Page {
-            buckets: BucketId::new(0)..=last,
-            after: None,
-            due: true,
-            most: DUE,
-        };
-        let due = match self.store.page(page).await {
-            Ok(due) => due,
-            Err(error) => {
-                self.counts.did_not();
-                self.tell(Told::NotSwept(error.clone()));
-                self.keep_pace(Err(error));
-                return false;
-            }
-        };
-        let mut ended = 0;
-        let mut alive = Vec::new();
-        for head in &due {
-            self.promote(head.id).await;
-            let Some(held) = self.sessions.map().get(&head.id) else {
-                continue;
-            };
-            if self.sessions.expire(&held, self.sessions.now()) {
-                ended += 1;
-            } else {
-                // What ran out is its copy, which is to live on as it does.
-                alive.push(held);
-            }
-        }
-        self.end_rows().await;
-        if self.copies != Copies::Never {
-            let outcome = self.copy_all(alive).await;
-            self.keep_pace(outcome);
-        }
-        due.len() == DUE && ended > 0
+    /// Whether the store failed a moment ago, or is given nothing more by rounds.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.closed.load(SeqCst) || self.sessions.now() < self.round.lock().until
     }
 
-    /// Finds out whether the store has rows of sessions that it was given and said nothing about: such a row
-    /// is nobody's.
-    async fn settle_astray(&self) {
-        let astray: Vec<_> = self.astray.lock().iter().copied().take(DUE).collect();
-        for id in astray {
-            match self.store.take(id, Claim::Own).await {
-                Ok(_) => {
-                    self.astray.lock().remove(&id);
-                }
-                Err(error) => {
-                    self.keep_pace(Err(error));
-                    return;
-                }
-            }
+    /// Whether the store has no rows that are nobody's, but for what may come late.
+    pub(super) async fn is_settled(&self) -> bool {
+        let settled = self.settle_astray().await;
+        if let Err(error) = &settled {
+            self.counts.did_not();
+            self.tell(Told::NotDemoted(error.clone()));
+            self.keep_pace(Err(error.clone()));
         }
+        settled.is_ok()
     }
 
-    fn keep_pace(&self, outcome: Result<(), StoreError>) {
+    pub(super) fn keep_pace(&self, outcome: Result<(), StoreError>) {
         let now = self.sessions.now();
         let mut place = self.round.lock();
         if outcome.is_ok() {

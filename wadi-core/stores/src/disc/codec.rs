@@ -13,6 +13,7 @@ pub(super) const ID_BYTES: usize = 20;
 const PLACE_BYTES: usize = 2 + ID_BYTES;
 const DUE_BYTES: usize = 2 + 8 + ID_BYTES;
 const FORGET_BYTES: usize = 8 + ID_BYTES;
+const COUNTED_MOST: u64 = 1 << 62;
 const TENURE_BYTES: usize = 16;
 /// Of a row that was never given out by two epochs; of one that was, a tenure more.
 const HEAD_BYTES: usize = TENURE_BYTES + 8 + 1 + TENURE_BYTES + 8 + 8;
@@ -46,7 +47,7 @@ pub(super) fn id(id: SessionId) -> [u8; ID_BYTES] {
     bytes
 }
 
-fn read_id(bytes: &[u8]) -> Option<SessionId> {
+pub(super) fn read_id(bytes: &[u8]) -> Option<SessionId> {
     let (random, issued) = bytes.split_first_chunk::<16>()?;
     Some(SessionId::from_parts(
         *random,
@@ -187,7 +188,7 @@ pub(super) fn read_numbers(bytes: &[u8]) -> Option<Numbers> {
     let under = reader.tenure()?;
     let (put_at, ends) = (Stamp(reader.number()?), Stamp(reader.number()?));
     let (given_out, given_before) = match tenures {
-        0 => (None, None),
+        0 if under == Tenure::NONE => (None, None),
         1 => (Some(under), None),
         2 => (Some(under), Some(reader.tenure()?)),
         _ => return None,
@@ -227,7 +228,8 @@ pub(super) fn read_state(bytes: &[u8]) -> Option<State> {
         moment,
         unix_seconds,
     };
-    Some(State {
+    // One more each time for longer than anything lasts: what says more was never counted.
+    (changes < COUNTED_MOST && rows < COUNTED_MOST).then_some(State {
         changes,
         rows,
         anchor,

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use wadi_core::bucket::BucketId;
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, FENCED_FOR, Kept, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{
+    Claim, Damaged, Ended, FENCED_FOR, Kept, Payload, Put, Row, StoreError, Took,
+};
 use wadi_core::tenure::Tenure;
 
 use super::codec::{self, Numbers, State};
@@ -115,7 +117,10 @@ impl<'a> Round<'a> {
             Some(payload) => payload.clone(),
             None => {
                 let (_, bytes) = self.engine.body(id)?.ok_or_else(lost)?;
-                Payload::read(bytes).map_err(|damaged| StoreError::Damaged(damaged.to_string()))?
+                let payload = Payload::read(bytes)
+                    .ok()
+                    .filter(|payload| payload.is_of(id));
+                payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?
             }
         };
         let mut kept = Kept {

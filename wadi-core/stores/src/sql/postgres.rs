@@ -9,7 +9,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
-use super::error::ConnectError;
+use super::error::{ConnectError, in_time};
 use super::rows::{self, Answer, Before, Database, Found};
 use super::settings::SqlSettings;
 use super::store::{Sql, is_a_store};
@@ -82,7 +82,7 @@ impl PostgresStore {
             .acquire_timeout(settings.timeout)
             .connect_with(options)
             .await?;
-        migrate(&pool).await?;
+        in_time(settings.to_open(), migrate(&pool)).await?;
         Ok(Self(Sql {
             database: Postgres(pool),
             timeout: settings.timeout,
@@ -92,7 +92,9 @@ impl PostgresStore {
 
     /// Closes its connections, once their calls are answered; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
 }
 

@@ -9,7 +9,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
-use super::error::ConnectError;
+use super::error::{ConnectError, in_time};
 use super::rows::{self, Answer, Before, Database, Found};
 use super::settings::SqlSettings;
 use super::store::{Sql, is_a_store};
@@ -81,7 +81,7 @@ impl SqliteStore {
             .acquire_timeout(settings.timeout)
             .connect_with(options)
             .await?;
-        migrate(&pool).await?;
+        in_time(settings.to_open(), migrate(&pool)).await?;
         Ok(Self(Sql {
             database: File(pool),
             timeout: settings.timeout,
@@ -94,9 +94,11 @@ impl SqliteStore {
         &self.0.database.0
     }
 
-    /// Closes the file, once its calls are answered; later calls are unavailable.
+    /// Closes the file, once its calls are answered or their time is over; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{
+    Claim, Damaged, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took,
+};
 use wadi_core::tenure::Tenure;
 
 use super::error::refused;
@@ -85,7 +87,7 @@ impl<D: Database> Sql<D> {
                 {
                     return Ok(Took::Superseded);
                 }
-                let mut kept = kept(&found, payload.clone())?;
+                let mut kept = kept(id, &found, payload.clone())?;
                 let took = match claim {
                     Claim::Own => self.database.remove(id, &found).await,
                     Claim::Granted(under) => {
@@ -191,17 +193,19 @@ fn tenure(under: Option<&[u8]>) -> Result<Option<Tenure>, StoreError> {
         .transpose()
 }
 
-fn kept(found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
+fn kept(id: SessionId, found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
     let (put_under, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
     // One of the two is told, and by then it was given out.
     tenure(found.given_before.as_deref())?;
+    let payload = Payload::read(payload).ok();
+    let payload = payload.filter(|payload| payload.is_of(id));
     let age = u64::try_from(found.now.saturating_sub(found.put_at)).unwrap_or(0);
     Ok(Kept {
         tenure: put_under,
         revision,
         given_out: tenure(found.given_out.as_deref())?,
         age: Duration::from_millis(age),
-        payload: Payload::read(payload).map_err(|error| StoreError::Damaged(error.to_string()))?,
+        payload: payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?,
     })
 }
 

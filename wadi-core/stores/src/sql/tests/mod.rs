@@ -14,14 +14,18 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Claim, Page, Payload, Put, Row, SessionStore, StoreError, Took};
 use wadi_core::tenure::{Revision, Tenure};
 
+fn id(number: u32) -> SessionId {
+    SessionId::from_parts([9; 16], number)
+}
+
 fn row(number: u32) -> Row {
     Row {
-        id: SessionId::from_parts([9; 16], number),
+        id: id(number),
         bucket: BucketId::new((number % 7) as u16),
         tenure: Tenure::new(LayoutVersion::founding(1), 1),
         revision: Revision::new(1),
         left: Duration::from_secs(3600),
-        payload: Payload::seal(format!("session {number}").as_bytes()),
+        payload: Payload::seal(id(number), format!("session {number}").as_bytes()),
     }
 }
 

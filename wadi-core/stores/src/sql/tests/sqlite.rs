@@ -208,7 +208,7 @@ async fn a_full_file_is_said_and_reading_goes_on() {
         .await
         .expect("it is set");
     let mut large = row(2);
-    large.payload = Payload::seal(&[0; 500_000]);
+    large.payload = Payload::seal(id(2), &[0; 500_000]);
     let put = store.put(vec![large]).await;
     assert!(matches!(put, Err(StoreError::Full(_))), "{put:?}");
     assert_eq!(
