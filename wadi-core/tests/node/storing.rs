@@ -331,13 +331,7 @@ async fn away(way: Way, lasts: u64) {
             .iter()
             .any(|name| stage.world.node(name).below().is_away())
     );
-    // Who had a session given out and did not hear so cannot tell whether somebody else had it before.
-    let may_have_been_given_out = matches!(way, Way::Mute | Way::Late(_));
-    for name in NAMES {
-        let events = stage.world.events(name);
-        let is_right = |event: &Event| may_have_been_given_out && matches!(event, Event::Stale(_));
-        assert!(events.iter().all(is_right), "{events:?}");
-    }
+    stage.nothing_happened();
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,4 +541,17 @@ async fn what_a_killed_node_made_of_a_row_is_not_served_as_it_was_in_silence() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_on_the_same_store_is_told_of() {
+    let stage = stage().await;
+    let id = stage.world.create("n1").await;
+    stage.down("n1", &id).await;
+    let later = cluster(&stage.clock, &stage.shelf).await;
+    assert!(later.owner("n1", &id).await.is_ok());
+    let asked = stage.world.request("n1", &id, async |_| Ok(())).await;
+    assert_eq!(asked, Err(Refused::Unavailable));
+    let told = stage.times_told(|told| *told == StoreTold::Superseded);
+    assert_eq!(told.iter().sum::<usize>(), 1, "{told:?}");
 }

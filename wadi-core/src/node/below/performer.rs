@@ -294,10 +294,7 @@ impl Calls {
                 })
             }
             Ok(Took::Nothing | Took::Ended) => Stored::Nothing,
-            Ok(Took::Superseded) => {
-                self.reach.is_superseded();
-                Stored::Unknown
-            }
+            Ok(Took::Superseded) => Stored::Superseded,
             Err(StoreError::Damaged(_)) => self.unreadable(),
             Err(_) => Stored::Unknown,
         };

@@ -120,10 +120,29 @@ impl Driver {
                     below.went_down();
                 }
             }
+            if stored == Stored::Superseded && self.may_allot(&id, tenure) {
+                self.tell_superseded();
+            }
             let is_row = matches!(stored, Stored::Row { .. });
             self.rising = is_row.then_some((id, tenure));
             self.give(Input::Stored { id, tenure, stored });
             self.rising = None;
+        }
+    }
+
+    /// Whether this tenure is this node's to allot, as far as it knows: who allots later ones is of another
+    /// cluster then. A manager that has just been deposed is refused, too, and nothing is wrong.
+    fn may_allot(&self, id: &SessionId, tenure: Tenure) -> bool {
+        let (Some(me), Some(layout)) = (self.me(), &self.layout) else {
+            return false;
+        };
+        let placement = layout.placement(id.bucket(layout.buckets()));
+        placement.manager == me && placement.since == tenure.epoch()
+    }
+
+    fn tell_superseded(&self) {
+        if let Some(under) = &self.under {
+            under.reach.is_superseded();
         }
     }
 
