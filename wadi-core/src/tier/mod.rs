@@ -20,6 +20,7 @@ mod recall;
 mod reclaim;
 mod round;
 mod sweep;
+mod tour;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,6 +35,7 @@ pub use counts::Counts;
 pub use promote::Promoted;
 pub use recall::Recall;
 pub use round::Round;
+pub(crate) use tour::{LONGEST_PAUSE, Pause, Tour};
 
 use crate::evict::Evicter;
 use crate::session::{SessionId, Sessions};

@@ -31,10 +31,10 @@ pub enum ConnectError {
 }
 
 /// What opening came to; where nothing is said in so long, that it is unreachable.
-pub(super) async fn in_time(
+pub(super) async fn in_time<T>(
     within: Duration,
-    opened: impl Future<Output = Result<(), ConnectError>>,
-) -> Result<(), ConnectError> {
+    opened: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
     tokio::time::timeout(within, opened)
         .await
         .unwrap_or_else(|_| {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
@@ -58,6 +59,11 @@ pub struct SqliteStore(Sql<File>);
 
 is_a_store!(SqliteStore);
 
+/// What SQLite says where somebody else has the file: `SQLITE_BUSY`.
+const LOCKED: &str = "5";
+/// How long who finds it so waits.
+const AGAIN: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 struct File(SqlitePool);
 
@@ -76,12 +82,21 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(settings.timeout);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(settings.timeout)
-            .connect_with(options)
-            .await?;
-        in_time(settings.to_open(), migrate(&pool)).await?;
+        let open = async {
+            // Who opens it first changes the file's form, and the engine lets nobody wait for that.
+            let pool = loop {
+                let pool = SqlitePoolOptions::new()
+                    .max_connections(settings.connections)
+                    .acquire_timeout(settings.timeout);
+                match pool.connect_with(options.clone()).await {
+                    Err(error) if is_locked(&error) => tokio::time::sleep(AGAIN).await,
+                    opened => break opened?,
+                }
+            };
+            migrate(&pool).await?;
+            Ok(pool)
+        };
+        let pool = in_time(settings.to_open(), open).await?;
         Ok(Self(Sql {
             database: File(pool),
             timeout: settings.timeout,
@@ -100,6 +115,11 @@ impl SqliteStore {
         let closed = self.0.database.0.close();
         let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == LOCKED)
 }
 
 fn private(file: &Path) -> std::io::Result<()> {
