@@ -12,6 +12,7 @@ mod leases;
 mod leaving;
 mod moving;
 mod stale;
+mod surviving;
 mod taking_over;
 mod waiting;
 mod world;
