@@ -212,7 +212,7 @@ fn stop_for(stops: &'static str, time: Duration, seed: u64) {
 
 #[test]
 fn whoever_stands_still_for_long_wakes_as_nobody_and_brings_back_what_it_had() {
-    for seed in 0..4 {
+    for seed in 0..3 {
         for stops in THREE {
             eprintln!("{stops} stops, seed {seed}");
             let time = LEASE * 2 + LEASE / 4 * u32::try_from(seed * 3).expect("it is small");
