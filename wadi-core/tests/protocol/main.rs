@@ -13,6 +13,7 @@ mod leaving;
 mod moving;
 mod stale;
 mod stored;
+mod surviving;
 mod taking_over;
 mod waiting;
 mod world;
