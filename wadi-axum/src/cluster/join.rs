@@ -82,6 +82,7 @@ impl Cluster {
             generation: 0,
             found_with: config.found_with(),
             on_quorum_loss: config.on_quorum_loss(),
+            store: None,
             discovery: match config.found_with() {
                 Some(_) => network.behind(names),
                 None => Arc::new(AddressList::new(names)),

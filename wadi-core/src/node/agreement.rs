@@ -22,6 +22,7 @@ use crate::authority::{Answer, Charter, Command, Joined, NotAMember, OnQuorumLos
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName, Place};
+use crate::store::SessionStore;
 use crate::transport::{Carrier, Discovery};
 use keeper::{Keeper, Seat, Wanted};
 use reception::Reception;
@@ -59,6 +60,10 @@ pub struct AgreementSettings {
     pub found_with: Option<usize>,
     /// What this node does when it cannot reach those who agree for longer than a lease.
     pub on_quorum_loss: OnQuorumLoss,
+    /// The store below all nodes, where there is one: it says of which generation a cluster is that is
+    /// founded, so that its tenures are above those of every row that an earlier one left. While it does not
+    /// answer none is founded anew; who is a member of one is not disturbed.
+    pub store: Option<Arc<dyn SessionStore>>,
 }
 
 /// One node's authority, through all its incarnations.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use super::below::StoreTold;
 use crate::member::Incarnation;
 use crate::proof::Proof;
 use crate::protocol::Event;
 
 /// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Told {
     /// This node takes part as this incarnation.
@@ -51,6 +52,8 @@ pub enum Told {
     OtherCluster,
     /// This node's driver failed, which is a fault in it or in a listener: it serves nothing any more.
     Died,
+    /// About the store below all nodes.
+    Store(StoreTold),
     /// This node has left, and so many of its sessions found no other place.
     Left {
         /// Sessions that are lost with it.

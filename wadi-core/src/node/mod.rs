@@ -8,6 +8,7 @@
 #[cfg(feature = "raft")]
 mod agreement;
 mod authority;
+mod below;
 mod driver;
 mod given;
 mod handle;
@@ -28,6 +29,7 @@ pub use crate::protocol::{Event, Loser};
 #[cfg(feature = "raft")]
 pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
+pub use below::{Below, StoreTold};
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
 pub use listen::{Listener, NobodyListens, PartEnd, Told};

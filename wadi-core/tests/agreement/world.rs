@@ -209,6 +209,7 @@ impl World {
             discovery,
             found_with: None,
             on_quorum_loss: OnQuorumLoss::Strict,
+            store: None,
         }
     }
 

@@ -36,7 +36,11 @@ impl Directory {
         asker: Incarnation,
         want: Want,
     ) {
-        let to = if may_hold(turn, asker) { asker } else { turn.me };
+        let to = if may_hold(turn, asker) {
+            asker
+        } else {
+            turn.me
+        };
         if to != asker
             && let Some(managed) = self.managed_of(turn, &id)
         {
@@ -60,7 +64,9 @@ impl Directory {
         }
         let bucket = turn.bucket(&id);
         let managed = self.managed.get(&bucket);
-        let place = managed.and_then(|it| it.entries.get(&id)).map(|it| &it.place);
+        let place = managed
+            .and_then(|it| it.entries.get(&id))
+            .map(|it| &it.place);
         match place {
             Some(&Whereabouts::Moving {
                 from: Incarnation::STORE,
@@ -148,7 +154,10 @@ impl Directory {
         let Some(entry) = managed.entries.get_mut(&id) else {
             return;
         };
-        let Whereabouts::Moving { held: known, to, .. } = &mut entry.place else {
+        let Whereabouts::Moving {
+            held: known, to, ..
+        } = &mut entry.place
+        else {
             return;
         };
         match stored {
