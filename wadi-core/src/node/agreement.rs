@@ -4,6 +4,7 @@
 //! What takes long is a task of its own, so whoever gives a call up loses nothing. It answers nothing
 //! that is not agreed, and takes silence for no answer.
 
+mod generations;
 mod keeper;
 mod reception;
 
@@ -17,13 +18,16 @@ use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
 use super::listen::Listener;
-use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
+use crate::authority::raft::{
+    Gathering, GatheringSettings, Generations, RaftAuthority, RaftSettings, Timing,
+};
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, OnQuorumLoss};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName, Place};
 use crate::store::SessionStore;
 use crate::transport::{Carrier, Discovery};
+use generations::FromStore;
 use keeper::{Keeper, Seat, Wanted};
 use reception::Reception;
 
@@ -101,6 +105,10 @@ impl Agreement {
     pub fn new(settings: AgreementSettings) -> Arc<Self> {
         let carrier = Arc::clone(&settings.carrier);
         let timing = Timing::of(settings.charter.lease);
+        let generations = settings.store.map(|store| {
+            let (clock, listener) = (Arc::clone(&settings.clock), Arc::clone(&settings.listener));
+            Arc::new(FromStore::new(store, clock, listener)) as Arc<dyn Generations>
+        });
         let gathering = Arc::new(Gathering::new(GatheringSettings {
             raft: RaftSettings {
                 node: settings.node,
@@ -115,6 +123,7 @@ impl Agreement {
             discovery: settings.discovery,
             found_with: settings.found_with,
             on_quorum_loss: settings.on_quorum_loss,
+            generations,
         }));
         let seat = watch::Sender::new(Seat::Empty { former: None });
         let layouts = watch::Sender::new(None);

@@ -1,6 +1,11 @@
 //! What a node says of the store below all nodes, for whoever asks at any time and for whoever listens. It
 //! names no session.
 
+pub(super) mod performer;
+pub(super) mod reach;
+pub(super) mod rounds;
+pub(super) mod sweep;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::store::StoreError;

@@ -141,7 +141,8 @@ impl Node {
             seat.status,
             (Arc::clone(&inner.migrations), Arc::clone(&inner.aftermath)),
         );
-        let task = tokio::spawn(driver.run()).abort_handle();
+        let below = Arc::clone(&inner.below);
+        let task = tokio::spawn(driver.run(seat.store, below)).abort_handle();
         // The seat was taken once.
         let _ = inner.task.set(task);
     }

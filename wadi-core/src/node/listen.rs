@@ -79,7 +79,7 @@ pub enum PartEnd {
     Dissolved,
 }
 
-/// Is told what happens. Called from the node's driver: it returns at once and calls nothing back.
+/// Is told what happens. Called from the node's own tasks: it returns at once and calls nothing back.
 pub trait Listener: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn told(&self, what: Told);

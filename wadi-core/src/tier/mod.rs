@@ -14,6 +14,7 @@ mod memory;
 mod promote;
 mod recall;
 mod round;
+mod tour;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -28,6 +29,7 @@ pub use counts::Counts;
 pub use promote::Promoted;
 pub use recall::Recall;
 pub use round::Round;
+pub(crate) use tour::{LONGEST_PAUSE, Pause, Tour};
 
 use crate::evict::Evicter;
 use crate::session::{SessionId, Sessions};

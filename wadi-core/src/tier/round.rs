@@ -3,34 +3,22 @@
 //! One batch at a time, so that whoever calls gives way between them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Copies, Tier, Told, memory};
+use super::tour::{Met, Pause, Tour};
+use super::{Copies, Tier, Told};
 use crate::bucket::BucketId;
-use crate::clock::Moment;
-use crate::evict::{Candidate, Evicter, Load};
-use crate::session::Resting;
+use crate::evict::Evicter;
 use crate::store::{Claim, Page, StoreError};
 
-/// The first pause after the store failed, and the longest; each is twice the one before.
-const PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How many sessions that have run out come up at once to be ended.
 const DUE: usize = 256;
 
 /// Where the rounds are.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    next: u16,
-    /// The bytes met in this round so far, and in all of the last one.
-    bytes_so_far: usize,
-    bytes: usize,
-    /// How many are to go in this round for the sake of the others, of so many in memory.
-    excess: usize,
-    of: usize,
+    tour: Tour,
     /// After the store failed.
-    until: Moment,
-    pause: Duration,
+    pause: Pause,
 }
 
 /// What one batch did.
@@ -56,36 +44,23 @@ impl Tier {
         let _turn = self.turn.lock().await;
         let now = self.sessions.now();
         let mut round = Round::default();
-        let mut resting = Vec::new();
-        let behind;
-        {
+        let met = {
             let mut place = self.round.lock();
-            if now < place.until {
+            if place.pause.holds(now) {
                 round.done = true;
                 return round;
             }
-            let buckets = self.sessions.map().buckets().get();
-            if place.next == 0 {
-                let load = Load::new(self.sessions.map().len(), place.bytes, memory::taken());
-                (place.excess, place.of) = (evicter.excess(&load), load.sessions);
-            }
-            while resting.len() < batch && !round.done {
-                resting.extend(self.sessions.resting(BucketId::new(place.next), now));
-                place.next += 1;
-                round.done = place.next >= buckets;
-            }
-            place.bytes_so_far += resting.iter().map(|one: &Resting| one.bytes).sum::<usize>();
-            if round.done {
-                place.next = 0;
-                place.bytes = std::mem::take(&mut place.bytes_so_far);
-            }
-            round.looked_at = resting.len();
-            let share = share(resting.len(), place.excess, place.of);
-            let (chosen, others) = choose(evicter, resting, share);
-            resting = chosen;
-            behind = self.behind(others, now);
-        }
-        let demoted = self.demote(resting).await;
+            place.tour.go_on(&self.sessions, evicter, batch, now)
+        };
+        let Met {
+            chosen,
+            others,
+            done,
+        } = met;
+        round.done = done;
+        round.looked_at = chosen.len() + others.len();
+        let behind = self.behind(others, now);
+        let demoted = self.demote(chosen).await;
         round.demoted = demoted.as_ref().map_or(0, |demoted| *demoted);
         let outcome = match demoted {
             Ok(_) => self.copy_all(behind).await,
@@ -99,7 +74,7 @@ impl Tier {
     /// Whether there may be more.
     pub async fn sweep(self: &Arc<Self>) -> bool {
         let _turn = self.turn.lock().await;
-        if self.sessions.now() < self.round.lock().until {
+        if self.round.lock().pause.holds(self.sessions.now()) {
             return false;
         }
         self.settle_astray().await;
@@ -160,39 +135,10 @@ impl Tier {
 
     fn keep_pace(&self, outcome: Result<(), StoreError>) {
         let now = self.sessions.now();
-        let mut place = self.round.lock();
-        if outcome.is_ok() {
-            place.pause = Duration::ZERO;
-        } else {
-            place.pause = (place.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
-            place.until = now + place.pause;
+        let pause = &mut self.round.lock().pause;
+        match outcome {
+            Ok(()) => pause.worked(),
+            Err(_) => pause.failed(now),
         }
     }
-}
-
-/// Those that are to go for their own sake, and of the others as many, idle for longest, as there are still
-/// too many; and who stays.
-fn choose(
-    evicter: &dyn Evicter,
-    mut resting: Vec<Resting>,
-    share: usize,
-) -> (Vec<Resting>, Vec<Resting>) {
-    resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
-    let evicts = |one: &Resting| {
-        let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
-        evicter.evicts(&candidate)
-    };
-    let (mut chosen, mut others): (Vec<_>, Vec<_>) = resting.into_iter().partition(evicts);
-    let more = share.saturating_sub(chosen.len()).min(others.len());
-    chosen.extend(others.drain(..more));
-    (chosen, others)
-}
-
-/// How many of `some` go where `excess` of `all` do, rounded up.
-fn share(some: usize, excess: usize, all: usize) -> usize {
-    if all == 0 {
-        return 0;
-    }
-    let share = (some as u128 * excess as u128).div_ceil(all as u128);
-    usize::try_from(share).unwrap_or(some)
 }
