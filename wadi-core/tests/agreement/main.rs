@@ -7,6 +7,7 @@
 mod chaos;
 mod failing_over;
 mod founding;
+mod generations;
 mod joining;
 mod leaving;
 mod net;

@@ -12,4 +12,6 @@ mod joining;
 mod leaving;
 mod moving;
 mod oracle;
+mod shelf;
+mod storing;
 mod world;
