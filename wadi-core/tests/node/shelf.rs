@@ -1,8 +1,9 @@
 //! A store in memory that does what a test wants: it answers, or does not, and does what it is asked, or does
 //! not, or later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{
     Claim, Ended, Head, MemoryStore, Page, Put, Row, SessionStore, StoreError, Storing, Took,
 };
+use wadi_core::tenure::Tenure;
 
 use crate::world::millis;
 
@@ -42,6 +44,21 @@ pub(crate) struct Shelf {
     ends: AtomicUsize,
     /// The most rows that it was given in one call.
     most: AtomicUsize,
+    /// What is being taken, under which tenure; and whether the same was asked twice at once.
+    taking: Arc<Mutex<BTreeSet<(SessionId, Tenure)>>>,
+    twice: AtomicBool,
+}
+
+/// Somebody waits for it.
+struct Taking(
+    Arc<Mutex<BTreeSet<(SessionId, Tenure)>>>,
+    (SessionId, Tenure),
+);
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
 }
 
 impl Shelf {
@@ -51,6 +68,8 @@ impl Shelf {
             way: Mutex::new(Way::Well),
             ends: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            taking: Arc::default(),
+            twice: AtomicBool::new(false),
         })
     }
 
@@ -60,6 +79,10 @@ impl Shelf {
 
     pub(crate) fn ends(&self) -> usize {
         self.ends.load(Relaxed)
+    }
+
+    pub(crate) fn asked_twice_at_once(&self) -> bool {
+        self.twice.load(Relaxed)
     }
 
     pub(crate) fn most(&self) -> usize {
@@ -146,7 +169,17 @@ impl SessionStore for Shelf {
     }
 
     fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took> {
-        Box::pin(self.go(false, Takes { id, claim }))
+        let Claim::Granted(tenure) = claim else {
+            return self.store.take(id, claim);
+        };
+        let is_new = self.taking.lock().insert((id, tenure));
+        self.twice.fetch_or(!is_new, Relaxed);
+        let taking = Taking(Arc::clone(&self.taking), (id, tenure));
+        Box::pin(async move {
+            let took = self.go(false, Takes { id, claim }).await;
+            drop(taking);
+            took
+        })
     }
 
     fn end(&self, ended: Vec<Ended>) -> Storing<'_, ()> {

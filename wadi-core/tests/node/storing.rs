@@ -299,17 +299,24 @@ async fn away(way: Way, lasts: u64) {
     for name in NAMES {
         add(&stage.world, name, &fresh).await.unwrap();
     }
-    assert!(
-        NAMES
-            .iter()
-            .any(|name| stage.world.node(name).below().is_away())
-    );
+    assert!(stage.world.node("n2").below().is_away());
+    // Where that is known no more go its way than it takes to find out whether it is back.
+    let mut others = Vec::new();
+    for _ in 0..40 {
+        others.push(stage.world.create("n2").await);
+    }
+    stage.world.evict("n2", true);
+    tokio::time::sleep(secs(10)).await;
+    stage.world.evict("n2", false);
+    let served = others.iter().filter(|id| stage.world.serving(id) == ["n2"]);
+    let served = served.count();
+    assert!((30..=40).contains(&served), "{served}");
     stage.shelf.is(Way::Well);
     tokio::time::sleep(secs(40)).await;
-    for id in [here, down, going] {
-        let name = NAMES[usize::from(id == here)];
-        assert!(count(&stage.world, name, &id).await.is_ok(), "{name}");
+    for id in [here, down, going].iter().chain(&others) {
+        assert!(count(&stage.world, "n1", id).await.is_ok());
     }
+    assert!(!stage.shelf.asked_twice_at_once());
     assert_eq!(count(&stage.world, "n2", &here).await, Ok(1));
     assert_eq!(count(&stage.world, "n2", &down).await, Ok(2));
     assert!(count(&stage.world, "n2", &going).await.unwrap() >= 2);

@@ -265,6 +265,18 @@ impl World {
         Self::over_with_queue(clock, store, generation, None, names).await
     }
 
+    /// Everything by chance in it comes from `seed`; what dies is missed for as long as by default.
+    pub(crate) async fn seeded_over(
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn SessionStore>,
+        seed: u64,
+        names: &[&'static str],
+    ) -> Self {
+        let mut world = Self::empty(clock, seed, 1, 32, Settings::default());
+        world.store = Some(store);
+        world.begun(names).await
+    }
+
     /// The same, where each node asks the store so much at once at most.
     pub(crate) async fn over_with_queue(
         clock: Arc<dyn Clock>,

@@ -46,11 +46,16 @@ impl Rounds {
                     break;
                 }
                 let met = tour.go_on(&self.sessions, &*self.evicter, BATCH, self.sessions.now());
-                let chosen: Vec<_> = met.chosen.iter().map(|one| one.id).collect();
+                let mut chosen: Vec<_> = met.chosen.iter().map(|one| one.id).collect();
+                // Whether the store is back, one finds out.
+                let is_trial = self.reach.below().is_away() && !chosen.is_empty();
+                if is_trial {
+                    chosen.truncate(1);
+                }
                 if !chosen.is_empty() && self.back.send(Given::Demote(chosen)).await.is_err() {
                     return;
                 }
-                if met.done {
+                if met.done || is_trial {
                     break;
                 }
                 tokio::task::yield_now().await;
