@@ -56,6 +56,10 @@ pub(super) fn excuses(
         (_, Cause::Status(503)) if doubt == Doubt::Lasting => harm.explains(span, patience.whole()),
         // Until there is a cluster again, nobody is ready.
         (Done::KilledMost, Cause::NoNode) => harm.explains(span, patience.heal),
+        // Whoever leaves last is ready for nobody, and what has gone down stays there until they are back.
+        (Done::Stopped, Cause::NoNode | Cause::Status(503)) => {
+            harm.explains(span, POLL + STILL_SENT)
+        }
         (Done::Paused | Done::CutOff, Cause::Status(503)) if !is_own && !by_itself => {
             harm.explains_at_others(span, patience.heal)
         }
