@@ -68,7 +68,8 @@ impl Store {
     fn keeps(&self, id: &SessionId, tenure: Tenure) -> bool {
         let record = self.records.get(id);
         record.is_some_and(|record| {
-            record.given_out.is_none() && record.row.as_ref().is_some_and(|row| row.tenure == tenure)
+            record.given_out.is_none()
+                && record.row.as_ref().is_some_and(|row| row.tenure == tenure)
         })
     }
 
@@ -82,7 +83,8 @@ impl Store {
             }
             ToStore::Put { revision, state } => {
                 let row = record.row.as_ref();
-                let is_newer = row.is_some_and(|row| (row.tenure, row.revision) > (tenure, revision));
+                let is_newer =
+                    row.is_some_and(|row| (row.tenure, row.revision) > (tenure, revision));
                 if record.ended || is_newer || record.floor > Some(tenure) {
                     return Stored::Refused;
                 }

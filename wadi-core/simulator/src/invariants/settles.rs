@@ -87,7 +87,10 @@ fn rows_have_ended(world: &mut World) {
     let ended = world.oracle.ended_for_clients();
     let left = ended.into_iter().find(|id| world.has_row(id));
     if let Some(id) = left {
-        world.fail("settles", format!("the store has {}, which has ended", name(&id)));
+        world.fail(
+            "settles",
+            format!("the store has {}, which has ended", name(&id)),
+        );
     }
 }
 
