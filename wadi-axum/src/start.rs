@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wadi_core::store::SessionStore;
+
 use crate::cluster::{Cluster, JoinError};
 use crate::config::{Relocate, WadiConfig};
 use crate::lifecycle::Phase;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wadi_core::bucket::Layout;
 use wadi_core::member::{Incarnation, Standing};
 use wadi_core::node::Status;
+use wadi_core::store::SessionStore;
 
 use crate::cluster::Cluster;
 use crate::lifecycle::Phase;
@@ -168,10 +169,10 @@ impl WadiLayer {
                 let migrations = node.migrations();
                 let aftermath = node.aftermath();
                 let on_quorum_loss = self.config().on_quorum_loss();
-                let [demoted, promoted, failed] = node.stored();
+                let below = node.below();
                 StatusReport {
                     on_quorum_loss: Some(on_quorum_loss.as_str()),
-                    store: self.store_report(demoted, promoted, failed),
+                    store: self.store_report(below.down(), below.up(), below.failed()),
                     draining: cluster.is_draining(),
                     requests: Some(cluster.counts().read()),
                     authority: cluster.authority_report(),
