@@ -139,6 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn while_all_are_stopped_nobody_serves_and_afterwards_everybody() {
+        let excused = |cause, began| excused(Done::Stopped, true, cause, 1, began);
+        for cause in [Cause::NoNode, Cause::Status(503)] {
+            assert!(!excused(cause.clone(), 900));
+            assert!(excused(cause.clone(), 9000));
+            assert!(excused(cause.clone(), 21_000));
+            assert!(!excused(cause, 23_000));
+        }
+        for cause in [BROKEN, LATE, Cause::Status(500)] {
+            assert!(!excused(cause, 9000));
+        }
+    }
+
+    #[test]
     fn nobody_is_ready_only_where_most_of_the_voters_died() {
         assert!(excused(Done::KilledMost, false, Cause::NoNode, 0, 3000));
         assert!(!excused(Done::Paused, true, Cause::NoNode, 0, 3000));
