@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Driver, Life};
 use crate::evict::Evicter;
+use crate::member::Incarnation;
 use crate::message::{Body, Message};
 use crate::node::below::Below;
 use crate::node::below::performer::{Asking, Key, Kind, Performer};
@@ -129,7 +130,7 @@ impl Driver {
 
     /// Where this is the session that the store has just given out, it comes up: what is given out to be looked
     /// at only, or to be forgotten, is sent to nobody.
-    pub(super) fn note_rising(&mut self, message: &Message) {
+    pub(super) fn note_rising(&mut self, to: Incarnation, message: &Message) {
         let Some((id, tenure)) = self.rising else {
             return;
         };
@@ -141,6 +142,10 @@ impl Driver {
             self.rising = None;
             if let Some(under) = &self.under {
                 under.reach.below().came_up();
+            }
+            // A message to oneself says of nobody that it came from there.
+            if self.me() == Some(to) {
+                self.waiting.came(id, Incarnation::STORE);
             }
         }
     }

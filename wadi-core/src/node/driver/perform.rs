@@ -70,7 +70,7 @@ impl Driver {
     ) {
         match output {
             Output::Send { to, mut message } => {
-                self.note_rising(&message);
+                self.note_rising(to, &message);
                 self.let_leave(&mut message);
                 match self.me() {
                     Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
