@@ -33,18 +33,22 @@ pub(crate) fn tier(
     evicter: Option<Arc<dyn Evicter>>,
     config: &WadiConfig,
 ) -> Arc<Tier> {
-    let usual = || {
-        let most = config.max_sessions() / 10 * 9;
-        let for_all = Any(MoreThan(most), Pressure(MOST_MEMORY));
-        Arc::new(Any(AfterIdle(config.demote_after()), for_all)) as Arc<dyn Evicter>
-    };
-    let evicter = evicter.unwrap_or_else(usual);
+    let evicter = chosen(evicter, config);
     let sessions_of_tier = Arc::clone(sessions);
     let copies = config.store_copies();
     let tier = Tier::new(sessions_of_tier, store, evicter, copies, Box::new(tell));
     let tier = Arc::new(tier);
     sessions.among(Arc::new(Recall::by(&tier)));
     tier
+}
+
+/// The policy that is given, or the usual one.
+pub(crate) fn chosen(evicter: Option<Arc<dyn Evicter>>, config: &WadiConfig) -> Arc<dyn Evicter> {
+    evicter.unwrap_or_else(|| {
+        let most = config.max_sessions() / 10 * 9;
+        let for_all = Any(MoreThan(most), Pressure(MOST_MEMORY));
+        Arc::new(Any(AfterIdle(config.demote_after()), for_all))
+    })
 }
 
 /// Brings a request to one of these sessions; else it goes on without one.

@@ -1,6 +1,6 @@
 //! What a node tells, as log lines. None of them names a session.
 
-use wadi_core::node::{Event, Listener, Loser, PartEnd, Told};
+use wadi_core::node::{Event, Listener, Loser, PartEnd, StoreTold, Told};
 
 use super::burst::Burst;
 
@@ -79,6 +79,7 @@ impl Listener for Log {
                 reason,
                 "a session cannot leave this node, because a value in it cannot be encoded"
             ),
+            Told::Store(what) => of_store(&what),
             Told::OtherCluster => tracing::error!(
                 "this cluster has another number of buckets than this node was set up with: give \
                  all nodes the same `buckets`"
@@ -89,6 +90,32 @@ impl Listener for Log {
             Told::Left { .. } => {}
             _ => tracing::info!("{what:?}"),
         }
+    }
+}
+
+fn of_store(what: &StoreTold) {
+    match what {
+        StoreTold::Away(error) => tracing::error!(
+            %error,
+            "the store below all nodes does not do what it is asked: sessions stay in memory and are served, and \
+             requests for those that are there are answered 503; it is tried again by itself"
+        ),
+        StoreTold::Back => tracing::info!("the store below all nodes does what it is asked again"),
+        StoreTold::Superseded => tracing::error!(
+            "the store below all nodes has given sessions to a later cluster, and requests for those are answered \
+             503 here: two clusters use it at once; give each a store of its own"
+        ),
+        StoreTold::Unreadable => tracing::error!(
+            "a session in the store below all nodes is damaged, or of another version, and counts as lost; it stays \
+             there"
+        ),
+        StoreTold::NotFounded(error) => tracing::error!(
+            %error,
+            "no cluster is founded, and this node answers 503, because the store below all nodes does not say of \
+             which generation it may be: see that the store runs and is reached from here; it is asked again by \
+             itself"
+        ),
+        other => tracing::info!("{other:?}"),
     }
 }
 

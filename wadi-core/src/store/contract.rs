@@ -77,6 +77,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn rows(&self) -> Option<u64> {
         None
     }
+
+    /// Whether several nodes that use this store have the same rows by it: only such a store may be below a
+    /// cluster. What a node has to itself, as on its own disc, the others would not find. So unless a store
+    /// says otherwise it is one node's alone.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// The same store, of which somebody else has a hold too.
@@ -107,5 +114,9 @@ impl<S: SessionStore + ?Sized> SessionStore for std::sync::Arc<S> {
 
     fn rows(&self) -> Option<u64> {
         (**self).rows()
+    }
+
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
     }
 }

@@ -298,4 +298,9 @@ impl SessionStore for MemoryStore {
             .filter(|entry| matches!(entry, Entry::Row { .. }));
         Some(rows.count() as u64)
     }
+
+    /// The nodes are in one process.
+    fn is_shared(&self) -> bool {
+        true
+    }
 }

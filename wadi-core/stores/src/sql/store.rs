@@ -267,6 +267,10 @@ macro_rules! is_a_store {
             ) -> wadi_core::store::Storing<'_, Vec<wadi_core::store::Head>> {
                 Box::pin(self.0.page(page))
             }
+
+            fn is_shared(&self) -> bool {
+                true
+            }
         }
     };
 }
