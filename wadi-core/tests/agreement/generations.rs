@@ -51,7 +51,7 @@ impl SessionStore for Numbers {
 async fn over_a_store(begun: u32) -> (World, Arc<Numbers>) {
     let numbers = Arc::<Numbers>::default();
     for _ in 0..begun {
-        numbers.begin(0).await.unwrap();
+        numbers.begin(0).await.expect("it says one");
     }
     let mut world = World::new();
     world.store = Some(Arc::clone(&numbers) as Arc<_>);
@@ -63,7 +63,7 @@ async fn a_new_cluster_is_of_a_generation_that_the_store_has_not_said_before() {
     for names in [&THREE[..], &THREE[..1]] {
         let (mut world, numbers) = over_a_store(7).await;
         for _ in 0..3 {
-            let before = numbers.begin(0).await.unwrap();
+            let before = numbers.begin(0).await.expect("it says one");
             let addresses = if names.len() == 1 { &[] } else { names };
             for name in names {
                 world.start(name, addresses);
@@ -125,7 +125,7 @@ async fn survivors_go_on_without_the_store_and_tell_it_when_they_can() {
     next_generation(&world, &others, first + 1).await;
     numbers.away.store(false, Relaxed);
     pass(LEASE * 10).await;
-    let said = numbers.begin(0).await.unwrap();
+    let said = numbers.begin(0).await.expect("it says one");
     assert!(said > first + 2, "it was told of {}: {said}", first + 1);
 }
 

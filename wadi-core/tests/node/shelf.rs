@@ -97,7 +97,7 @@ impl Shelf {
             due: false,
             most: usize::MAX,
         };
-        let heads = self.store.page(page).await.unwrap();
+        let heads = self.store.page(page).await.expect("it is in memory");
         let kept = heads.into_iter().filter(|head| head.given_out.is_none());
         kept.collect()
     }

@@ -34,7 +34,7 @@ async fn stage() -> Stage {
 
 /// One more cluster over the same store.
 async fn cluster(clock: &Arc<dyn Clock>, shelf: &Arc<Shelf>) -> World {
-    let generation = shelf.begin(0).await.unwrap();
+    let generation = shelf.begin(0).await.expect("it says one");
     let store = Arc::clone(shelf) as Arc<dyn SessionStore>;
     World::over(Arc::clone(clock), store, generation, &NAMES).await
 }
@@ -48,10 +48,10 @@ impl Stage {
 
     /// Which of the nodes manages the session's bucket.
     fn manager(&self, id: &SessionId) -> &'static str {
-        let layout = self.world.node("n1").status().layout.unwrap();
+        let layout = self.world.node("n1").status().layout.expect("it knows one");
         let manager = layout.placement(id.bucket(layout.buckets())).manager;
         let is_it = |name: &&&str| self.world.node(name).status().incarnation == Some(manager);
-        NAMES.iter().find(is_it).unwrap()
+        NAMES.iter().find(is_it).expect("one of them does")
     }
 
     fn nothing_happened(&self) {
@@ -269,11 +269,11 @@ async fn away(way: Way, lasts: u64) {
         stage.world.create("n2").await,
     ];
     for id in [here, down, going] {
-        add(&stage.world, "n1", &id).await.unwrap();
+        add(&stage.world, "n1", &id).await.expect("it is served");
     }
-    add(&stage.world, "n3", &down).await.unwrap();
+    add(&stage.world, "n3", &down).await.expect("it is served");
     stage.down("n3", &down).await;
-    add(&stage.world, "n2", &going).await.unwrap();
+    add(&stage.world, "n2", &going).await.expect("it is served");
 
     stage.shelf.is(way);
     stage.world.evict("n2", true);
@@ -297,7 +297,7 @@ async fn away(way: Way, lasts: u64) {
     // Some went the way of the store before it was known to be away, and no others.
     let fresh = stage.world.create("n3").await;
     for name in NAMES {
-        add(&stage.world, name, &fresh).await.unwrap();
+        add(&stage.world, name, &fresh).await.expect("it is served");
     }
     assert!(stage.world.node("n2").below().is_away());
     // Where that is known no more go its way than it takes to find out whether it is back.
@@ -319,7 +319,12 @@ async fn away(way: Way, lasts: u64) {
     assert!(!stage.shelf.asked_twice_at_once());
     assert_eq!(count(&stage.world, "n2", &here).await, Ok(1));
     assert_eq!(count(&stage.world, "n2", &down).await, Ok(2));
-    assert!(count(&stage.world, "n2", &going).await.unwrap() >= 2);
+    assert!(
+        count(&stage.world, "n2", &going)
+            .await
+            .expect("it is served")
+            >= 2
+    );
     tokio::time::sleep(secs(5)).await;
     let gone = stage.times_told(|told| matches!(told, StoreTold::Away(_)));
     let back = stage.times_told(|told| *told == StoreTold::Back);
