@@ -1,5 +1,5 @@
-//! What a node says of the store below all nodes, for whoever asks at any time and for whoever listens. It
-//! names no session.
+//! What a node says of the store below all nodes, for whoever asks at any time; and what looks
+//! after it. It names no session.
 
 pub(super) mod performer;
 pub(super) mod reach;
@@ -7,26 +7,6 @@ pub(super) mod rounds;
 pub(super) mod sweep;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-
-use crate::store::StoreError;
-
-/// Something about the store below all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreTold {
-    /// It does not do what it is asked. Sessions in memory are served; those in the store are answered 503,
-    /// and none goes down until it is back. Told once, until [`StoreTold::Back`].
-    Away(StoreError),
-    /// It does what it is asked again.
-    Back,
-    /// It has given sessions out under later tenures than this cluster's: another cluster uses it, too. Those
-    /// are answered 503. Told once until the next start.
-    Superseded,
-    /// It has a session that cannot be read; it stays there.
-    Unreadable,
-    /// No cluster is founded, because the store did not say of which generation it may be; it is asked again.
-    NotFounded(StoreError),
-}
 
 /// How much has gone to the store below all nodes and come from there, since this node started.
 #[derive(Debug, Default)]

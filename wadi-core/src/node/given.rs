@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::asking::Key;
 use super::authority::Unreachable;
-use super::below::performer::Key;
 use super::locate::Located;
 use super::status::{Left, NotDeclaredDead};
 use crate::authority::Answer;

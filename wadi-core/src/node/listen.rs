@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::below::StoreTold;
 use crate::member::Incarnation;
 use crate::proof::Proof;
 use crate::protocol::Event;
+use crate::store::StoreError;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,24 @@ pub enum Told {
         /// Sessions that are lost with it.
         left_behind: usize,
     },
+}
+
+/// Something about the store below all nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreTold {
+    /// It does not do what it is asked. Sessions in memory are served; those in the store are answered 503,
+    /// and none goes down until it is back. Told once, until [`StoreTold::Back`].
+    Away(StoreError),
+    /// It does what it is asked again.
+    Back,
+    /// It has given sessions out under later tenures than this cluster's: another cluster uses it, too. Those
+    /// are answered 503. Told once until the next start.
+    Superseded,
+    /// It has a session that cannot be read; it stays there.
+    Unreadable,
+    /// No cluster is founded, because the store did not say of which generation it may be; it is asked again.
+    NotFounded(StoreError),
 }
 
 /// Why a node's part in what nodes agree upon is over.

@@ -11,8 +11,7 @@ use tokio::task::AbortHandle;
 use crate::authority::raft::{Generations, Saying};
 use crate::bucket::LayoutVersion;
 use crate::clock::Clock;
-use crate::node::below::StoreTold;
-use crate::node::listen::{Listener, Told};
+use crate::node::listen::{Listener, StoreTold, Told};
 use crate::store::{SessionStore, StoreError};
 use crate::tier::Pause;
 

@@ -14,62 +14,18 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::StoreTold;
 use super::reach::{Does, Reach};
 use crate::clock::Moment;
+use crate::node::asking::{Asking, Key, Kind};
 use crate::node::given::Given;
+use crate::node::listen::StoreTold;
 use crate::protocol::{Stored, ToStore};
-use crate::session::{SessionId, Sessions, aged, check_sealed, kept, leaving};
+use crate::session::{Sessions, aged, check_sealed, kept, leaving};
 use crate::store::{Claim, Ended, Payload, Put, Row, StoreError, Took};
-use crate::tenure::Tenure;
 
 /// The most rows or ends, and about the most bytes, that one call carries.
 const ROWS: usize = 256;
 const BYTES: usize = 4 << 20;
-
-/// What kind of thing the store is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::node) enum Kind {
-    Put,
-    Take,
-    End,
-}
-
-impl Kind {
-    pub(in crate::node) const fn of(ask: &ToStore) -> Self {
-        match ask {
-            ToStore::Put { .. } => Self::Put,
-            ToStore::Take => Self::Take,
-            ToStore::End { .. } => Self::End,
-        }
-    }
-
-    /// What became of it where it was not begun.
-    pub(in crate::node) const fn untried(self) -> Stored {
-        match self {
-            Self::Put => Stored::Refused,
-            Self::Take | Self::End => Stored::Unknown,
-        }
-    }
-}
-
-/// One thing that the store is asked; asked again meanwhile it is the same.
-pub(in crate::node) type Key = (SessionId, Tenure, Kind);
-
-/// The same, with all that it takes.
-pub(in crate::node) struct Asking {
-    pub(in crate::node) id: SessionId,
-    pub(in crate::node) tenure: Tenure,
-    pub(in crate::node) ask: ToStore,
-    /// When it is over, where it is not begun.
-    pub(in crate::node) until: Moment,
-}
-
-impl Asking {
-    const fn key(&self) -> Key {
-        (self.id, self.tenure, Kind::of(&self.ask))
-    }
-}
 
 /// See the module.
 pub(in crate::node) struct Performer {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Below, StoreTold};
+use super::Below;
 use crate::clock::{Clock, Moment};
-use crate::node::listen::{Listener, Told};
+use crate::node::listen::{Listener, StoreTold, Told};
 use crate::store::{SessionStore, StoreError, Storing};
 use crate::tier::{LONGEST_PAUSE, Pause};
 
