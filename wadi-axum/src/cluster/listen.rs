@@ -1,5 +1,7 @@
 //! What a node tells, as log lines. None of them names a session.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use wadi_core::node::{Event, Listener, Loser, PartEnd, StoreTold, Told};
 
 use super::burst::Burst;
@@ -13,6 +15,8 @@ pub(super) struct Log {
     outdated: Burst,
     refused: Burst,
     ended: Burst,
+    /// It was told that nobody tells this node anything, which comes again for as long as it is so.
+    untold: AtomicBool,
 }
 
 impl Listener for Log {
@@ -27,6 +31,15 @@ impl Listener for Log {
             Told::PartEnded(PartEnd::Abandoned) => tracing::warn!(
                 "most of the voters are gone for good; the cluster is founded again by those who are left"
             ),
+            Told::PartEnded(PartEnd::Untold) => {
+                if !self.untold.swap(true, Relaxed) {
+                    tracing::error!(
+                        "this node has joined the cluster, and the others do not reach it where it says that it is: \
+                         another node may say the same of itself, or nobody listens there. It answers 503, and \
+                         joins again and again. Give each node a `cluster` address, or an `advertise`, of its own"
+                    );
+                }
+            }
             Told::PartEnded(PartEnd::Behind) => tracing::warn!(
                 "what the cluster agrees upon has not reached this node for too long, though it reaches the \
                  cluster: look for a connection that is cut one way; coming back as somebody new"

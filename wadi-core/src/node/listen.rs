@@ -90,6 +90,9 @@ pub enum PartEnd {
     Behind,
     /// Most of those who agreed are gone for good, and nothing can be agreed with the rest of them.
     Abandoned,
+    /// It has joined, and nobody ever told it what is agreed: the others do not reach it where it says that
+    /// it is, or reach somebody else there. It joins again.
+    Untold,
     /// Those who agree could not be reached for longer than a lease, and this node goes on without being
     /// certain that they do not.
     Unreachable,

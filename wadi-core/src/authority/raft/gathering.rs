@@ -110,6 +110,9 @@ struct Past {
 pub(crate) enum Over {
     /// It can agree on nothing any more; call [`Gathering::renounce`].
     Lost(MayFound),
+    /// It has joined, and nobody tells it anything: they do not reach it where it says that it is. Call
+    /// [`Gathering::renounce`].
+    Untold(MayFound),
     /// The same, and this node is an heir, or goes on without being certain; call
     /// [`Gathering::inherit`].
     Inherited(Succession),
@@ -291,7 +294,7 @@ impl Gathering {
     /// Until this node is to be a member of this cluster no more; as a rule that is never.
     pub(crate) async fn over(&self, part: &RaftAuthority) -> Over {
         tokio::select! {
-            may_found = self.lost(part) => Over::Lost(may_found),
+            over = self.lost(part) => over,
             succession = self.inherits(part) => Over::Inherited(succession),
             succession = self.goes_on(part) => Over::Inherited(succession),
             joined = self.meets(part) => Over::Met(joined),
