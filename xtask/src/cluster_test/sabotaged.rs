@@ -65,11 +65,12 @@ const fn shown(rule: &'static str, scenario: Scenario, networks: Networks) -> Sh
 }
 
 /// What shows each rule, in every run so far.
-const SHOWN: [Shown; 5] = [
+const SHOWN: [Shown; 6] = [
     shown("seal", Scenario::Steady, Networks::Loopback),
     shown("rebuild", Scenario::Kill, Networks::Loopback),
     shown("hand-over-seals", Scenario::Join, Networks::Loopback),
     shown("doubt", Scenario::Pause, Networks::Loopback),
+    shown("ask-store", Scenario::Restart, Networks::Loopback),
     // On one host its death is proven before it is back.
     shown("incarnation", Scenario::Crash, Networks::Apart),
 ];
@@ -133,6 +134,18 @@ const NOT_SHOWN: [(&str, &str); 32] = [
     ("takes-nothing-more", NEEDS_RACE),
     ("keep-sealed", NEEDS_RACE),
     ("await-confirm", NEEDS_RACE),
+    (
+        "fence-row",
+        "it takes a store that does what it was asked and does not say so, and then the death of who asked",
+    ),
+    (
+        "stale-row",
+        "it takes the deaths of a manager and of who had the session from it",
+    ),
+    (
+        "end-row",
+        "it takes the deaths of all who keep the marker of one end",
+    ),
     (
         "grace",
         "it takes a leader that dies when another node has not renewed for a while",

@@ -110,11 +110,17 @@ impl Server {
     /// Tells every process of it, for each connection has one.
     pub(super) fn signal(&self, signal: &str) {
         let own = self.process.id();
-        let sent = Command::new("kill")
-            .args([signal, "--", &own.to_string()])
-            .args(children(own).iter().map(u32::to_string))
-            .status();
-        assert!(sent.is_ok_and(|sent| sent.success()), "it can be told");
+        let tell = |who: u32| {
+            let told = Command::new("kill")
+                .args([signal, "--", &who.to_string()])
+                .status();
+            told.is_ok_and(|told| told.success())
+        };
+        assert!(tell(own), "it can be told");
+        for child in children(own) {
+            // It may have ended meanwhile.
+            tell(child);
+        }
     }
 
     fn wait(&self) {
