@@ -108,6 +108,118 @@ fn three_nodes_are_one_cluster_with_the_buckets_shared_out_and_one_may_go() {
     });
 }
 
+/// A file that goes with the test.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let name = format!("wadi-{name}-{}.sqlite", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        for more in ["", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(more);
+            std::fs::remove_file(name).ok();
+        }
+    }
+}
+
+#[test]
+fn three_nodes_that_are_all_stopped_and_started_again_have_their_sessions() {
+    let addresses = addresses(3);
+    let file = File::new("restart");
+    let store = format!("sqlite:{}", file.0.display());
+    let flags = [
+        "--shared-store",
+        &store,
+        "--demote-after",
+        "1",
+        "--lease",
+        "2",
+    ];
+    let flags = [&flags[..], &["--deregister-delay", "0"]].concat();
+    let nodes = start(&addresses, &flags);
+    let cookies: Vec<String> = (0..30)
+        .map(|number| {
+            let node = &nodes[number % 3];
+            let cookie = node.ask("POST /counter", "", "").cookie();
+            for _ in 0..number {
+                node.ask("POST /counter", &cookie, "");
+            }
+            cookie
+        })
+        .collect();
+    nodes[1].ask("POST /logout", &cookies[0], "");
+    until("sessions go down that nobody asks for", || {
+        let down = |node| {
+            status(node)["store"]["demoted"]
+                .as_u64()
+                .expect("it is said")
+        };
+        nodes.iter().map(down).sum::<u64>() > 0
+    });
+    for node in &nodes {
+        node.signal("TERM");
+    }
+    for node in nodes {
+        let (well, said) = node.ended();
+        assert!(well && said.contains("left the cluster"), "{said}");
+        assert!(!said.contains("found no other place"), "{said}");
+    }
+
+    let nodes = start(&addresses, &flags);
+    for (number, cookie) in cookies.iter().enumerate().skip(1) {
+        let answer = nodes[(number + 1) % 3].ask("GET /counter", cookie, "");
+        let expected = format!(r#""count":{},"#, number + 1);
+        assert!(answer.body.contains(&expected), "{number}: {}", answer.body);
+    }
+    // Who has just founded a cluster does not know yet what others may come back with.
+    let ended = nodes[1].ask("GET /counter", &cookies[0], "");
+    let is_nobodys = ended.status == 503 || ended.body.contains(r#""count":0,"#);
+    assert!(is_nobodys, "{}", ended.body);
+}
+
+#[test]
+fn a_shared_store_that_cannot_be_used_is_refused_with_what_mends_it() {
+    let cluster = [
+        "--cluster",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    for (flags, mends) in [
+        (&["--shared-store", "sqlite:a.db"][..], "--cluster"),
+        (&["--demote-after", "1"], "--shared-store"),
+        (
+            &[&cluster[..], &["--shared-store", "secret:thing"]].concat(),
+            "sqlite:PATH",
+        ),
+        (
+            &[
+                &cluster[..],
+                &["--shared-store", "sqlite:/nowhere/at/all.db"],
+            ]
+            .concat(),
+            "/nowhere/at/all.db",
+        ),
+    ] {
+        let output = command().args(flags).output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(
+            !output.status.success() && said.contains(mends),
+            "{flags:?}: {said}"
+        );
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
 #[test]
 fn a_node_that_finds_no_majority_is_not_ready_and_says_so() {
     let addresses = addresses(3);

@@ -33,18 +33,22 @@ pub(crate) fn tier(
     evicter: Option<Arc<dyn Evicter>>,
     config: &WadiConfig,
 ) -> Arc<Tier> {
-    let usual = || {
-        let most = config.max_sessions() / 10 * 9;
-        let for_all = Any(MoreThan(most), Pressure(MOST_MEMORY));
-        Arc::new(Any(AfterIdle(config.demote_after()), for_all)) as Arc<dyn Evicter>
-    };
-    let evicter = evicter.unwrap_or_else(usual);
+    let evicter = chosen(evicter, config);
     let sessions_of_tier = Arc::clone(sessions);
     let copies = config.store_copies();
     let tier = Tier::new(sessions_of_tier, store, evicter, copies, Box::new(tell));
     let tier = Arc::new(tier);
     sessions.among(Arc::new(Recall::by(&tier)));
     tier
+}
+
+/// The policy that is given, or the usual one.
+pub(crate) fn chosen(evicter: Option<Arc<dyn Evicter>>, config: &WadiConfig) -> Arc<dyn Evicter> {
+    evicter.unwrap_or_else(|| {
+        let most = config.max_sessions() / 10 * 9;
+        let for_all = Any(MoreThan(most), Pressure(MOST_MEMORY));
+        Arc::new(Any(AfterIdle(config.demote_after()), for_all))
+    })
 }
 
 /// Brings a request to one of these sessions; else it goes on without one.
@@ -115,7 +119,7 @@ async fn find(
                 match tier.promote(id).instrument(span).await {
                     Promoted::Look => way = Some(Box::new(Way::new(How::Promoted, 0, false))),
                     Promoted::Absent => return Ok(Err(became(sessions, &id))),
-                    Promoted::Unreadable => return Ok(Err(Origin::Lost)),
+                    Promoted::Unreadable | Promoted::Damaged => return Ok(Err(Origin::Lost)),
                     Promoted::Unavailable => return Err(Why::Store),
                 }
             }
@@ -146,6 +150,11 @@ fn served(visit: Visit, wanted: Wanted) -> Arc<Visit> {
 fn tell(what: Told) {
     static NOT_PROMOTED: Seldom = Seldom::new();
     static NOT_COPIED: Seldom = Seldom::new();
+    static NOT_ENDED: Seldom = Seldom::new();
+    static NOT_SWEPT: Seldom = Seldom::new();
+    static REFUSED: Seldom = Seldom::new();
+    static UNREADABLE: Seldom = Seldom::new();
+    static UNENCODABLE: Seldom = Seldom::new();
     match what {
         Told::NotDemoted(error) => {
             tracing::warn!(%error, "sessions stay in memory, for the store does not take them");
@@ -156,7 +165,6 @@ fn tell(what: Told) {
                 "the store does not give sessions, so their requests are answered with 503"
             );
         }
-        Told::NotPromoted(_) => {}
         Told::NotCopied(error) if NOT_COPIED.is_due() => {
             tracing::warn!(
                 %error,
@@ -164,25 +172,25 @@ fn tell(what: Told) {
                  process is killed"
             );
         }
-        Told::NotCopied(_) => {}
-        Told::NotEnded(error) => {
+        Told::NotEnded(error) if NOT_ENDED.is_due() => {
             tracing::warn!(%error, "the store was not told of sessions that have ended; it is told again");
         }
-        Told::NotSwept(error) => {
+        Told::NotSwept(error) if NOT_SWEPT.is_due() => {
             tracing::warn!(%error, "the store does not say which sessions have run out");
         }
-        Told::Refused => tracing::error!(
+        Told::Refused if REFUSED.is_due() => tracing::error!(
             "the store has something newer of a session than this node, so the session stays in memory: \
              another node uses the store, which is to be one node's alone"
         ),
-        Told::Unreadable => tracing::error!(
+        Told::Unreadable if UNREADABLE.is_due() => tracing::error!(
             "a session in the store is damaged, or of another version, and counts as lost; it stays there"
         ),
-        Told::Unencodable { type_name, reason } => tracing::warn!(
+        Told::Unencodable { type_name, reason } if UNENCODABLE.is_due() => tracing::warn!(
             type_name,
             reason,
             "a session stays in memory, because a value in it cannot be encoded"
         ),
+        // Said a moment ago.
         _ => {}
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use wadi_core::clock::{BootClock, Clock};
+use wadi_core::clock::{BootClock, Clock, WallWatch};
 use wadi_core::evict::AfterIdle;
 use wadi_core::session::{Limits, Sessions, Swept};
 use wadi_core::tier::Tier;
@@ -27,7 +27,17 @@ const BATCH: usize = 256;
 /// Sweeps until the node is closed or nobody uses its sessions any more.
 pub(crate) async fn run(sessions: Weak<Sessions>, lifecycle: Lifecycle) {
     let mut closed = std::pin::pin!(lifecycle.reached(Phase::Closed));
+    let mut wall = WallWatch::default();
     while let Some(pause) = sweep(&sessions).await {
+        if let Some(jump) = wall.look(&BootClock) {
+            tracing::warn!(
+                seconds = jump.seconds,
+                so_far = jump.so_far,
+                "the wall clock jumped against the clock that runs evenly. No session ends or moves for that; but \
+                 new ids, log lines and the validity of certificates go by the wall: have this machine's clock \
+                 kept right (NTP, chrony)"
+            );
+        }
         if tokio::time::timeout(pause, closed.as_mut()).await.is_ok() {
             return;
         }

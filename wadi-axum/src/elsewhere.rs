@@ -115,7 +115,10 @@ pub(crate) async fn seek(
         quest,
         load,
     };
-    let outcome = seeker.run().await;
+    let outcome = match seeker.run().await {
+        Outcome::Refuse(Why::NobodySays) if cluster.store_is_away() => Outcome::Refuse(Why::Store),
+        outcome => outcome,
+    };
     if let Outcome::Refuse(why) = outcome {
         tracing::debug!(why = why.as_str(), "a request cannot have its session now");
         cluster.counts().unavailable.one();
@@ -334,6 +337,12 @@ impl Seeker<'_> {
                     }
                     match located {
                         Located::Here => return Next::Look,
+                        Located::Came(Incarnation::STORE) => {
+                            self.how = How::Promoted;
+                            self.hops = u8::from(view.me != manager);
+                            self.cluster.counts().promoted.one();
+                            return Next::Look;
+                        }
                         Located::Came(from) => {
                             self.how = How::Migrated;
                             self.hops = hops_to(from);

@@ -21,7 +21,8 @@ use crate::cookie::{Cookie, SameSite};
 use crate::layer_id::LayerId;
 use crate::node::Node;
 use crate::service::WadiService;
-use crate::shared::Shared;
+use crate::shared::{Below, Shared};
+use crate::watched::Watched;
 
 /// What a layer is made of.
 #[derive(Debug)]
@@ -96,23 +97,24 @@ impl Settings {
         self
     }
 
-    /// Gives this node a store below its memory that is its alone: a session that nobody asks for goes there
-    /// after `demote_after`, and comes back into memory when somebody does. When the node leaves, every
+    /// Gives this node a store below its memory: a session that nobody asks for goes there after
+    /// `demote_after`, and comes back into memory when somebody does. When the node leaves, every
     /// session goes there; one that starts on the same store has them, and their cookies are good where the
     /// `cluster_key` is the same.
     ///
-    /// What is in memory only is lost with a process that is killed.
+    /// In a cluster all nodes are given the same store, one that may be shared
+    /// ([`SessionStore::is_shared`]): a session goes there from any node and comes up at any. Who leaves
+    /// moves its sessions to the other nodes; when all leave, every session goes there.
     ///
-    /// For a node that is alone. Within a cluster, it does not start with one: another node would not find
-    /// what is there.
+    /// What is in memory only is lost with a process that is killed.
     #[must_use]
     pub fn store(mut self, store: impl SessionStore) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// Has a policy of your own choose which sessions go from memory to the store, instead of the usual one:
-    /// those that were idle for `demote_after`, those idle for longest beyond nine tenths of
+    /// Has a policy of your own choose which of this node's sessions go from memory to the store, instead of the
+    /// usual one: those that were idle for `demote_after`, those idle for longest beyond nine tenths of
     /// `max_sessions`, and likewise when nine tenths of the memory are taken. A node without a store never
     /// asks it.
     #[must_use]
@@ -150,15 +152,27 @@ impl WadiLayer {
     pub fn new(settings: impl Into<Settings>) -> Self {
         let Settings {
             sessions,
-            cluster,
+            mut cluster,
             store,
             evicter,
             cookie,
             config,
         } = settings.into();
-        let tier = store.map(|store| below::tier(&sessions, store, evicter, &config));
+        let store = store.map(Watched::new);
+        let tier = match (&mut cluster, &store) {
+            (Some(cluster), Some(store)) => {
+                cluster.set_store(Arc::clone(store), below::chosen(evicter, &config));
+                None
+            }
+            (None, Some(store)) => {
+                let store = Arc::clone(store) as Arc<dyn SessionStore>;
+                Some(below::tier(&sessions, store, evicter, &config))
+            }
+            (_, None) => None,
+        };
+        let below = Below { store, tier };
         Self {
-            shared: Arc::new(Shared::new(sessions, cluster, tier, cookie, config)),
+            shared: Arc::new(Shared::new(sessions, cluster, below, cookie, config)),
         }
     }
 
@@ -203,10 +217,16 @@ impl WadiLayer {
         self.cluster().is_some()
     }
 
-    /// The store below this node's memory, where it has one, as [`Settings::store`] gave it.
+    /// The store below this node's memory where that is its alone, as [`Settings::store`] gave it; `None` in a
+    /// cluster, whose nodes share theirs.
     #[must_use]
     pub fn store_below(&self) -> Option<&Arc<Tier>> {
         self.shared.tier.as_ref()
+    }
+
+    /// Whatever store is below.
+    pub(crate) fn watched(&self) -> Option<&Arc<Watched>> {
+        self.shared.store.as_ref()
     }
 
     pub(crate) fn cluster(&self) -> Option<&Cluster> {

@@ -74,6 +74,7 @@ mod start;
 pub mod status;
 #[cfg(feature = "test-util")]
 pub mod testing;
+mod watched;
 mod way;
 mod why;
 

@@ -11,13 +11,16 @@ use crate::cluster::Cluster;
 use crate::config::WadiConfig;
 use crate::cookie::Cookie;
 use crate::node::Node;
+use crate::watched::Watched;
 
 /// What all services of one layer share.
 pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     /// `None`: the node is alone.
     pub(crate) cluster: Option<Cluster>,
-    /// The store below this node's memory, where it has one.
+    /// The store below this node's memory, or below all nodes', where there is one.
+    pub(crate) store: Option<Arc<Watched>>,
+    /// What goes down into the store and comes up, where it is this node's alone.
     pub(crate) tier: Option<Arc<Tier>>,
     pub(crate) cookie: Cookie,
     pub(crate) node: Node,
@@ -25,17 +28,24 @@ pub(crate) struct Shared {
     pub(crate) told_once: AtomicBool,
 }
 
+/// What is below the sessions.
+pub(crate) struct Below {
+    pub(crate) store: Option<Arc<Watched>>,
+    pub(crate) tier: Option<Arc<Tier>>,
+}
+
 impl Shared {
     pub(crate) fn new(
         sessions: Arc<Sessions>,
         cluster: Option<Cluster>,
-        tier: Option<Arc<Tier>>,
+        Below { store, tier }: Below,
         cookie: Cookie,
         config: WadiConfig,
     ) -> Self {
         Self {
             sessions,
             cluster,
+            store,
             tier,
             cookie,
             node: Node::new(config),

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wadi_core::store::SessionStore;
+
 use crate::cluster::{Cluster, JoinError};
 use crate::config::{Relocate, WadiConfig};
 use crate::lifecycle::Phase;
@@ -23,12 +25,14 @@ pub enum StartError {
     /// The node was asked to leave, and who has left comes back as somebody new.
     #[error("this node has left or is leaving: make a new WadiLayer")]
     Left,
-    /// A store below one node's memory, in a cluster.
+    /// A store that is one node's alone, in a cluster.
     #[error(
-        "this node has a store of its own and takes part in a cluster, whose other nodes would not find what \
-         is there: leave the store out, or `cluster`"
+        "this node's store is its own, and the node takes part in a cluster, whose other nodes would not find what \
+         is there: give all nodes one store that they share, such as wadi_stores::PostgresStore, or on one host \
+         SqliteStore; or leave the store out, or `cluster`. A store of your own that may be shared says so by \
+         `SessionStore::is_shared`"
     )]
-    StoreInCluster,
+    StoreNotShared,
     /// The node could not take part in its cluster.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -58,8 +62,9 @@ impl WadiLayer {
 
     /// As [`WadiLayer::start`], for who takes proxied requests too.
     pub(crate) async fn begin(&self) -> Result<(), StartError> {
-        if self.cluster().is_some() && self.store_below().is_some() {
-            return Err(StartError::StoreInCluster);
+        let shared_by = self.cluster().and_then(Cluster::store);
+        if shared_by.is_some_and(|store| !store.is_shared()) {
+            return Err(StartError::StoreNotShared);
         }
         self.node().lifecycle.start().map_err(|phase| match phase {
             Phase::Serving => StartError::AlreadyStarted,

@@ -24,7 +24,8 @@ pub(crate) enum Why {
     Unconfirmed,
     /// The session is on another node, and neither goes to the other here: so it is configured.
     Elsewhere,
-    /// The store in which the session may be gave no answer.
+    /// The store in which the session may be gave no answer; in a cluster: nobody could say in time where the
+    /// session is, and this node has no answers from the store.
     Store,
     /// The application was not ready in time, while the request already had its session.
     NotReady,

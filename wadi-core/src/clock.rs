@@ -98,6 +98,63 @@ impl Clock for BootClock {
     }
 }
 
+/// Notices that the wall clock jumped against the monotonic one, for the log.
+///
+/// It decides nothing: who owns what, and what has run out, goes by moments alone. But ids, log lines
+/// and certificates are dated by the wall, so whoever runs the node wants to know.
+#[derive(Debug, Default)]
+pub struct WallWatch {
+    last: Option<(Moment, u32)>,
+    told: Option<Moment>,
+    jumps: u64,
+}
+
+/// The wall clock jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallJump {
+    /// By so many seconds, forwards or, where it is below zero, backwards.
+    pub seconds: i64,
+    /// How many jumps were noticed so far, this one and those that were not told of among them.
+    pub so_far: u64,
+}
+
+impl WallWatch {
+    /// A clock that is merely set right bit by bit moves by less between two looks.
+    const LEAST: i64 = 5;
+
+    /// A clock that jumps again and again is told of so often at most.
+    const EVERY: Duration = Duration::from_secs(10 * 60);
+
+    /// Reads both clocks. The jump since the last look, where there is one to tell of.
+    pub fn look(&mut self, clock: &dyn Clock) -> Option<WallJump> {
+        let before = clock.now();
+        let unix = clock.unix_seconds();
+        let now = clock.now();
+        // Who stood still between two readings saw no pair that belongs together.
+        (now.since(before) < Duration::from_secs(1))
+            .then(|| self.see(now, unix))
+            .flatten()
+    }
+
+    fn see(&mut self, now: Moment, unix: u32) -> Option<WallJump> {
+        let (then, wall) = self.last.replace((now, unix))?;
+        let passed = i64::try_from(now.since(then).as_secs()).unwrap_or(i64::MAX);
+        let seconds = (i64::from(unix) - i64::from(wall)).saturating_sub(passed);
+        if seconds.abs() < Self::LEAST {
+            return None;
+        }
+        self.jumps += 1;
+        if self.told.is_some_and(|at| now.since(at) < Self::EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(WallJump {
+            seconds,
+            so_far: self.jumps,
+        })
+    }
+}
+
 /// A clock that stands still until a test moves it. Its wall clock moves with it.
 #[derive(Debug)]
 pub struct ManualClock {
@@ -164,5 +221,77 @@ mod tests {
         clock.advance(Duration::from_secs(90));
         assert_eq!(clock.now().since(moment), Duration::from_secs(90));
         assert_eq!(clock.unix_seconds() - unix, 90);
+    }
+
+    /// Of a wall clock that is right but for what a line says: at that second it jumps by so many.
+    fn told(jumps: &[(u64, i64)], looks: impl Iterator<Item = u64>) -> Vec<(u64, WallJump)> {
+        let mut watch = WallWatch::default();
+        let told = looks.filter_map(|second| {
+            let off: i64 = jumps
+                .iter()
+                .filter(|(at, _)| *at <= second)
+                .map(|(_, by)| by)
+                .sum();
+            let unix = 1_780_000_000 + i64::try_from(second).unwrap() + off;
+            // The two clocks do not begin their seconds at the same time.
+            let now = Moment::from_nanos(second * 1_000_000_000 + 700_000_000);
+            let jump = watch.see(now, u32::try_from(unix).unwrap());
+            jump.map(|jump| (second, jump))
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_is_told_of_and_one_that_is_set_right_bit_by_bit_is_not() {
+        let every_five = || (0..2000).step_by(5);
+        assert_eq!(told(&[], every_five()), []);
+        let bit_by_bit: Vec<_> = (0..2000).step_by(7).map(|at| (at, -2)).collect();
+        assert_eq!(told(&bit_by_bit, every_five()), []);
+        let jump = |seconds, so_far| WallJump { seconds, so_far };
+        assert_eq!(
+            told(&[(42, -3600)], every_five()),
+            [(45, jump(-3600, 1))],
+            "once, and by how much"
+        );
+        // However long nobody looked.
+        assert_eq!(
+            told(&[(42, 3600)], [0, 90_000].into_iter()),
+            [(90_000, jump(3600, 1))]
+        );
+        assert_eq!(told(&[], [0, 90_000].into_iter()), []);
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_again_and_again_is_told_of_seldom() {
+        let jumps: Vec<_> = (10..1300)
+            .step_by(10)
+            .map(|at| (at, if at % 20 == 0 { 3600 } else { -3600 }))
+            .collect();
+        let told = told(&jumps, (0..1300).step_by(5));
+        let told: Vec<_> = told.iter().map(|(at, jump)| (*at, jump.so_far)).collect();
+        assert_eq!(told, [(10, 1), (610, 61), (1210, 121)]);
+    }
+
+    #[test]
+    fn who_stands_still_between_two_readings_takes_that_for_no_jump() {
+        #[derive(Debug)]
+        struct Stopped(ManualClock);
+        impl Clock for Stopped {
+            fn now(&self) -> Moment {
+                self.0.now()
+            }
+            fn unix_seconds(&self) -> u32 {
+                let unix = self.0.unix_seconds();
+                self.0.advance(Duration::from_secs(600));
+                unix
+            }
+        }
+        let clock = ManualClock::new();
+        let mut watch = WallWatch::default();
+        assert_eq!(watch.look(&clock), None);
+        clock.advance(Duration::from_secs(5));
+        let clock = Stopped(clock);
+        assert_eq!(watch.look(&clock), None);
+        assert_eq!(watch.look(&clock.0), None);
     }
 }

@@ -42,6 +42,10 @@ impl fmt::Display for NodeName {
 pub struct Incarnation(u64);
 
 impl Incarnation {
+    /// The store below all nodes, where there is one: the protocol speaks to it as to somebody who never
+    /// dies. No authority gives this number, and nobody says it of himself.
+    pub const STORE: Self = Self(u64::MAX);
+
     /// The incarnation with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {

@@ -400,6 +400,9 @@ pub enum CopyKind {
         /// For how long it has served nobody, at least.
         away_for: Duration,
     },
+    /// The row that the store below all nodes has. It was given out under that tenure by an earlier
+    /// manager; then a newer copy may exist.
+    Row(Option<Tenure>),
 }
 
 /// A line of a directory that is handed over.

@@ -113,6 +113,14 @@ rules! {
     AwaitConfirm = "await-confirm",
     /// Migration: what ran on an unconfirmed arrival answers only when the arrival is confirmed.
     HeadWaits = "head-waits",
+    /// Store: what nobody has is asked of the store before it is called absent.
+    AskStore = "ask-store",
+    /// Store: what may have been put there lately is made stale before another copy serves.
+    FenceRow = "fence-row",
+    /// Store: a row that was given out by an earlier manager is taken for a stale copy.
+    StaleRow = "stale-row",
+    /// Store: an end counts when the store knows it.
+    EndRow = "end-row",
     /// A new leader of the authority waits one whole lease before it declares death without proof.
     Grace = "grace",
 }

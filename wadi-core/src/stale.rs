@@ -56,6 +56,8 @@ pub enum Source {
     Sealed,
     /// It came back with a node that the cluster had declared dead, or was kept for one that left.
     Returned,
+    /// It is in the store below all nodes.
+    Stored,
 }
 
 /// The copy of the highest tenure serves, and among those of one tenure the one of the highest revision.
@@ -72,14 +74,19 @@ impl StalePolicy for TakeLatest {
 }
 
 /// What comes back is never taken: a session whose node was declared dead is lost at once, whoever comes
-/// back with it. Of copies that never left, as where a move came to nothing, the latest serves.
+/// back with it. Of copies that never left, as where a move came to nothing or a session is in the store, the
+/// latest serves; but what the store has of a session that served elsewhere since does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakeNothingBack;
 
 impl StalePolicy for TakeNothingBack {
     fn choose(&self, copies: &[StaleCopy]) -> Option<usize> {
         let places = copies.iter().enumerate();
-        let stayed = places.filter(|(_, copy)| copy.source == Source::Sealed);
+        let stayed = places.filter(|(_, copy)| match copy.source {
+            Source::Sealed => true,
+            Source::Returned => false,
+            Source::Stored => copy.is_latest,
+        });
         let latest = stayed.max_by_key(|(_, copy)| (copy.tenure, copy.revision));
         latest.map(|(place, _)| place)
     }

@@ -19,7 +19,7 @@ use crate::say::say;
 /// Where the targets are, each with its seeds in `seeds/<name>` and its finds in `artifacts/<name>`.
 const DIRECTORY: &str = "xtask/fuzz";
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         name: "cookie",
         longest: 8192,
@@ -48,6 +48,10 @@ const TARGETS: [Target; 7] = [
         name: "authority",
         longest: 4096,
     },
+    Target {
+        name: "row",
+        longest: 1024,
+    },
 ];
 
 const PLANTED: Target = Target {
@@ -55,7 +59,7 @@ const PLANTED: Target = Target {
     longest: 64,
 };
 const PLANTED_LIMIT: Duration = Duration::from_secs(60);
-/// All of ours on two cores: each has its minute, and two in seven of the runs that it could have.
+/// All of ours on two cores: each has its minute, and two in eight of the runs that it could have.
 const AT_ONCE: usize = TARGETS.len();
 
 #[derive(Args)]
@@ -63,7 +67,7 @@ pub(crate) struct Options {
     /// How long to run each target, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// One target only: cookie, hop, id, frozen, greeting, message or authority.
+    /// One target only: cookie, hop, id, frozen, greeting, message, authority or row.
     target: Option<String>,
 }
 
@@ -385,7 +389,11 @@ mod tests {
         for (checks, targets) in [
             (
                 "wadi-core/src/session/fuzzing.rs",
-                &["xtask/fuzz/src/id.rs", "xtask/fuzz/src/frozen.rs"][..],
+                &[
+                    "xtask/fuzz/src/id.rs",
+                    "xtask/fuzz/src/frozen.rs",
+                    "xtask/fuzz/src/row.rs",
+                ][..],
             ),
             (
                 "wadi-core/src/authority/raft/fuzzing.rs",
@@ -398,6 +406,10 @@ mod tests {
             (
                 "wadi-axum/src/cluster/proxy/fuzzing.rs",
                 &["xtask/fuzz/src/hop.rs"],
+            ),
+            (
+                "wadi-core/stores/src/disc/fuzzing.rs",
+                &["xtask/fuzz/src/row.rs"],
             ),
         ] {
             let targets: String = targets.iter().map(|target| read(target)).collect();

@@ -11,9 +11,11 @@ mod login;
 pub mod metrics;
 pub mod options;
 mod run;
+mod shared_store;
 mod socket;
 mod spans;
 
 pub use options::Options;
 pub use run::{Addresses, Node, RunError};
+pub use shared_store::{NotShared, SharedStore};
 pub use spans::SpanTimes;

@@ -14,12 +14,15 @@ use wadi_axum::config::{
     WadiConfigBuilder, copies_from_text, duration_from_text, keys_from_file, keys_kept_at,
 };
 
+use super::SharedStore;
+
 /// In the data directory: the keys of the ids, where no others are given.
 const KEYS: &str = "ids.keys";
 
 /// The reference node of WADI: an application with every endpoint a node can serve.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "node", version)]
+#[command(group = clap::ArgGroup::new("below").args(["data_dir", "shared_store"]).multiple(true))]
 pub struct Options {
     /// Where the application listens; port 0 picks a free one.
     #[arg(
@@ -168,13 +171,26 @@ pub struct Options {
     )]
     pub data_dir: Option<PathBuf>,
 
-    /// How long a session is idle before it goes from memory to the data directory [default: 5m]
+    /// A store that all nodes of the cluster share: sessions that nobody asks for go there, and all of them when
+    /// all nodes leave; `sqlite:PATH` for the nodes of one host, or `postgres://user:password@host/database`
+    /// [default: none]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WADI_SHARED_STORE",
+        hide_env_values = true,
+        requires = "cluster"
+    )]
+    pub shared_store: Option<SharedStore>,
+
+    /// How long a session is idle before it goes from memory to the data directory, or to the shared store
+    /// [default: 5m]
     #[arg(
         long,
         value_name = "S",
         env = "WADI_DEMOTE_AFTER",
         value_parser = duration_from_text,
-        requires = "data_dir"
+        requires = "below"
     )]
     pub demote_after: Option<Duration>,
 

@@ -12,7 +12,7 @@ use wadi_stores::{DiscSettings, DiscStore, OpenError};
 
 use wadi_transport::{Tcp, Versions};
 
-use super::{Options, admin, app, metrics};
+use super::{NotShared, Options, admin, app, metrics};
 
 /// In the data directory: where the sessions are.
 const SESSIONS: &str = "sessions";
@@ -43,6 +43,8 @@ pub enum RunError {
     Config(ConfigError),
     /// The data directory could not be used.
     Store(OpenError),
+    /// The shared store could not be opened.
+    SharedStore(NotShared),
     /// A listener could not be opened.
     Listen {
         /// The flag that says where.
@@ -61,7 +63,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`RunError::Config`], [`RunError::Store`] or [`RunError::Listen`].
+    /// [`RunError::Config`], [`RunError::Store`], [`RunError::SharedStore`] or [`RunError::Listen`].
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
         let mut settings = Settings::with_network(config, network(options));
@@ -69,6 +71,10 @@ impl Node {
             let directory = directory.join(SESSIONS);
             let opened = DiscStore::open(directory, DiscSettings::default());
             settings = settings.store(opened.map_err(RunError::Store)?);
+        }
+        if let Some(store) = &options.shared_store {
+            let below = store.below(settings).await;
+            settings = below.map_err(RunError::SharedStore)?;
         }
         Ok(Self {
             wadi: WadiLayer::new(settings),
@@ -137,6 +143,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::SharedStore(error) => error.fmt(f),
             Self::Listen {
                 flag,
                 address,

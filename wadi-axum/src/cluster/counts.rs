@@ -35,6 +35,8 @@ counts! {
     created,
     /// Requests whose session came to this node for them.
     migrated,
+    /// Requests whose session came to this node out of the store that all nodes share, for them.
+    promoted,
     /// Requests that went to another node.
     proxied_out,
     /// Requests that came by way of another node.

@@ -10,14 +10,19 @@ use super::Cluster;
 const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// Moves every session to the other members, or learns that there is nobody to take them. After
+    /// Moves every session to the other members, or, where all leave, to the store that they share; or learns that
+    /// there is nobody to take them. After
     /// `within`, requests lose the sessions that they still use.
     pub(crate) async fn evacuate(&self, within: Duration) {
         let mut evacuation = std::pin::pin!(self.node.evacuate(within));
         loop {
             match tokio::time::timeout(PROGRESS, evacuation.as_mut()).await {
                 Ok(true) => {
-                    tracing::info!("evacuated: every session is with another node");
+                    let with_whom = match self.store() {
+                        Some(_) => "evacuated: every session is with another node, or in the store",
+                        None => "evacuated: every session is with another node",
+                    };
+                    tracing::info!("{with_whom}");
                     return;
                 }
                 Ok(false) => {

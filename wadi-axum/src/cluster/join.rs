@@ -80,6 +80,9 @@ impl Cluster {
             charter: config.charter(),
             listener: Arc::new(Log::default()),
             generation: 0,
+            store: self
+                .store()
+                .map(|store| Arc::clone(store) as Arc<dyn wadi_core::store::SessionStore>),
             found_with: config.found_with(),
             on_quorum_loss: config.on_quorum_loss(),
             discovery: match config.found_with() {

@@ -1,6 +1,8 @@
 //! What a node tells, as log lines. None of them names a session.
 
-use wadi_core::node::{Event, Listener, Loser, PartEnd, Told};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use wadi_core::node::{Event, Listener, Loser, PartEnd, StoreTold, Told};
 
 use super::burst::Burst;
 
@@ -13,6 +15,8 @@ pub(super) struct Log {
     outdated: Burst,
     refused: Burst,
     ended: Burst,
+    /// It was told that nobody tells this node anything, which comes again for as long as it is so.
+    untold: AtomicBool,
 }
 
 impl Listener for Log {
@@ -27,6 +31,15 @@ impl Listener for Log {
             Told::PartEnded(PartEnd::Abandoned) => tracing::warn!(
                 "most of the voters are gone for good; the cluster is founded again by those who are left"
             ),
+            Told::PartEnded(PartEnd::Untold) => {
+                if !self.untold.swap(true, Relaxed) {
+                    tracing::error!(
+                        "this node has joined the cluster, and the others do not reach it where it says that it is: \
+                         another node may say the same of itself, or nobody listens there. It answers 503, and \
+                         joins again and again. Give each node a `cluster` address, or an `advertise`, of its own"
+                    );
+                }
+            }
             Told::PartEnded(PartEnd::Behind) => tracing::warn!(
                 "what the cluster agrees upon has not reached this node for too long, though it reaches the \
                  cluster: look for a connection that is cut one way; coming back as somebody new"
@@ -79,6 +92,7 @@ impl Listener for Log {
                 reason,
                 "a session cannot leave this node, because a value in it cannot be encoded"
             ),
+            Told::Store(what) => of_store(&what),
             Told::OtherCluster => tracing::error!(
                 "this cluster has another number of buckets than this node was set up with: give \
                  all nodes the same `buckets`"
@@ -89,6 +103,32 @@ impl Listener for Log {
             Told::Left { .. } => {}
             _ => tracing::info!("{what:?}"),
         }
+    }
+}
+
+fn of_store(what: &StoreTold) {
+    match what {
+        StoreTold::Away(error) => tracing::error!(
+            %error,
+            "the store below all nodes does not do what it is asked: sessions stay in memory and are served, and \
+             requests for those that are there are answered 503; it is tried again by itself"
+        ),
+        StoreTold::Back => tracing::info!("the store below all nodes does what it is asked again"),
+        StoreTold::Superseded => tracing::error!(
+            "the store below all nodes has given sessions to a later cluster, and requests for those are answered \
+             503 here: two clusters use it at once; give each a store of its own"
+        ),
+        StoreTold::Unreadable => tracing::error!(
+            "a session in the store below all nodes is damaged, or of another version, and counts as lost; it stays \
+             there"
+        ),
+        StoreTold::NotFounded(error) => tracing::error!(
+            %error,
+            "no cluster is founded, and this node answers 503, because the store below all nodes does not say of \
+             which generation it may be: see that the store runs and is reached from here; it is asked again by \
+             itself"
+        ),
+        other => tracing::info!("{other:?}"),
     }
 }
 

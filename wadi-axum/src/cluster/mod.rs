@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use wadi_core::clock::{BootClock, Clock};
+use wadi_core::evict::Evicter;
 use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{Authority, Node, NodeSettings};
 use wadi_core::relocate::{
@@ -33,6 +34,7 @@ use wadi_core::relocate::{
 };
 use wadi_core::session::{Keyring, SessionId, Sessions};
 use wadi_core::stale::TakeNothingBack;
+use wadi_core::store::SessionStore;
 #[cfg(feature = "serve")]
 use wadi_core::transport::Streams;
 use wadi_core::transport::{Connections, Network};
@@ -46,6 +48,7 @@ use self::proxy::Pool;
 use self::proxy::Redirected;
 use crate::config::{Relocate, StaleCopies, WadiConfig};
 use crate::route::Route;
+use crate::watched::Watched;
 
 /// A node of a cluster, as its layer carries it.
 pub(crate) struct Cluster {
@@ -70,6 +73,8 @@ pub(crate) struct Cluster {
     /// Whose turn it is to create what this node cannot.
     turn: AtomicUsize,
     draining: AtomicBool,
+    /// Below the memory of all nodes, where there is one.
+    store: Option<Arc<Watched>>,
 }
 
 /// What a cluster stands in, where it is not the machine itself.
@@ -124,6 +129,7 @@ impl Cluster {
             counts: Arc::default(),
             turn: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            store: None,
             node,
             #[cfg(feature = "cluster")]
             clock,
@@ -165,6 +171,24 @@ impl Cluster {
 
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Puts the store that all nodes share below this one's memory; that policy chooses who goes there.
+    pub(crate) fn set_store(&mut self, store: Arc<Watched>, evicter: Arc<dyn Evicter>) {
+        let below = Arc::clone(&store) as Arc<dyn SessionStore>;
+        self.node.over(below, evicter);
+        self.store = Some(store);
+    }
+
+    /// The store below all nodes.
+    pub(crate) const fn store(&self) -> Option<&Arc<Watched>> {
+        self.store.as_ref()
+    }
+
+    /// Whether it gives no answers, as far as this node knows.
+    pub(crate) fn store_is_away(&self) -> bool {
+        let store = self.store();
+        store.is_some_and(|store| store.away_for().is_some())
     }
 
     /// Has another policy decide.

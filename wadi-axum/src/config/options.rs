@@ -108,8 +108,8 @@ options! {
     /// otherwise no session would ever freeze.
     freeze_after: Duration = Limits::default().freeze_after.min(idle_timeout / 2);
 
-    /// How long a session is idle before it goes from memory to the store below, where the node has one:
-    /// its next request waits until it is read back.
+    /// How long a session is idle before it goes from memory to the store below, where the node, or its
+    /// cluster, has one: its next request waits until it is read back.
     ///
     /// Default 5 minutes, or half of `idle_timeout` where that is shorter. At most `idle_timeout`. A node
     /// without a store has no use for it.
@@ -121,7 +121,7 @@ options! {
     /// a write, about so long, and what was written since is lost with the process.
     ///
     /// Default `never`. Where the store fails, requests are answered all the same, and it has its copies
-    /// later. A node without a store has no use for it.
+    /// later. A node without a store has no use for it. In a cluster only `never` is there so far.
     store_copies: Copies = Copies::Never;
 
     /// How many bytes one session's attributes may take, encoded.

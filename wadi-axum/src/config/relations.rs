@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use wadi_core::tier::Copies;
+
 use super::OnQuorumLoss;
 use super::error::ConfigError;
 use super::options::{WadiConfig, WadiConfigBuilder};
@@ -142,6 +144,13 @@ fn cluster(config: &WadiConfig) -> Result<(), ConfigError> {
         "on_quorum_loss",
         "cluster",
         "a node that is alone agrees with nobody; leave it out, or set the address where it listens for others",
+    )?;
+    require(
+        bind.is_none() || config.store_copies() == Copies::Never,
+        "store_copies",
+        &config.store_copies(),
+        "in a cluster there are no copies of sessions in memory yet; leave it out (what is in the store is kept), \
+         or leave `cluster` out",
     )?;
     let expected = config.found_with().unwrap_or(1);
     require(

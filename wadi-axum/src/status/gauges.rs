@@ -56,6 +56,14 @@ impl WadiLayer {
             "wadi_store_failures_total",
             "Calls that the store did not do; what they were about was tried again, or answered 503"
         );
+        describe_gauge!(
+            "wadi_store_away",
+            "Whether the store below does not answer this node"
+        );
+        describe_gauge!(
+            "wadi_store_rows",
+            "Sessions in the store below, about, where it says so; of a cluster's each node says the same"
+        );
         describe_counter!(
             "wadi_lost_sessions_total",
             "Sessions that died with their node, as far as this node managed them"
@@ -113,6 +121,10 @@ fn record(status: &StatusReport, is_ready: bool) {
         counter!("wadi_store_sessions_total", "direction" => "down").absolute(store.demoted);
         counter!("wadi_store_sessions_total", "direction" => "up").absolute(store.promoted);
         counter!("wadi_store_failures_total").absolute(store.failed);
+        set("wadi_store_away", usize::from(store.away_for.is_some()));
+        if let Some(rows) = store.sessions {
+            gauge!("wadi_store_rows").set(rows as f64);
+        }
     }
     let aftermath = status.aftermath;
     counter!("wadi_lost_sessions_total").absolute(aftermath.lost);

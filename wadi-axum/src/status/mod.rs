@@ -11,5 +11,5 @@ mod report;
 pub use admin::guard;
 pub use report::{
     AftermathReport, AuthorityReport, Evacuation, MemberReport, MigrationReport, SessionReport,
-    StatusReport,
+    StatusReport, StoreReport,
 };

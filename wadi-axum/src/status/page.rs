@@ -33,11 +33,18 @@ fn write(page: &mut String, report: &StatusReport) -> fmt::Result {
     if report.draining {
         page.push_str("<p>Draining: new sessions are created by other nodes.");
     }
+    if let Some(away) = report.store.and_then(|store| store.away_for) {
+        write!(
+            page,
+            "<p>The store below has not answered for {away} s: sessions stay in memory, and requests for those that \
+             are there are answered 503."
+        )?;
+    }
     let coordinator = report.coordinator.as_deref().unwrap_or("not known");
     write!(
         page,
         "<table><tr><th>Sessions, live<td class=n>{}<tr><th>Sessions, frozen<td class=n>{}\
-         <tr><th>Sessions, in the store below<td class=n>{}<tr><th>Away from their bucket's manager<td class=n>{}\
+         <tr><th>Sessions, in this node's own store<td class=n>{}<tr><th>Away from their bucket's manager<td class=n>{}\
          <tr><th>Migrated here<td class=n>{}<tr><th>Migrated away<td class=n>{}\
          <tr><th>Layout<td class=n>{}.{}<tr><th>Coordinator<td>{}</table>",
         report.sessions.live,
@@ -50,6 +57,23 @@ fn write(page: &mut String, report: &StatusReport) -> fmt::Result {
         report.version,
         Text(coordinator),
     )?;
+    if let Some(store) = report.store {
+        let whose = if store.shared {
+            "The store of all nodes"
+        } else {
+            "The store below"
+        };
+        let sessions = store.sessions.map(|sessions| sessions.to_string());
+        write!(
+            page,
+            "<h2>{whose}</h2><table><tr><th>Sessions, about<td class=n>{}<tr><th>Went down from here\
+             <td class=n>{}<tr><th>Came up by this node<td class=n>{}<tr><th>Calls that failed<td class=n>{}</table>",
+            sessions.as_deref().unwrap_or("not known"),
+            store.demoted,
+            store.promoted,
+            store.failed
+        )?;
+    }
     page.push_str("<h2>Members</h2><table><tr><th>Node<th>Reached at<th>Buckets<th>State");
     for member in &report.members {
         write!(

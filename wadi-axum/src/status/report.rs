@@ -4,6 +4,7 @@ use serde::Serialize;
 use wadi_core::bucket::Layout;
 use wadi_core::member::{Incarnation, Standing};
 use wadi_core::node::Status;
+use wadi_core::store::SessionStore;
 
 use crate::cluster::Cluster;
 use crate::lifecycle::Phase;
@@ -27,7 +28,7 @@ pub struct StatusReport {
     pub members: Vec<MemberReport>,
     /// The sessions of this node.
     pub sessions: SessionReport,
-    /// What went into the store below this node's memory and came out of it; `None` where it has none.
+    /// The store below this node's memory, or below all nodes'; `None` where there is none.
     pub store: Option<StoreReport>,
     /// How many sessions are here whose bucket another member manages.
     pub displaced: usize,
@@ -83,22 +84,29 @@ pub struct SessionReport {
     pub live: usize,
     /// In memory, as bytes.
     pub frozen: usize,
-    /// In the store below this node's memory, about.
+    /// In the store below this node's memory that is its alone, about.
     pub disc: usize,
     /// Copies of other nodes' sessions.
     pub replicas: usize,
 }
 
-/// What went into a store and came out of it since the node's start.
+/// The store below, and what went into it and came out of it by this node, since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StoreReport {
+    /// Whether all nodes of the cluster share it; else it is this node's alone.
+    pub shared: bool,
+    /// Sessions that are in it, about; `None` where the store does not say.
+    pub sessions: Option<u64>,
     /// Sessions that went there.
     pub demoted: u64,
-    /// Sessions that came back into memory.
+    /// Sessions that came out of it: into this node's memory, or, in a cluster, for whichever node had asked this
+    /// one, who manages their bucket.
     pub promoted: u64,
     /// Calls that the store did not do; what they were about was tried again, or answered 503.
     pub failed: u64,
+    /// For how many seconds it has answered this node nothing; `None` where its last answer was one.
+    pub away_for: Option<u64>,
 }
 
 /// How many sessions came and went.
@@ -161,8 +169,10 @@ impl WadiLayer {
                 let migrations = node.migrations();
                 let aftermath = node.aftermath();
                 let on_quorum_loss = self.config().on_quorum_loss();
+                let below = node.below();
                 StatusReport {
                     on_quorum_loss: Some(on_quorum_loss.as_str()),
+                    store: self.store_report(below.down(), below.up(), below.failed()),
                     draining: cluster.is_draining(),
                     requests: Some(cluster.counts().read()),
                     authority: cluster.authority_report(),
@@ -184,6 +194,17 @@ impl WadiLayer {
         }
     }
 
+    fn store_report(&self, demoted: u64, promoted: u64, failed: u64) -> Option<StoreReport> {
+        self.watched().map(|store| StoreReport {
+            shared: self.cluster().is_some(),
+            sessions: store.rows(),
+            demoted,
+            promoted,
+            failed,
+            away_for: store.away_for().map(|away| away.as_secs()),
+        })
+    }
+
     fn alone(&self, sessions: SessionReport) -> StatusReport {
         let node = self.config().name();
         let member = MemberReport {
@@ -195,10 +216,9 @@ impl WadiLayer {
         };
         StatusReport {
             incarnation: Some(1),
-            store: self.store_below().map(|tier| StoreReport {
-                demoted: tier.counts().demoted(),
-                promoted: tier.counts().promoted(),
-                failed: tier.counts().failed(),
+            store: self.store_below().and_then(|tier| {
+                let counts = tier.counts();
+                self.store_report(counts.demoted(), counts.promoted(), counts.failed())
             }),
             version: 1,
             coordinator: Some(node.clone()),

@@ -12,6 +12,7 @@ use wadi_core::clock::Clock;
 use wadi_core::node::{InProcess, Want};
 use wadi_core::relocate::Relocation;
 use wadi_core::session::{ClusterKey, Keyring, SessionId};
+use wadi_core::store::SessionStore;
 use wadi_core::transport::memory::Network;
 
 use super::clock::Moved;
@@ -137,7 +138,17 @@ impl ClusterBuilder {
         mut self,
         policy: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.policy = Arc::new(move |settings| settings.relocation(policy()));
+        let before = self.policy;
+        self.policy = Arc::new(move |settings| before(settings).relocation(policy()));
+        self
+    }
+
+    /// Puts a store below all nodes. Sessions that are idle for `demote_after` by the clock of the nodes go there
+    /// soon; what is in it runs out by the store's own clock.
+    #[must_use]
+    pub fn store<S: SessionStore>(mut self, store: Arc<S>) -> Self {
+        let before = self.policy;
+        self.policy = Arc::new(move |settings| before(settings).store(Arc::clone(&store)));
         self
     }
 

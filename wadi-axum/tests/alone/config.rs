@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wadi_axum::config::{CookieMode, SameSite, StaleCopies, WadiConfig, WadiConfigBuilder};
+use wadi_axum::config::{CookieMode, Copies, SameSite, StaleCopies, WadiConfig, WadiConfigBuilder};
 use wadi_core::session::{ClusterKey, Keyring};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -97,6 +97,12 @@ fn what_does_not_fit_is_refused_by_name() {
         (
             new().cookie(CookieMode::Plain).same_site(SameSite::None),
             "same_site",
+        ),
+        (
+            new()
+                .cluster(Some("127.0.0.1:0".parse().unwrap()))
+                .store_copies(Copies::AtOnce),
+            "store_copies",
         ),
     ] {
         let error = refused(builder);

@@ -299,9 +299,14 @@ async fn what_was_answered_outlives_a_process_that_is_killed() {
 #[tokio::test]
 async fn in_a_cluster_a_store_of_ones_own_is_refused() {
     let config = kept().cluster(Some("127.0.0.1:0".parse().unwrap()));
-    let settings = Settings::from(config.build().unwrap()).store(MemoryStore::default());
+    let config = config.build().unwrap();
+    let settings = Settings::from(config.clone()).store(Away::default());
     let started = WadiLayer::new(settings).start().await;
-    assert!(matches!(started, Err(StartError::StoreInCluster)));
+    assert!(matches!(started, Err(StartError::StoreNotShared)));
     let said = started.unwrap_err().to_string();
-    assert!(said.contains("leave the store out"), "{said}");
+    assert!(said.contains("one store that they share"), "{said}");
+    // This one may be shared, so it is something else that is missing.
+    let settings = Settings::from(config).store(MemoryStore::default());
+    let started = WadiLayer::new(settings).start().await;
+    assert!(matches!(started, Err(StartError::Join(_))), "{started:?}");
 }

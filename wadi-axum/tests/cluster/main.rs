@@ -5,6 +5,7 @@
 
 mod app;
 mod arriving;
+mod below;
 mod client;
 mod counting;
 mod creating;

@@ -49,6 +49,7 @@ impl World {
         } else {
             return;
         }
+        self.ages();
         let alive = self.oracle.alive();
         let wish = match self.rng.u32(0..100) {
             _ if alive.is_empty() => Wish::Create,

@@ -70,6 +70,7 @@ impl World {
                 match body {
                     // From here on only the confirmed holder need have the session.
                     Body::Confirmed { id, .. } => self.oracle.held(id, *to, self.now),
+                    Body::Arrived { id, tenure } => self.note_stored(id, *tenure),
                     Body::Ended { id, .. } => self.oracle.marked(id),
                     Body::Entrusted { id, tenure, .. } => self.oracle.entrusts(id, me, *tenure),
                     Body::Entrust { id, kept } if *kept > Tenure::NONE => {
@@ -91,6 +92,7 @@ impl World {
                 inputs.push_back(Input::Message { from: me, message });
             }
             Output::Send { to, message } => self.send(host, me, to, message),
+            Output::Store { id, tenure, ask } => self.ask_store(host, id, tenure, ask),
             Output::Seal(id) => self.seal(host, id, inputs),
             Output::Restore {
                 id,

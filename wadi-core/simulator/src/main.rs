@@ -16,6 +16,7 @@ mod invariants;
 mod oracle;
 mod parting;
 mod proofs;
+mod store;
 mod stragglers;
 mod world;
 

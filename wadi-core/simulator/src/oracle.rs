@@ -90,6 +90,13 @@ impl Oracle {
             .map(|(id, _)| *id)
     }
 
+    /// Ended, as acknowledged to a client, whoever still knows.
+    pub(crate) fn ended_for_clients(&self) -> Vec<SessionId> {
+        let known = self.known.iter();
+        let ended = known.filter(|(_, known)| known.end == Some(true));
+        ended.map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn markers_gone(&mut self, id: &SessionId) {
         if let Some(known) = self.known.get_mut(id) {
             known.markers_gone |= known.marked;
@@ -113,6 +120,20 @@ impl Oracle {
             }
             known.holder = Some(holder);
             known.holder_died = self.dead.contains(&holder);
+        }
+    }
+
+    /// What was in the store was given to `taker`.
+    pub(crate) fn taken_out(&mut self, id: &SessionId, taker: Incarnation, now: Instant) {
+        let known = self.known.get(id);
+        if known.is_some_and(|known| known.holder == Some(Incarnation::STORE)) {
+            self.held(id, taker, now);
+            // Where nothing is taken back, what may have served since is lost.
+            if self.doubt == 0
+                && let Some(known) = self.known.get_mut(id)
+            {
+                (known.holder, known.holder_died) = (None, true);
+            }
         }
     }
 

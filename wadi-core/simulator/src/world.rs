@@ -10,9 +10,10 @@ use wadi_core::authority::{Charter, Register};
 use wadi_core::bucket::{BucketCount, Layout};
 use wadi_core::member::{Founding, Incarnation, NodeName};
 use wadi_core::message::Message;
-use wadi_core::protocol::{Event, Participant, Settings};
+use wadi_core::protocol::{Event, Participant, Settings, Stored, ToStore};
 use wadi_core::session::SessionId;
 use wadi_core::stale::{Chosen, TakeNothingBack};
+use wadi_core::tenure::Tenure;
 
 use crate::authority::{Call, Reply};
 use crate::clients::{Request, RequestId};
@@ -26,6 +27,7 @@ use crate::invariants;
 use crate::oracle::Oracle;
 use crate::parting;
 use crate::proofs::Proofs;
+use crate::store::Store;
 use crate::stragglers::Stragglers;
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -93,6 +95,22 @@ pub(crate) enum Happening {
         host: usize,
         start: u64,
         layout: Arc<Layout>,
+    },
+    StoreHears {
+        host: usize,
+        start: u64,
+        who: Incarnation,
+        id: SessionId,
+        tenure: Tenure,
+        ask: ToStore,
+        answers: bool,
+    },
+    StoreAnswers {
+        host: usize,
+        start: u64,
+        id: SessionId,
+        tenure: Tenure,
+        stored: Stored,
     },
     AuthorityTick,
     AuthorityDies,
@@ -191,6 +209,7 @@ pub(crate) struct World {
     pub(crate) stragglers: Option<Stragglers>,
     pub(crate) proofs: Option<Proofs>,
     pub(crate) generations: Option<Generations>,
+    pub(crate) store: Option<Store>,
     /// Whether a node leaves when faults have stopped.
     parts: bool,
     pub(crate) oracle: Oracle,
@@ -246,7 +265,9 @@ impl World {
             None => ABSENT_AFTER,
         };
         let takes_nothing_back = !parts && seed % 16 == 9;
+        let store = Store::random(seed);
         let settings = Arc::new(Settings {
+            store: store.is_some(),
             stale: match takes_nothing_back {
                 true => Chosen::new(Arc::new(TakeNothingBack)),
                 false => Chosen::default(),
@@ -278,6 +299,7 @@ impl World {
             stragglers,
             proofs: Proofs::random(seed),
             generations: Generations::random(seed),
+            store,
             parts,
             rng,
             register,
@@ -429,6 +451,7 @@ impl World {
             | Happening::LeaveInHaste { host, start, .. }
             | Happening::Parted { host, start, .. }
             | Happening::DialAgain { host, start, .. }
+            | Happening::StoreAnswers { host, start, .. }
             | Happening::HostTick { host, start } => {
                 if self.hosts[*host].start != *start {
                     return;
@@ -470,6 +493,22 @@ impl World {
             }
             Happening::HostHears { host, reply, .. } => self.host_hears(host, reply),
             Happening::LayoutReaches { host, layout, .. } => self.layout_reaches(host, layout),
+            Happening::StoreHears {
+                host,
+                start,
+                who,
+                id,
+                tenure,
+                ask,
+                answers,
+            } => self.store_hears((host, start, who), id, tenure, ask, answers),
+            Happening::StoreAnswers {
+                host,
+                id,
+                tenure,
+                stored,
+                ..
+            } => self.store_answers(host, id, tenure, stored),
             Happening::AuthorityTick => self.authority_tick(),
             Happening::AuthorityDies => self.authority_dies(),
             Happening::NextGeneration => self.next_generation(),

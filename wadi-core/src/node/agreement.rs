@@ -4,6 +4,7 @@
 //! What takes long is a task of its own, so whoever gives a call up loses nothing. It answers nothing
 //! that is not agreed, and takes silence for no answer.
 
+mod generations;
 mod keeper;
 mod reception;
 
@@ -17,12 +18,16 @@ use tokio::task::AbortHandle;
 
 use super::authority::{Answering, Authority, Unreachable};
 use super::listen::Listener;
-use crate::authority::raft::{Gathering, GatheringSettings, RaftAuthority, RaftSettings, Timing};
+use crate::authority::raft::{
+    Gathering, GatheringSettings, Generations, RaftAuthority, RaftSettings, Timing,
+};
 use crate::authority::{Answer, Charter, Command, Joined, NotAMember, OnQuorumLoss};
 use crate::bucket::{Layout, LayoutVersion};
 use crate::clock::Clock;
 use crate::member::{Incarnation, NodeName, Place};
+use crate::store::SessionStore;
 use crate::transport::{Carrier, Discovery};
+use generations::FromStore;
 use keeper::{Keeper, Seat, Wanted};
 use reception::Reception;
 
@@ -59,6 +64,10 @@ pub struct AgreementSettings {
     pub found_with: Option<usize>,
     /// What this node does when it cannot reach those who agree for longer than a lease.
     pub on_quorum_loss: OnQuorumLoss,
+    /// The store below all nodes, where there is one: it says of which generation a cluster is that is
+    /// founded, so that its tenures are above those of every row that an earlier one left. While it does not
+    /// answer none is founded anew; who is a member of one is not disturbed.
+    pub store: Option<Arc<dyn SessionStore>>,
 }
 
 /// One node's authority, through all its incarnations.
@@ -96,6 +105,10 @@ impl Agreement {
     pub fn new(settings: AgreementSettings) -> Arc<Self> {
         let carrier = Arc::clone(&settings.carrier);
         let timing = Timing::of(settings.charter.lease);
+        let generations = settings.store.map(|store| {
+            let (clock, listener) = (Arc::clone(&settings.clock), Arc::clone(&settings.listener));
+            Arc::new(FromStore::new(store, clock, listener)) as Arc<dyn Generations>
+        });
         let gathering = Arc::new(Gathering::new(GatheringSettings {
             raft: RaftSettings {
                 node: settings.node,
@@ -110,6 +123,7 @@ impl Agreement {
             discovery: settings.discovery,
             found_with: settings.found_with,
             on_quorum_loss: settings.on_quorum_loss,
+            generations,
         }));
         let seat = watch::Sender::new(Seat::Empty { former: None });
         let layouts = watch::Sender::new(None);

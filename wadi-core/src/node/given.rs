@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::asking::Key;
 use super::authority::Unreachable;
 use super::locate::Located;
 use super::status::{Left, NotDeclaredDead};
@@ -13,6 +14,7 @@ use crate::clock::Moment;
 use crate::member::Incarnation;
 use crate::message::{Message, Want};
 use crate::proof::Proof;
+use crate::protocol::Stored;
 use crate::session::{Guard, Registered, SessionId};
 
 /// One thing that the driver is given.
@@ -66,6 +68,10 @@ pub(super) enum Given {
         asked: Asked,
         answer: Result<Answer, Unreachable>,
     },
+    /// What became of what the store below all nodes was asked.
+    Stored(Vec<(Key, Stored)>),
+    /// Nobody asks for these: they may go to the store below all nodes.
+    Demote(Vec<SessionId>),
     /// Move everything to the others; requests lose what they still use then. Told whether
     /// everything was moved; `false` where nobody is there to take it.
     Evacuate {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
+use super::below::Below;
 use super::driver::Driver;
 use super::given::Given;
 use super::lanes::{Entrance, Lanes, lanes};
@@ -18,6 +19,7 @@ use super::status::{Aftermath, Left, Migrations, NotDeclaredDead, Status};
 use super::surroundings::Surroundings;
 use crate::bucket::BucketId;
 use crate::clock::{Clock, Moment};
+use crate::evict::Evicter;
 use crate::lease::LeaseGate;
 use crate::member::{Incarnation, Standing};
 use crate::message::Want;
@@ -26,6 +28,7 @@ use crate::session::{
     SessionId, Sessions, SessionsBuilder,
 };
 use crate::stale::StalePolicy;
+use crate::store::SessionStore;
 
 /// A node of a cluster; clones are the same one. When the last clone is dropped it stops, as by
 /// [`Node::stop`].
@@ -42,6 +45,7 @@ struct Inner {
     status: watch::Receiver<Status>,
     migrations: Arc<Migrations>,
     aftermath: Arc<Aftermath>,
+    below: Arc<Below>,
     /// The driver's, until it starts.
     seat: Mutex<Option<Seat>>,
     task: OnceLock<AbortHandle>,
@@ -54,6 +58,8 @@ struct Seat {
     status: watch::Sender<Status>,
     /// The policy for stale copies, where it is not that of the settings.
     stale: Option<Arc<dyn StalePolicy>>,
+    /// The store below all nodes, and who chooses what goes there.
+    store: Option<(Arc<dyn SessionStore>, Arc<dyn Evicter>)>,
 }
 
 /// The node did not become ready in time; it goes on trying.
@@ -91,6 +97,7 @@ impl Node {
             given,
             status,
             stale: None,
+            store: None,
         };
         let inner = Arc::new(Inner {
             settings,
@@ -102,6 +109,7 @@ impl Node {
             status: watched,
             migrations: Arc::default(),
             aftermath: Arc::default(),
+            below: Arc::default(),
             seat: Mutex::new(Some(seat)),
             task: OnceLock::new(),
         });
@@ -122,7 +130,7 @@ impl Node {
             return;
         };
         let driver = Driver::new(
-            inner.settings.with(seat.stale),
+            inner.settings.with(seat.stale, seat.store.is_some()),
             address.into(),
             (Arc::clone(&inner.clock), surroundings),
             Arc::clone(&inner.sessions),
@@ -133,7 +141,8 @@ impl Node {
             seat.status,
             (Arc::clone(&inner.migrations), Arc::clone(&inner.aftermath)),
         );
-        let task = tokio::spawn(driver.run()).abort_handle();
+        let below = Arc::clone(&inner.below);
+        let task = tokio::spawn(driver.run(seat.store, below)).abort_handle();
         // The seat was taken once.
         let _ = inner.task.set(task);
     }
@@ -190,6 +199,21 @@ impl Node {
     #[must_use]
     pub fn aftermath(&self) -> &Aftermath {
         &self.0.aftermath
+    }
+
+    /// How many sessions have gone to the store below all nodes and come from there, since it started.
+    #[must_use]
+    pub fn below(&self) -> &Below {
+        &self.0.below
+    }
+
+    /// Has a store below all nodes: what nobody asks for goes there, as `evicter` chooses, and comes from
+    /// there to whichever node is asked for it. Every node of the cluster has the same one, of which the
+    /// cluster's generation comes, too. Before its start; later it changes nothing.
+    pub fn over(&self, store: Arc<dyn SessionStore>, evicter: Arc<dyn Evicter>) {
+        if let Some(seat) = &mut *self.0.seat.lock() {
+            seat.store = Some((store, evicter));
+        }
     }
 
     /// Has this policy choose which copy of a session serves again, where none serves; instead of the one

@@ -5,9 +5,10 @@ use std::fmt;
 use crate::member::Incarnation;
 use crate::proof::Proof;
 use crate::protocol::Event;
+use crate::store::StoreError;
 
 /// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Told {
     /// This node takes part as this incarnation.
@@ -51,11 +52,31 @@ pub enum Told {
     OtherCluster,
     /// This node's driver failed, which is a fault in it or in a listener: it serves nothing any more.
     Died,
+    /// About the store below all nodes.
+    Store(StoreTold),
     /// This node has left, and so many of its sessions found no other place.
     Left {
         /// Sessions that are lost with it.
         left_behind: usize,
     },
+}
+
+/// Something about the store below all nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreTold {
+    /// It does not do what it is asked. Sessions in memory are served; those in the store are answered 503,
+    /// and none goes down until it is back. Told once, until [`StoreTold::Back`].
+    Away(StoreError),
+    /// It does what it is asked again.
+    Back,
+    /// It has given sessions out under later tenures than this cluster's: another cluster uses it, too. Those
+    /// are answered 503. Told once until the next start.
+    Superseded,
+    /// It has a session that cannot be read; it stays there.
+    Unreadable,
+    /// No cluster is founded, because the store did not say of which generation it may be; it is asked again.
+    NotFounded(StoreError),
 }
 
 /// Why a node's part in what nodes agree upon is over.
@@ -69,6 +90,9 @@ pub enum PartEnd {
     Behind,
     /// Most of those who agreed are gone for good, and nothing can be agreed with the rest of them.
     Abandoned,
+    /// It has joined, and nobody ever told it what is agreed: the others do not reach it where it says that
+    /// it is, or reach somebody else there. It joins again.
+    Untold,
     /// Those who agree could not be reached for longer than a lease, and this node goes on without being
     /// certain that they do not.
     Unreachable,
@@ -76,7 +100,7 @@ pub enum PartEnd {
     Dissolved,
 }
 
-/// Is told what happens. Called from the node's driver: it returns at once and calls nothing back.
+/// Is told what happens. Called from the node's own tasks: it returns at once and calls nothing back.
 pub trait Listener: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn told(&self, what: Told);

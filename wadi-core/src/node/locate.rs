@@ -7,7 +7,8 @@ use crate::member::Incarnation;
 pub enum Located {
     /// In this node's map: look there.
     Here,
-    /// As [`Located::Here`]: it came from that member just now.
+    /// As [`Located::Here`]: it came from that member just now, or, where that is [`Incarnation::STORE`], out of
+    /// the store below all nodes.
     Came(Incarnation),
     /// That member holds it.
     At(Incarnation),

@@ -7,7 +7,9 @@
 
 #[cfg(feature = "raft")]
 mod agreement;
+mod asking;
 mod authority;
+mod below;
 mod driver;
 mod given;
 mod handle;
@@ -28,9 +30,10 @@ pub use crate::protocol::{Event, Loser};
 #[cfg(feature = "raft")]
 pub use agreement::{Agreement, AgreementSettings};
 pub use authority::{Answering, Authority, Unreachable};
+pub use below::Below;
 pub use handle::{Node, NotReady};
 pub use in_process::InProcess;
-pub use listen::{Listener, NobodyListens, PartEnd, Told};
+pub use listen::{Listener, NobodyListens, PartEnd, StoreTold, Told};
 pub use locate::Located;
 pub use settings::NodeSettings;
 pub use status::{Aftermath, Evacuation, Left, Migrations, NotDeclaredDead, Status};

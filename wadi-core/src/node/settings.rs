@@ -35,6 +35,18 @@ pub struct NodeSettings {
     /// How long a call to the authority waits for its answer before it is made again. Default 1 s;
     /// at most a quarter of the lease.
     pub authority_wait: Duration,
+    /// How long the store below all nodes is waited for; what it does later counts as unknown. Default 5 s.
+    pub store_wait: Duration,
+    /// How much the store below all nodes is asked at once, waiting and under way; for more, nobody can say
+    /// where a session is, and none goes down. Default 8192; above the protocol's `evacuate_at_once`.
+    pub store_queue: usize,
+    /// How many sessions are taken out of the store at once; more wait. Default 64; about as many connections
+    /// as the store has.
+    pub store_takes: usize,
+    /// How often it is looked for sessions that are to go to the store below all nodes. Default 1 s.
+    pub store_rounds: Duration,
+    /// How often it is looked there for sessions that have run out. Default 5 s.
+    pub store_sweeps: Duration,
 }
 
 impl NodeSettings {
@@ -51,18 +63,28 @@ impl NodeSettings {
             queue: 4096,
             waiting: 1 << 16,
             authority_wait: Duration::from_secs(1),
+            store_wait: Duration::from_secs(5),
+            store_queue: 8192,
+            store_takes: 64,
+            store_rounds: Duration::from_secs(1),
+            store_sweeps: Duration::from_secs(5),
         }
     }
 
-    /// The same, with another policy for stale copies, where one is given.
-    pub(super) fn with(self: &Arc<Self>, stale: Option<Arc<dyn StalePolicy>>) -> Arc<Self> {
-        let Some(policy) = stale else {
-            return Arc::clone(self);
-        };
-        let protocol = Settings {
-            stale: Chosen::new(policy),
+    /// The same, with another policy for stale copies, where one is given, and with a store below all nodes
+    /// or without.
+    pub(super) fn with(
+        self: &Arc<Self>,
+        stale: Option<Arc<dyn StalePolicy>>,
+        store: bool,
+    ) -> Arc<Self> {
+        let mut protocol = Settings {
+            store,
             ..Settings::clone(&self.protocol)
         };
+        if let Some(policy) = stale {
+            protocol.stale = Chosen::new(policy);
+        }
         Arc::new(Self {
             protocol: Arc::new(protocol),
             ..Self::clone(self)

@@ -13,6 +13,7 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::turn::Turn;
 use crate::bucket::BucketId;
+use crate::member::Incarnation;
 use crate::message::{Body, Want};
 use crate::session::SessionId;
 
@@ -219,11 +220,15 @@ impl Evacuation {
         }
     }
 
-    /// Asks its manager to take a session that is here.
+    /// Asks its manager to take a session that is here, or where nobody stays, to have it go to the store.
     fn ask_for(&self, turn: &mut Turn<'_>, id: SessionId) {
         let manager = turn.manager(&id);
-        if manager != turn.me {
-            let (to, want) = (manager, Want::Move);
+        let want = Want::Move;
+        if turn.settings.store && turn.layout.everybody_leaves() {
+            let to = Incarnation::STORE;
+            turn.send(manager, Body::Find { id, to, want });
+        } else if manager != turn.me {
+            let to = manager;
             turn.send(manager, Body::Find { id, to, want });
         }
     }

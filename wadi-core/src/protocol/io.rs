@@ -1,6 +1,7 @@
 //! What goes into the protocol and what comes out of it: two closed lists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -67,6 +68,19 @@ pub enum Input {
     },
     /// This member is leaving: move everything it holds to the buckets' managers.
     Evacuate,
+    /// Nobody asks for the session any more: it may go to the store below all nodes. Nothing comes of it
+    /// where that cannot be now.
+    Demote(SessionId),
+    /// What became of [`Output::Store`], of each exactly one. Silence becomes [`Stored::Unknown`], in
+    /// bounded time.
+    Stored {
+        /// The session.
+        id: SessionId,
+        /// The tenure that was named.
+        tenure: Tenure,
+        /// What became of it.
+        stored: Stored,
+    },
 }
 
 impl Input {
@@ -82,6 +96,8 @@ impl Input {
             | Self::Busy(id)
             | Self::Unencodable(id)
             | Self::Gone(id)
+            | Self::Demote(id)
+            | Self::Stored { id, .. }
             | Self::End { id, .. } => Some(id.bucket(buckets)),
             Self::Sealed(copies) => {
                 let first = copies.first()?.id.bucket(buckets);
@@ -91,6 +107,53 @@ impl Input {
             Self::Layout(_) | Self::Lease(_) | Self::Congested | Self::Evacuate => None,
         }
     }
+}
+
+/// What the store below all nodes is to do with one session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ToStore {
+    /// Keep this.
+    Put {
+        /// How many commits it has seen.
+        revision: Revision,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// Give what there is, and from now on neither give nor take anything under a lower tenure.
+    Take,
+    /// It has ended.
+    End {
+        /// For how long that is to be remembered.
+        keep_for: Duration,
+    },
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Stored {
+    /// It is done: the row is there, or the end is remembered.
+    Done,
+    /// By this asking a row was not put, and never will be: the store said so, or was never reached.
+    Refused,
+    /// This is what there was.
+    Row {
+        /// The tenure under which it was put.
+        tenure: Tenure,
+        /// How many commits it has seen.
+        revision: Revision,
+        /// Under which tenure an earlier manager had it given out, since it was put.
+        given_out: Option<Tenure>,
+        /// The encoded session.
+        state: Bytes,
+    },
+    /// There was nothing.
+    Nothing,
+    /// There was something that nobody can read.
+    Unreadable,
+    /// Something was given out or put under a later tenure: nothing is given under this one.
+    Superseded,
+    /// Nobody knows: it may have been done, or may be done yet.
+    Unknown,
 }
 
 /// A session that was sealed and taken out of the map.
@@ -140,6 +203,16 @@ pub enum Output {
         to: Incarnation,
         /// What.
         message: Message,
+    },
+    /// Have the store below all nodes do this, then give [`Input::Stored`]. What is asked again while it
+    /// is under way for the same session under the same tenure is one asking.
+    Store {
+        /// The session.
+        id: SessionId,
+        /// The tenure under which.
+        tenure: Tenure,
+        /// What.
+        ask: ToStore,
     },
     /// Take the session's exclusive lock, within a bound, encode it and take it out of the map;
     /// then give [`Input::Sealed`], [`Input::Busy`], [`Input::Unencodable`] or [`Input::Gone`], exactly

@@ -22,7 +22,7 @@ mod turn;
 
 pub use directory::DirectoryFault;
 pub use holdings::{Copy, Holdings};
-pub use io::{Event, Found, Input, Loser, Output, SealedCopy};
+pub use io::{Event, Found, Input, Loser, Output, SealedCopy, Stored, ToStore};
 pub use participant::Participant;
 pub use returned::ReturnedCopy;
 pub use settings::Settings;

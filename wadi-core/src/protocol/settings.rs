@@ -43,6 +43,9 @@ pub struct Settings {
     /// sessions are larger than those before. Default 8 MiB; what a link carries in a tenth of a
     /// second.
     pub evacuate_bytes: usize,
+    /// Whether there is a store below all nodes: whoever has nothing of a session asks there before it is
+    /// called absent, and what nobody asks for may go there. Default no.
+    pub store: bool,
     /// Which copy serves again where none serves. Default [`TakeLatest`](crate::stale::TakeLatest).
     pub stale: Chosen,
 }
@@ -77,6 +80,7 @@ impl Default for Settings {
             hand_over_records: 2048,
             evacuate_at_once: 2048,
             evacuate_bytes: 8 << 20,
+            store: false,
             stale: Chosen::default(),
         }
     }

@@ -1,13 +1,13 @@
 //! One step of the protocol: what every part of it may see and do while one input is handled.
 
 use super::holdings::Holdings;
-use super::io::{Event, Output};
+use super::io::{Event, Output, ToStore};
 use super::settings::Settings;
 use super::timer::{Timer, Timers};
 use crate::bucket::{BucketId, Layout, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, Scope};
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 
@@ -59,7 +59,17 @@ impl Turn<'_> {
         self.layout.is_member(incarnation)
     }
 
+    /// Whether what it has may still be had: it is a member, or the store below all nodes, which never
+    /// dies.
+    pub(super) fn is_there(&self, incarnation: Incarnation) -> bool {
+        self.is_member(incarnation) || (incarnation == Incarnation::STORE && self.settings.store)
+    }
+
     pub(super) fn send(&mut self, to: Incarnation, body: Body) {
+        if to == Incarnation::STORE {
+            self.send_to_store(body);
+            return;
+        }
         let buckets = self.layout.buckets();
         let bytes = body.state_bytes();
         let mut recent = self.unsent.iter_mut().rev().take(OPEN);
@@ -78,6 +88,35 @@ impl Turn<'_> {
                 self.unsent.push(Unsent { to, message, bytes });
             }
         }
+    }
+
+    /// What is said to the store below all nodes, in its own words.
+    fn send_to_store(&mut self, body: Body) {
+        let (id, tenure, ask) = match body {
+            Body::State {
+                id,
+                tenure,
+                revision,
+                state,
+            } => (id, tenure, ToStore::Put { revision, state }),
+            Body::Release { id, tenure, .. }
+            | Body::Drop { id, tenure }
+            | Body::Inquire {
+                scope: Scope::Session(id, tenure),
+            } => (id, tenure, ToStore::Take),
+            Body::Mark {
+                id,
+                tenure,
+                keep_for,
+            } => (id, tenure, ToStore::End { keep_for }),
+            Body::Refuse { id, tenure } => {
+                let keep_for = self.settings.mark_for;
+                (id, tenure, ToStore::End { keep_for })
+            }
+            // It asks nobody for anything, so nothing else is for it.
+            _ => return,
+        };
+        self.out.push(Output::Store { id, tenure, ask });
     }
 
     /// Sends what the step has had to say so far.

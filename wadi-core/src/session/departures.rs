@@ -39,6 +39,8 @@ pub struct Departed {
     pub tenure: Tenure,
     /// How many commits it had seen.
     pub revision: Revision,
+    /// The id under which it goes on, where it was renewed.
+    pub renewed_as: Option<SessionId>,
     /// Told when nothing brings it back any more; dropped when nobody can say.
     pub settled: oneshot::Sender<()>,
 }
@@ -58,12 +60,19 @@ impl Departures {
         }
     }
 
-    pub(super) fn depart(&self, id: SessionId, tenure: Tenure, revision: Revision) -> Parting {
+    pub(super) fn depart(
+        &self,
+        id: SessionId,
+        tenure: Tenure,
+        revision: Revision,
+        renewed_as: Option<SessionId>,
+    ) -> Parting {
         let (settled, parting) = oneshot::channel();
         let departed = Departed {
             id,
             tenure,
             revision,
+            renewed_as,
             settled,
         };
         let mut gone = self.gone.lock();

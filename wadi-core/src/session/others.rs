@@ -18,6 +18,12 @@ pub type Registering<'a> = Pin<Box<dyn Future<Output = Result<Guard, SessionErro
 
 /// The way to the other nodes.
 pub trait Others: fmt::Debug + Send + Sync + 'static {
+    /// Whether there are none, and what is not in the map is below it, on this very node: then it comes up for
+    /// whoever asks.
+    fn is_below(&self) -> bool {
+        false
+    }
+
     /// Brings the session into this node's map, for a bounded time. Dropping the future gives up
     /// waiting; the session may come all the same.
     ///

@@ -83,8 +83,8 @@ impl Sessions {
         let departures = self.departures();
         let departures = departures.filter(|_| former != Tenure::NONE);
         // Before the session loses the id, so that the node has it in the map or here.
-        let parting =
-            departures.map(|departures| departures.depart(held.id_of(body), former, body.revision));
+        let parting = departures
+            .map(|departures| departures.depart(held.id_of(body), former, body.revision, Some(id)));
         let old = held.rename(body, id, tenure);
         body.revision = body.revision.next();
         body.cookie_sent = Moment::ZERO;

@@ -154,6 +154,21 @@ impl Sessions {
         })
     }
 
+    /// How long until a session ends in this state, unless somebody asks for it; `None` where it cannot be
+    /// read. It counts from when the state was sealed, or has left.
+    #[must_use]
+    pub fn left_of(&self, state: &[u8]) -> Option<Duration> {
+        let (kept_for, portable, _) = read(state).ok()?;
+        let lifetime = Lifetime {
+            idle: portable.idle,
+            ends: Moment::ZERO,
+            node_ends: Moment::ZERO,
+        };
+        let idle = nanos(lifetime.idle(&self.limits, portable.returned));
+        let left = idle.saturating_sub(portable.idle_for).min(portable.left);
+        Some(Duration::from_nanos(left.saturating_sub(kept_for)))
+    }
+
     /// A session's state as of now, while it is served.
     ///
     /// # Errors

@@ -479,7 +479,7 @@ impl Sessions {
             // Nobody ever knew of one that is unmade, so its marker need outlive no copies.
             let tenure = ending.map_or(Tenure::NONE, |_| remains.tenure);
             // Before it goes from the map, so that the node has it there or here.
-            departures.depart(remains.id, tenure, remains.revision)
+            departures.depart(remains.id, tenure, remains.revision, None)
         });
         self.map.remove_exactly(&remains.id, held);
         if let Some(ending) = ending {

@@ -153,6 +153,16 @@ impl Visit {
         }
     }
 
+    /// What was given up is this one now.
+    pub(super) fn gave_up_instead(&self, gone: &Arc<Held>, now: Arc<Held>) {
+        let mut state = self.state.lock();
+        if let Hold::Changing(held) = &mut state.hold
+            && Arc::ptr_eq(held, gone)
+        {
+            *held = now;
+        }
+    }
+
     /// Holds what was given up again, alone; `false` where the visit has ended meanwhile.
     pub(super) fn hold_again(&self, guard: Guard) -> bool {
         let mut state = self.state.lock();

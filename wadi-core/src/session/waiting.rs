@@ -12,6 +12,9 @@ use super::keyring::PresentedId;
 use super::sessions::{Look, Sessions};
 use super::visit::Visit;
 
+/// How often a session is looked for that goes down again and again.
+const LOOKS: usize = 4;
+
 impl Sessions {
     /// Waits for a session that [`Sessions::look`] found busy. When it ended meanwhile, the request
     /// goes on without it, and is told so by its visit's origin.
@@ -117,9 +120,34 @@ impl Visit {
     ///
     /// Gives the place in the queue up; the visit holds nothing then.
     pub async fn alone(&self) -> Result<(), SessionError> {
-        let Some(held) = self.given_up() else {
-            return Ok(());
+        for _ in 0..LOOKS {
+            let Some(held) = self.given_up() else {
+                return Ok(());
+            };
+            match self.alone_on(&held).await {
+                // Between its two locks nobody holds it, and it may have gone down.
+                Err(SessionError::Moved) => self.follow(&held).await?,
+                done => return done,
+            }
+        }
+        Err(SessionError::Moved)
+    }
+
+    /// What was given up has gone below: it comes up again, and is what was given up.
+    async fn follow(&self, gone: &Arc<Held>) -> Result<(), SessionError> {
+        let sessions = self.sessions();
+        let below = sessions.others().filter(|others| others.is_below());
+        let (Some(below), Some(id)) = (below, self.known().get()) else {
+            return Err(SessionError::Moved);
         };
+        below.recall(id).await?;
+        if let Some(held) = sessions.map().get(&id) {
+            self.gave_up_instead(gone, held);
+        }
+        Ok(())
+    }
+
+    async fn alone_on(&self, held: &Arc<Held>) -> Result<(), SessionError> {
         let sessions = self.sessions();
         let left = sessions.limits().lock_wait.saturating_sub(self.waited());
         let guard = sessions.served(held.alone(left).await)?;

@@ -55,8 +55,11 @@ async fn check_some(store: impl SessionStore, lists: bool) {
     store.nothing_older_takes_the_place_of_a_newer_row().await;
     store.its_owner_takes_a_row_once().await;
     store.what_was_granted_later_wins().await;
-    store.who_takes_a_row_learns_who_had_it().await;
-    store.of_many_grants_each_learns_of_the_one_before().await;
+    store
+        .who_takes_a_row_learns_which_earlier_epoch_had_it()
+        .await;
+    store.of_several_epochs_the_last_one_is_told().await;
+    store.of_many_grants_each_learns_of_the_epoch_before().await;
     store.what_was_said_to_be_absent_stays_so().await;
     store.nobody_says_absent_and_stores_it().await;
     store.no_number_is_said_twice().await;
@@ -117,7 +120,7 @@ fn row(number: u32, tenure: Tenure, revision: u64) -> Row {
         tenure,
         revision: Revision::new(revision),
         left: LONG,
-        payload: Payload::seal(text.as_bytes()),
+        payload: Payload::seal(id(number), text.as_bytes()),
     }
 }
 
@@ -414,7 +417,7 @@ impl<S: SessionStore> Checked<S> {
     async fn a_large_session_comes_back_whole(&self) {
         let state: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let mut large = row(12, tenure(1, 0), 1);
-        large.payload = Payload::seal(&state);
+        large.payload = Payload::seal(id(12), &state);
         assert_eq!(self.put(&large).await, Put::Stored);
         assert!(Self::is_row(&self.take(12, Claim::Own).await, &large));
     }
@@ -439,8 +442,8 @@ mod tests {
     struct Broken {
         store: MemoryStore,
         fault: Fault,
-        /// Under what each session was granted last.
-        last: Mutex<HashMap<SessionId, Tenure>>,
+        /// Of each session that was asked for by grant: under what it was given out since it was put.
+        given: Mutex<HashMap<SessionId, Vec<Tenure>>>,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -452,6 +455,13 @@ mod tests {
         TakesOlder,
         SaysNobodyHadIt,
         SaysWhoHadWhatWasPutSince,
+        SaysWhoHadItInThisEpoch,
+        ForgetsWhoHadItBeforeThisEpoch,
+        ForgetsWithWhatIsRefused,
+        SaysWhoHadItFirst,
+        TakesGenerationsForEpochs,
+        TellsOwnersOfEarlierEpochs,
+        ListsTheEarlierEpoch,
         FencesNot,
         FencesForOwners,
         CountsFences,
@@ -462,8 +472,46 @@ mod tests {
 
     impl Broken {
         fn of(fault: Fault) -> Self {
-            let (store, last) = (MemoryStore::default(), Mutex::default());
-            Self { store, fault, last }
+            let (store, given) = (MemoryStore::default(), Mutex::default());
+            Self {
+                store,
+                fault,
+                given,
+            }
+        }
+
+        /// What it says of an earlier epoch, where it says something else than is right.
+        fn told(&self, given: &[Tenure], claim: Claim) -> Option<Option<Tenure>> {
+            let last = given.last().copied();
+            let under = match claim {
+                Claim::Granted(under) => under,
+                Claim::Own => {
+                    let last = last?;
+                    let before = given.iter().rfind(|before| before.epoch() < last.epoch());
+                    return (self.fault == Fault::TellsOwnersOfEarlierEpochs)
+                        .then_some(before.copied());
+                }
+            };
+            let is_earlier = |before: &&Tenure| before.epoch() < under.epoch();
+            match self.fault {
+                Fault::SaysNobodyHadIt => Some(None),
+                Fault::SaysWhoHadWhatWasPutSince | Fault::ForgetsWithWhatIsRefused => {
+                    Some(given.iter().rfind(is_earlier).copied())
+                }
+                Fault::SaysWhoHadItInThisEpoch => Some(last),
+                Fault::ForgetsWhoHadItBeforeThisEpoch => {
+                    Some(last.filter(|last| is_earlier(&last)))
+                }
+                Fault::SaysWhoHadItFirst => {
+                    Some(given.first().copied().filter(|first| is_earlier(&first)))
+                }
+                Fault::TakesGenerationsForEpochs => {
+                    let generation = under.epoch().generation();
+                    let earlier = |before: &&Tenure| before.epoch().generation() < generation;
+                    Some(given.iter().rfind(earlier).copied())
+                }
+                _ => None,
+            }
         }
     }
 
@@ -474,7 +522,19 @@ mod tests {
                     row.revision = Revision::new(1 << 40);
                 }
             }
-            self.store.put(rows)
+            Box::pin(async move {
+                let ids: Vec<SessionId> = rows.iter().map(|row| row.id).collect();
+                let puts = self.store.put(rows).await?;
+                let mut given = self.given.lock();
+                for (id, put) in ids.iter().zip(&puts) {
+                    if (self.fault != Fault::SaysWhoHadWhatWasPutSince && *put == Put::Stored)
+                        || self.fault == Fault::ForgetsWithWhatIsRefused
+                    {
+                        given.remove(id);
+                    }
+                }
+                Ok(puts)
+            })
         }
 
         fn take(&self, id: SessionId, claim: Claim) -> Storing<'_, Took> {
@@ -490,18 +550,16 @@ mod tests {
                     (_, claim) => claim,
                 };
                 let mut took = self.store.take(id, asked).await?;
-                let mut last = self.last.lock();
+                let mut given = self.given.lock();
+                let given = given.entry(id).or_default();
                 if let Took::Row(kept) = &mut took {
-                    match self.fault {
-                        Fault::SaysNobodyHadIt => kept.given_out = None,
-                        Fault::SaysWhoHadWhatWasPutSince => {
-                            kept.given_out = last.get(&id).copied();
-                        }
-                        _ => {}
+                    if let Some(told) = self.told(given, claim) {
+                        kept.given_out = told;
                     }
-                }
-                if let Claim::Granted(under) = claim {
-                    last.insert(id, under);
+                    match claim {
+                        Claim::Own => given.clear(),
+                        Claim::Granted(under) => given.push(under),
+                    }
                 }
                 Ok(took)
             })
@@ -528,7 +586,7 @@ mod tests {
         }
 
         fn rows(&self) -> Option<u64> {
-            let fences = self.last.lock().len() as u64;
+            let fences = self.given.lock().len() as u64;
             let counted = u64::from(self.fault == Fault::CountsFences) * fences;
             Some(self.store.rows()? + counted)
         }
@@ -537,7 +595,19 @@ mod tests {
             if self.fault == Fault::ListsTooFew {
                 page.most -= 1;
             }
-            self.store.page(page)
+            Box::pin(async move {
+                let mut heads = self.store.page(page).await?;
+                if self.fault == Fault::ListsTheEarlierEpoch {
+                    let given = self.given.lock();
+                    for head in &mut heads {
+                        let last = head.given_out.map(Tenure::epoch);
+                        let mut all = given.get(&head.id).into_iter().flatten();
+                        let earlier = all.rfind(|before| Some(before.epoch()) < last);
+                        head.given_out = earlier.copied();
+                    }
+                }
+                Ok(heads)
+            })
         }
     }
 
@@ -551,6 +621,13 @@ mod tests {
             Fault::TakesOlder,
             Fault::SaysNobodyHadIt,
             Fault::SaysWhoHadWhatWasPutSince,
+            Fault::SaysWhoHadItInThisEpoch,
+            Fault::ForgetsWhoHadItBeforeThisEpoch,
+            Fault::ForgetsWithWhatIsRefused,
+            Fault::SaysWhoHadItFirst,
+            Fault::TakesGenerationsForEpochs,
+            Fault::TellsOwnersOfEarlierEpochs,
+            Fault::ListsTheEarlierEpoch,
             Fault::FencesNot,
             Fault::FencesForOwners,
             Fault::CountsFences,

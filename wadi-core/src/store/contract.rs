@@ -35,13 +35,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// where the store's is newer in (tenure, revision), was given out under a later tenure, where the
     /// session has ended, or where the store has said under a later tenure that there is none. One that is as
     /// new replaces the store's: it was put again, or comes back unchanged. One that is stored is not given
-    /// out any more.
+    /// out any more, and was never: to nobody, in no epoch.
     fn put(&self, rows: Vec<Row>) -> Storing<'_, Vec<Put>>;
 
     /// Takes a session to serve it. With [`Claim::Own`] its row goes in the same step. With
     /// [`Claim::Granted`] the row stays, and from then on nothing is given out, nor put, under a lower
-    /// tenure; the same one may take it again. Under which tenure it had been given out before, the store says
-    /// with it, as of the step that gives it out ([`Kept::given_out`](super::Kept::given_out)).
+    /// tenure; the same one may take it again. Under which tenure an earlier epoch had it last, the store says
+    /// with it, as of the step that gives it out ([`Kept::given_out`](super::Kept::given_out)). So it remembers two
+    /// tenures with a row: the last one under which it was given out, and the last one of an earlier epoch than that.
     ///
     /// Where there is nothing, a tenure that was granted fences: for [`FENCED_FOR`] nothing is put under a
     /// lower one, nor under one lower than those that fenced before, so that no late row of a manager who was
@@ -65,9 +66,23 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Lists what there is, in order: fewer than `most` only at the end. What has ended is not listed.
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>>;
 
+    /// Whether a session that was asked for with [`Claim::Own`] and not given, for whatever reason, is still
+    /// there; so that nobody need ask twice. A store that others than this process may have done something for,
+    /// without its hearing of it, cannot say so.
+    fn takes_for_certain(&self) -> bool {
+        false
+    }
+
     /// About how many rows there are, where that costs nothing to say; for people.
     fn rows(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether several nodes that use this store have the same rows by it: only such a store may be below a
+    /// cluster. What a node has to itself, as on its own disc, the others would not find. So unless a store
+    /// says otherwise it is one node's alone.
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 
@@ -93,7 +108,15 @@ impl<S: SessionStore + ?Sized> SessionStore for std::sync::Arc<S> {
         (**self).page(page)
     }
 
+    fn takes_for_certain(&self) -> bool {
+        (**self).takes_for_certain()
+    }
+
     fn rows(&self) -> Option<u64> {
         (**self).rows()
+    }
+
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
     }
 }

@@ -41,6 +41,8 @@ enum Entry {
         tenure: Tenure,
         revision: Revision,
         given_out: Option<Tenure>,
+        /// Of an earlier epoch than the one that has it now.
+        given_before: Option<Tenure>,
         put_at: Moment,
         ends: Moment,
         payload: Payload,
@@ -146,6 +148,7 @@ impl MemoryStore {
             tenure: row.tenure,
             revision: row.revision,
             given_out: None,
+            given_before: None,
             put_at: now,
             ends: now + row.left,
             payload: row.payload,
@@ -157,7 +160,7 @@ impl MemoryStore {
     fn take_one(&self, id: SessionId, claim: Claim) -> Took {
         let now = self.clock.now();
         let mut all = self.kept.lock();
-        let (kept, given_out) = match all.entries.get_mut(&id) {
+        let (mut kept, given_out, given_before) = match all.entries.get_mut(&id) {
             Some(Entry::Ended { until }) if *until > now => return Took::Ended,
             None | Some(Entry::Ended { .. } | Entry::Fenced { .. }) => {
                 if let Claim::Granted(under) = claim {
@@ -169,6 +172,7 @@ impl MemoryStore {
                 tenure,
                 revision,
                 given_out,
+                given_before,
                 put_at,
                 payload,
                 ..
@@ -180,7 +184,7 @@ impl MemoryStore {
                     age: now.since(*put_at),
                     payload: payload.clone(),
                 };
-                (kept, given_out)
+                (kept, given_out, given_before)
             }
         };
         match claim {
@@ -190,7 +194,13 @@ impl MemoryStore {
             Claim::Granted(under) if under < kept.tenure || *given_out > Some(under) => {
                 return Took::Superseded;
             }
-            Claim::Granted(under) => *given_out = Some(under),
+            Claim::Granted(under) => {
+                let last = given_out.replace(under);
+                if last.is_some_and(|last| last.epoch() < under.epoch()) {
+                    *given_before = last;
+                }
+                kept.given_out = *given_before;
+            }
         }
         Took::Row(kept)
     }
@@ -276,6 +286,10 @@ impl SessionStore for MemoryStore {
         Box::pin(std::future::ready(Ok(self.heads(&page))))
     }
 
+    fn takes_for_certain(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Option<u64> {
         let kept = self.kept.lock();
         let rows = kept
@@ -283,5 +297,10 @@ impl SessionStore for MemoryStore {
             .values()
             .filter(|entry| matches!(entry, Entry::Row { .. }));
         Some(rows.count() as u64)
+    }
+
+    /// The nodes are in one process.
+    fn is_shared(&self) -> bool {
+        true
     }
 }

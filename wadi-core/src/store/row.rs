@@ -83,9 +83,12 @@ pub struct Kept {
     pub tenure: Tenure,
     /// Its revision.
     pub revision: Revision,
-    /// The tenure under which it had been given out before this taking, since it was put: then this is a stale
-    /// copy of what that one has. To who takes it again under the same tenure, that one; who has not heard the
-    /// answer asks under a new one, and is told the one before.
+    /// The tenure under which an earlier epoch had it last, since it was put: of those under which it was given out
+    /// and whose epoch is lower than that of the tenure which is granted now, the highest. Then this is a stale copy
+    /// of what that one has. Of its own epoch's a manager knows itself, so it is told the same each time, under
+    /// whatever tenure it asks again because an answer was lost.
+    ///
+    /// To its owner ([`Claim::Own`]), who has no epoch: the last tenure under which it was given out, of all.
     pub given_out: Option<Tenure>,
     /// For how long the store has had it, by the store's own clock.
     pub age: Duration,
@@ -134,6 +137,6 @@ pub struct Head {
     pub tenure: Tenure,
     /// Its revision.
     pub revision: Revision,
-    /// The tenure under which it was given out; then its row is a stale copy.
+    /// The last tenure under which it was given out, of whatever epoch; then its row is a stale copy.
     pub given_out: Option<Tenure>,
 }

@@ -10,18 +10,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Tier, Told};
-use crate::bucket::LayoutVersion;
 use crate::clock::Moment;
 use crate::session::{CopyOut, Held, Resting, SessionId};
-use crate::store::{Claim, Payload, Put, Row, StoreError};
-use crate::tenure::{Revision, Tenure};
+use crate::store::{Payload, Put, Row, StoreError};
+use crate::tenure::Revision;
 
-/// The tenure of every session of a node that is alone.
-const ALONE: Tenure = Tenure::new(LayoutVersion::ZERO.next(), 0);
 /// The most rows that one call carries.
 const ROWS: usize = 256;
-/// In parts of the time that a session lives idle: a copy that is older than this is renewed where the session
-/// is used, for it says since when it is not.
+/// In parts of the time that a session has according to its copy: where it has so much more, since it was used,
+/// its copy is renewed.
 const RENEWED_AFTER: u32 = 10;
 
 /// Whether the store has a copy of each session that is in memory.
@@ -48,6 +45,24 @@ pub(super) struct Copied {
 struct Latest {
     revision: Revision,
     at: Moment,
+    /// How long until it ends, if nobody asks for it.
+    left: Duration,
+}
+
+impl Latest {
+    /// Whether the session ends so much later than this says that it matters.
+    fn is_outlived(&self, now: Moment, left: Duration) -> bool {
+        let ends = self.at + self.left + self.left / RENEWED_AFTER;
+        now + left > ends
+    }
+}
+
+/// A session as its copy has it.
+#[derive(Clone, Copy)]
+struct Version {
+    id: SessionId,
+    revision: Revision,
+    left: Duration,
 }
 
 impl Copied {
@@ -55,21 +70,12 @@ impl Copied {
         self.latest.remove(id);
     }
 
-    fn lacks(&self, id: &SessionId, revision: Revision, not_before: Moment) -> bool {
-        let latest = self.latest.get(id);
-        latest.is_none_or(|latest| latest.revision < revision || latest.at < not_before)
+    pub(super) fn waiting(&self) -> usize {
+        self.writing.values().map(Vec::len).sum()
     }
 }
 
 impl Tier {
-    /// By what right sessions are taken out: where copies are kept, the row stays as one.
-    pub(super) const fn claim(&self) -> Claim {
-        match self.copies {
-            Copies::Never => Claim::Own,
-            Copies::AtOnce | Copies::After(_) => Claim::Granted(ALONE),
-        }
-    }
-
     /// Whether there are responses that wait for copies at all.
     #[must_use]
     pub fn holds_answers(&self) -> bool {
@@ -83,12 +89,11 @@ impl Tier {
             return false;
         }
         let (id, (_, revision)) = (held.id(), held.version());
-        let limits = self.sessions.limits();
-        let since = limits.idle.min(limits.idle_unreturned) / RENEWED_AFTER;
-        let now = self.sessions.now().as_nanos();
-        let since = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        let not_before = Moment::from_nanos(now.saturating_sub(since));
-        self.copied.lock().lacks(&id, revision, not_before)
+        let now = self.sessions.now();
+        let copied = self.copied.lock();
+        copied.latest.get(&id).is_none_or(|latest| {
+            latest.revision < revision || latest.is_outlived(now, held.left(now))
+        })
     }
 
     /// Waits until the store has a copy of the session as it is now, or has failed: then the copy is tried
@@ -101,10 +106,15 @@ impl Tier {
         let (id, (_, revision)) = (held.id(), held.version());
         let (written, waits) = oneshot::channel();
         let is_first = {
-            let mut copied = self.copied.lock();
-            let waiting = copied.writing.entry(id).or_default();
-            waiting.push((revision, written));
-            waiting.len() == 1
+            let writing = &mut self.copied.lock().writing;
+            if let Some(waiting) = writing.get_mut(&id) {
+                waiting.retain(|(_, written)| !written.is_closed());
+                waiting.push((revision, written));
+                false
+            } else {
+                writing.insert(id, vec![(revision, written)]);
+                true
+            }
         };
         if is_first {
             let (tier, held) = (Arc::clone(self), Arc::clone(held));
@@ -121,7 +131,7 @@ impl Tier {
             let done = match self.copy_out(held) {
                 Some((row, version)) if row.id == id => {
                     let put = self.put_copies(vec![row], vec![version]).await;
-                    put.is_ok().then_some(version.1)
+                    put.is_ok().then_some(version.revision)
                 }
                 // It has ended, goes down or has another id: nothing is to be waited for.
                 _ => None,
@@ -152,7 +162,12 @@ impl Tier {
         let is_behind = |one: &Resting| {
             let (_, revision) = one.held.version();
             let latest = copied.latest.get(&one.id);
-            latest.is_none_or(|latest| latest.revision < revision && now.since(latest.at) >= after)
+            latest.is_none_or(|latest| {
+                let age = now.since(latest.at);
+                latest.revision < revision && age >= after
+                    || latest.is_outlived(now, one.left)
+                        && age >= after.min(latest.left / RENEWED_AFTER)
+            })
         };
         let behind = resting.into_iter().filter(is_behind);
         behind.map(|one| one.held).collect()
@@ -167,7 +182,7 @@ impl Tier {
         Ok(())
     }
 
-    fn copy_out(&self, held: &Held) -> Option<(Row, (SessionId, Revision))> {
+    fn copy_out(&self, held: &Held) -> Option<(Row, Version)> {
         let CopyOut {
             id,
             tenure,
@@ -181,31 +196,30 @@ impl Tier {
             tenure,
             revision,
             left,
-            payload: Payload::seal(&state),
+            payload: Payload::seal(id, &state),
         };
-        Some((row, (id, revision)))
+        let version = Version { id, revision, left };
+        Some((row, version))
     }
 
-    async fn put_copies(
-        &self,
-        rows: Vec<Row>,
-        versions: Vec<(SessionId, Revision)>,
-    ) -> Result<(), StoreError> {
+    async fn put_copies(&self, rows: Vec<Row>, versions: Vec<Version>) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
         let at = self.sessions.now();
-        let put = self.store.put(rows).await.inspect_err(|error| {
+        let asked = self.ask(|store| async move { store.put(rows).await });
+        let put = asked.await.inspect_err(|error| {
             self.counts.did_not();
             self.tell(Told::NotCopied(error.clone()));
         })?;
         let mut copied = self.copied.lock();
-        for ((id, revision), put) in versions.into_iter().zip(put) {
+        for (Version { id, revision, left }, put) in versions.into_iter().zip(put) {
+            let new = Latest { revision, at, left };
             // One that goes down or ends meanwhile is refused, and is no copy.
             if put == Put::Stored && self.sessions.map().get(&id).is_some() {
-                let latest = copied.latest.entry(id).or_insert(Latest { revision, at });
+                let latest = copied.latest.entry(id).or_insert(new);
                 if latest.revision <= revision {
-                    *latest = Latest { revision, at };
+                    *latest = new;
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! Sessions go down: sealed, written, and only then out of the map.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::{Copies, Tier, Told};
@@ -12,12 +11,10 @@ use crate::store::{Payload, Put, Row, StoreError};
 /// The most sessions, and about the most bytes, that one call of the store carries.
 const ROWS: usize = 256;
 const BYTES: usize = 4 << 20;
-/// How often, while everything goes down, it is looked for what is in use.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is on its way down, and what it becomes there.
 #[derive(Default)]
-struct Descent {
+pub(super) struct Descent {
     sealed: Vec<(SessionId, Sealed)>,
     rows: Vec<Row>,
     bytes: usize,
@@ -50,48 +47,13 @@ impl Tier {
         Ok(demoted)
     }
 
-    /// Everything goes down for good, and nothing comes up any more. What is in use is waited for until
-    /// `revoke_at`, and then taken from under its requests. How many are left behind: for want of an
-    /// encoding, or because the store does not take them.
-    pub async fn close(&self, revoke_at: Moment) -> usize {
-        self.closed.store(true, SeqCst);
-        let _turn = self.turn.lock().await;
-        loop {
-            let revokes = self.sessions.now() >= revoke_at;
-            let failed = self.close_once(revokes).await.is_err();
-            let left = self.sessions.map().len();
-            if left == 0 || revokes {
-                self.end_rows().await;
-                return left;
-            }
-            tokio::time::sleep(if failed { 10 * LOOK_AGAIN } else { LOOK_AGAIN }).await;
-        }
-    }
-
-    async fn close_once(&self, revokes: bool) -> Result<(), StoreError> {
-        let now = self.sessions.now();
-        for bucket in self.sessions.map().buckets().iter() {
-            let mut descent = Descent::default();
-            for (id, held) in self.sessions.map().bucket(bucket) {
-                let alone = held.try_alone();
-                if alone.is_none() && !revokes {
-                    continue;
-                }
-                let one = Resting::of(id, held, now);
-                self.seal(&mut descent, one, alone, now);
-                if descent.is_full() {
-                    self.put_down(std::mem::take(&mut descent)).await?;
-                }
-            }
-            self.put_down(descent).await?;
-        }
-        Ok(())
-    }
-
-    fn seal(&self, descent: &mut Descent, one: Resting, alone: Option<Guard>, now: Moment) {
-        if self.astray.lock().contains(&one.id) {
-            return;
-        }
+    pub(super) fn seal(
+        &self,
+        descent: &mut Descent,
+        one: Resting,
+        alone: Option<Guard>,
+        now: Moment,
+    ) {
         let sealed = match self.sessions.seal(&one.id, &one.held, alone, now) {
             Ok(sealed) => sealed,
             Err(SessionError::Unencodable {
@@ -106,26 +68,27 @@ impl Tier {
             tenure: sealed.tenure,
             revision: sealed.revision,
             left: one.left,
-            payload: Payload::seal(&sealed.state),
+            payload: Payload::seal(one.id, &sealed.state),
         };
         descent.bytes += row.payload.as_bytes().len();
         descent.rows.push(row);
         descent.sealed.push((one.id, sealed));
     }
 
-    async fn put_down(&self, descent: Descent) -> Result<usize, StoreError> {
+    pub(super) async fn put_down(&self, descent: Descent) -> Result<usize, StoreError> {
         let Descent { sealed, rows, .. } = descent;
         if rows.is_empty() {
             return Ok(0);
         }
-        let put = match self.store.put(rows).await {
+        let asked = self.ask(|store| async move { store.put(rows).await });
+        let put = match asked.await {
             Ok(put) => put,
             Err(error) => {
                 let is_certain = !matches!(error, StoreError::Unavailable(_));
                 // Where copies are kept, it is one if it is there.
                 if !is_certain && self.copies == Copies::Never {
                     let ids = sealed.iter().map(|(id, _)| *id);
-                    self.astray.lock().extend(ids);
+                    self.astray.lock().add(ids, self.sessions.now());
                 }
                 for (_, sealed) in sealed {
                     self.sessions.unseal(sealed);
@@ -139,6 +102,8 @@ impl Tier {
         let mut answers = put.into_iter();
         for (id, sealed) in sealed {
             if answers.next() == Some(Put::Stored) {
+                // Before it goes from the map, so that nobody is told that there is none.
+                self.astray.lock().forget(&id);
                 self.sessions.take_out(&id, &sealed);
                 self.copied.lock().forget(&id);
                 sealed.let_go();
@@ -154,14 +119,14 @@ impl Tier {
 }
 
 impl Descent {
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= ROWS || self.bytes >= BYTES
     }
 }
 
 impl Resting {
     /// One that goes down whether it rests or not.
-    fn of(id: SessionId, held: Arc<Held>, now: Moment) -> Self {
+    pub(super) fn of(id: SessionId, held: Arc<Held>, now: Moment) -> Self {
         Self {
             left: held.left(now),
             idle: Duration::ZERO,

@@ -11,18 +11,20 @@ use tokio::sync::Notify;
 
 use super::{Tier, Told};
 use crate::session::{Departed, Departures};
-use crate::store::Ended;
+use crate::store::{Ended, StoreError};
 
 /// The most that one call carries.
 const ROWS: usize = 256;
 /// For how long the store refuses a late copy of a session that ended.
-const REMEMBERED: Duration = Duration::from_secs(600);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
 pub(super) struct Ends {
     departures: Arc<Departures>,
     some: Arc<Notify>,
     /// Taken from the departures, and not done by the store yet.
     left: Mutex<Vec<Departed>>,
+    /// One at a time tells the store.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Default for Ends {
@@ -33,6 +35,7 @@ impl Default for Ends {
             departures: Arc::new(Departures::new(move || wakes.notify_one())),
             some,
             left: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -62,6 +65,7 @@ impl Tier {
     ///
     /// Those under way are not told of; it is called by tasks that are not cancelled.
     pub async fn end_rows(&self) -> bool {
+        let _turn = self.ends.turn.lock().await;
         loop {
             let mut some = std::mem::take(&mut *self.ends.left.lock());
             while some.len() < ROWS {
@@ -79,7 +83,15 @@ impl Tier {
                 bucket: departed.id.bucket(buckets),
                 remember_for: REMEMBERED,
             });
-            if let Err(error) = self.store.end(ended.collect()).await {
+            let ended = ended.collect();
+            let done = match self.copy_renewed(&some).await {
+                Ok(()) => {
+                    let asked = self.ask(|store| async move { store.end(ended).await });
+                    asked.await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
                 self.counts.did_not();
                 self.tell(Told::NotEnded(error));
                 self.ends.left.lock().append(&mut some);
@@ -92,5 +104,15 @@ impl Tier {
                 let _ = departed.settled.send(());
             }
         }
+    }
+
+    /// What goes on under another id is in the store under that one before it ends under its former one: so
+    /// whoever is killed in between still has it.
+    async fn copy_renewed(&self, departed: &[Departed]) -> Result<(), StoreError> {
+        let renewed = departed.iter().filter_map(|departed| {
+            let id = departed.renewed_as?;
+            self.sessions.map().get(&id)
+        });
+        self.copy_all(renewed.collect()).await
     }
 }

@@ -4,8 +4,12 @@
 //! A session is in exactly one place in which it can be served: in the map, or in the store. On its way down
 //! it is in the map, sealed, until the store has it; on its way up it is taken out of the store by one task,
 //! which no request's end stops, and everybody who asks meanwhile waits for that one. What the store does not
-//! do is undone, and tried again later: nothing is lost by its failing. It decides nothing about ownership.
+//! do is undone, and tried again later: nothing is lost by its failing. Whatever it says, or does not say, nobody
+//! waits for it for ever. It decides nothing about ownership.
 
+mod ask;
+mod astray;
+mod close;
 mod copies;
 mod counts;
 mod demote;
@@ -13,9 +17,12 @@ mod ends;
 mod memory;
 mod promote;
 mod recall;
+mod reclaim;
 mod round;
+mod sweep;
+mod tour;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +35,7 @@ pub use counts::Counts;
 pub use promote::Promoted;
 pub use recall::Recall;
 pub use round::Round;
+pub(crate) use tour::{LONGEST_PAUSE, Pause, Tour};
 
 use crate::evict::Evicter;
 use crate::session::{SessionId, Sessions};
@@ -51,7 +59,8 @@ pub enum Told {
     /// The store has something newer of a session than this node: it is used by another one, too. The session
     /// stays in memory.
     Refused,
-    /// A session in the store cannot be read by this version; it is left there, and counts as lost.
+    /// A session in the store is damaged, or cannot be read by this version; it is left there, and counts as
+    /// lost.
     Unreadable,
     /// A session stays in memory, because a value in it has no encoding.
     Unencodable {
@@ -74,9 +83,8 @@ pub struct Tier {
     counts: Counts,
     /// Who waits for each session that is on its way up.
     rising: Mutex<HashMap<SessionId, Vec<oneshot::Sender<Promoted>>>>,
-    /// Sessions that are in memory, or have ended, and of which the store may have a row all the same: it did
-    /// not say.
-    astray: Mutex<BTreeSet<SessionId>>,
+    /// Sessions that are in memory, or have ended, and of which the store may have a row all the same.
+    astray: Mutex<astray::Astray>,
     /// Which sessions in memory have a copy in the store, and when.
     copies: Copies,
     copied: Mutex<copies::Copied>,
@@ -84,6 +92,8 @@ pub struct Tier {
     ends: ends::Ends,
     /// Set when everything goes down for good: nothing comes up any more.
     closed: AtomicBool,
+    /// Whether it did not answer when it was asked last.
+    silent: AtomicBool,
     /// One at a time goes its round, or closes.
     turn: tokio::sync::Mutex<()>,
     round: Mutex<round::Place>,
@@ -115,6 +125,7 @@ impl Tier {
             rising: Mutex::default(),
             astray: Mutex::default(),
             closed: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             round: Mutex::default(),
         }
@@ -130,6 +141,13 @@ impl Tier {
     #[must_use]
     pub const fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
+    }
+
+    /// How many wait for the store at this moment: requests, and streams and tasks that go on beside them.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let rising: usize = self.rising.lock().values().map(Vec::len).sum();
+        rising + self.copied.lock().waiting()
     }
 
     fn tell(&self, what: Told) {

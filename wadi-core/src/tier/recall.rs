@@ -18,12 +18,18 @@ impl Recall {
 }
 
 impl Others for Recall {
+    fn is_below(&self) -> bool {
+        true
+    }
+
     fn recall(&self, id: SessionId) -> Recalling<'_> {
         Box::pin(async move {
             let tier = self.0.upgrade().ok_or(SessionError::Moved)?;
             match tier.promote(id).await {
                 Promoted::Look => Ok(()),
-                Promoted::Absent | Promoted::Unreadable => Err(SessionError::Ended),
+                Promoted::Absent | Promoted::Unreadable | Promoted::Damaged => {
+                    Err(SessionError::Ended)
+                }
                 Promoted::Unavailable => Err(SessionError::Moved),
             }
         })

@@ -1,36 +1,22 @@
-//! The rounds over all buckets: who is to go down, and what has run out below.
+//! The rounds over all buckets: who is to go down.
 //!
 //! One batch at a time, so that whoever calls gives way between them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
 
-use super::{Copies, Tier, Told, memory};
-use crate::bucket::BucketId;
-use crate::clock::Moment;
-use crate::evict::{Candidate, Evicter, Load};
-use crate::session::Resting;
-use crate::store::{Claim, Page, StoreError};
-
-/// The first pause after the store failed, and the longest; each is twice the one before.
-const PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How many sessions that have run out come up at once to be ended.
-const DUE: usize = 256;
+use super::sweep::Swept;
+use super::tour::{Met, Pause, Tour};
+use super::{Tier, Told};
+use crate::evict::Evicter;
+use crate::store::StoreError;
 
 /// Where the rounds are.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    next: u16,
-    /// The bytes met in this round so far, and in all of the last one.
-    bytes_so_far: usize,
-    bytes: usize,
-    /// How many are to go in this round for the sake of the others, of so many in memory.
-    excess: usize,
-    of: usize,
+    tour: Tour,
     /// After the store failed.
-    until: Moment,
-    pause: Duration,
+    pause: Pause,
+    pub(super) swept: Swept,
 }
 
 /// What one batch did.
@@ -56,36 +42,23 @@ impl Tier {
         let _turn = self.turn.lock().await;
         let now = self.sessions.now();
         let mut round = Round::default();
-        let mut resting = Vec::new();
-        let behind;
-        {
-            let mut place = self.round.lock();
-            if now < place.until {
-                round.done = true;
-                return round;
-            }
-            let buckets = self.sessions.map().buckets().get();
-            if place.next == 0 {
-                let load = Load::new(self.sessions.map().len(), place.bytes, memory::taken());
-                (place.excess, place.of) = (evicter.excess(&load), load.sessions);
-            }
-            while resting.len() < batch && !round.done {
-                resting.extend(self.sessions.resting(BucketId::new(place.next), now));
-                place.next += 1;
-                round.done = place.next >= buckets;
-            }
-            place.bytes_so_far += resting.iter().map(|one: &Resting| one.bytes).sum::<usize>();
-            if round.done {
-                place.next = 0;
-                place.bytes = std::mem::take(&mut place.bytes_so_far);
-            }
-            round.looked_at = resting.len();
-            let share = share(resting.len(), place.excess, place.of);
-            let (chosen, others) = choose(evicter, resting, share);
-            resting = chosen;
-            behind = self.behind(others, now);
+        if self.is_left_alone() || !self.is_settled().await {
+            round.done = true;
+            return round;
         }
-        let demoted = self.demote(resting).await;
+        let met = {
+            let mut place = self.round.lock();
+            place.tour.go_on(&self.sessions, evicter, batch, now)
+        };
+        let Met {
+            chosen,
+            others,
+            done,
+        } = met;
+        round.done = done;
+        round.looked_at = chosen.len() + others.len();
+        let behind = self.behind(others, now);
+        let demoted = self.demote(chosen).await;
         round.demoted = demoted.as_ref().map_or(0, |demoted| *demoted);
         let outcome = match demoted {
             Ok(_) => self.copy_all(behind).await,
@@ -95,104 +68,28 @@ impl Tier {
         round
     }
 
-    /// Has what has run out in the store come up, so that it ends as every session does; a batch at a time.
-    /// Whether there may be more.
-    pub async fn sweep(self: &Arc<Self>) -> bool {
-        let _turn = self.turn.lock().await;
-        if self.sessions.now() < self.round.lock().until {
-            return false;
-        }
-        self.settle_astray().await;
-        let last = BucketId::new(self.sessions.map().buckets().get() - 1);
-        let page = Page {
-            buckets: BucketId::new(0)..=last,
-            after: None,
-            due: true,
-            most: DUE,
-        };
-        let due = match self.store.page(page).await {
-            Ok(due) => due,
-            Err(error) => {
-                self.counts.did_not();
-                self.tell(Told::NotSwept(error.clone()));
-                self.keep_pace(Err(error));
-                return false;
-            }
-        };
-        let mut ended = 0;
-        let mut alive = Vec::new();
-        for head in &due {
-            self.promote(head.id).await;
-            let Some(held) = self.sessions.map().get(&head.id) else {
-                continue;
-            };
-            if self.sessions.expire(&held, self.sessions.now()) {
-                ended += 1;
-            } else {
-                // What ran out is its copy, which is to live on as it does.
-                alive.push(held);
-            }
-        }
-        self.end_rows().await;
-        if self.copies != Copies::Never {
-            let outcome = self.copy_all(alive).await;
-            self.keep_pace(outcome);
-        }
-        due.len() == DUE && ended > 0
+    /// Whether the store failed a moment ago, or is given nothing more by rounds.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.closed.load(SeqCst) || self.round.lock().pause.holds(self.sessions.now())
     }
 
-    /// Finds out whether the store has rows of sessions that it was given and said nothing about: such a row
-    /// is nobody's.
-    async fn settle_astray(&self) {
-        let astray: Vec<_> = self.astray.lock().iter().copied().take(DUE).collect();
-        for id in astray {
-            match self.store.take(id, Claim::Own).await {
-                Ok(_) => {
-                    self.astray.lock().remove(&id);
-                }
-                Err(error) => {
-                    self.keep_pace(Err(error));
-                    return;
-                }
-            }
+    /// Whether the store has no rows that are nobody's, but for what may come late.
+    pub(super) async fn is_settled(&self) -> bool {
+        let settled = self.settle_astray().await;
+        if let Err(error) = &settled {
+            self.counts.did_not();
+            self.tell(Told::NotDemoted(error.clone()));
+            self.keep_pace(Err(error.clone()));
         }
+        settled.is_ok()
     }
 
-    fn keep_pace(&self, outcome: Result<(), StoreError>) {
+    pub(super) fn keep_pace(&self, outcome: Result<(), StoreError>) {
         let now = self.sessions.now();
-        let mut place = self.round.lock();
-        if outcome.is_ok() {
-            place.pause = Duration::ZERO;
-        } else {
-            place.pause = (place.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
-            place.until = now + place.pause;
+        let pause = &mut self.round.lock().pause;
+        match outcome {
+            Ok(()) => pause.worked(),
+            Err(_) => pause.failed(now),
         }
     }
-}
-
-/// Those that are to go for their own sake, and of the others as many, idle for longest, as there are still
-/// too many; and who stays.
-fn choose(
-    evicter: &dyn Evicter,
-    mut resting: Vec<Resting>,
-    share: usize,
-) -> (Vec<Resting>, Vec<Resting>) {
-    resting.sort_by_key(|one| std::cmp::Reverse(one.idle));
-    let evicts = |one: &Resting| {
-        let candidate = Candidate::new(one.idle, one.bytes, one.frozen);
-        evicter.evicts(&candidate)
-    };
-    let (mut chosen, mut others): (Vec<_>, Vec<_>) = resting.into_iter().partition(evicts);
-    let more = share.saturating_sub(chosen.len()).min(others.len());
-    chosen.extend(others.drain(..more));
-    (chosen, others)
-}
-
-/// How many of `some` go where `excess` of `all` do, rounded up.
-fn share(some: usize, excess: usize, all: usize) -> usize {
-    if all == 0 {
-        return 0;
-    }
-    let share = (some as u128 * excess as u128).div_ceil(all as u128);
-    usize::try_from(share).unwrap_or(some)
 }

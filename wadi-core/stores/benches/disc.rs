@@ -38,7 +38,7 @@ fn row(number: u64) -> Row {
         tenure: Tenure::new(LayoutVersion::founding(1), 0),
         revision: Revision::new(1),
         left: Duration::from_secs(3600),
-        payload: Payload::seal(&state),
+        payload: Payload::seal(id(number), &state),
     }
 }
 

@@ -250,6 +250,8 @@ async fn who_has_joined_and_is_told_nothing_joins_again() {
     assert_eq!(world.node("n2").layout(), None);
     world.start("n1", &[]);
     world.all_ready(&["n1", "n2"]).await;
+    let why = world.node("n2").heard.all();
+    assert_eq!(why.first(), Some(&PartEnd::Untold), "{why:?}");
 }
 
 /// Nobody has to close what is dropped.

@@ -7,9 +7,12 @@
 mod chaos;
 mod failing_over;
 mod founding;
+mod generations;
 mod joining;
+mod layouts;
 mod leaving;
 mod net;
+mod pausing;
 mod succeeding;
 mod whole;
 mod world;

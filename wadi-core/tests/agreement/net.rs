@@ -16,6 +16,8 @@ pub(crate) struct Net {
     at: Mutex<BTreeMap<String, Arc<dyn Answers>>>,
     cut: Mutex<BTreeSet<(String, String)>>,
     cannot_ask: Mutex<BTreeSet<(String, String)>>,
+    /// Whose processes stand still: what they are asked waits for them, also once nobody waits for the answer.
+    paused: Mutex<BTreeSet<String>>,
     /// How often somebody was asked who was not there yet, or not any more.
     in_vain: AtomicUsize,
 }
@@ -56,6 +58,33 @@ impl Net {
         }
     }
 
+    /// The process at this address stands still from now on, or goes on.
+    pub(crate) fn pause(&self, address: &str, paused: bool) {
+        let mut all = self.paused.lock();
+        if paused {
+            all.insert(address.to_owned());
+        } else {
+            all.remove(address);
+        }
+    }
+
+    fn is_paused(&self, address: &str) -> bool {
+        self.paused.lock().contains(address)
+    }
+
+    /// What is asked of a process that stands still.
+    async fn ask_later(
+        self: Arc<Self>,
+        address: String,
+        answers: Arc<dyn Answers>,
+        message: Bytes,
+    ) -> Bytes {
+        while self.is_paused(&address) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        answers.answer(message).await
+    }
+
     pub(crate) fn asked_in_vain(&self) -> usize {
         self.in_vain.load(Relaxed)
     }
@@ -94,7 +123,13 @@ impl Carrier for Wire {
                 let Some(answers) = answers else {
                     return Err(NotCarried::NotDelivered);
                 };
-                let answer = answers.answer(message).await;
+                let answer = if self.net.is_paused(address) {
+                    let net = Arc::clone(&self.net);
+                    let later = net.ask_later(address.to_owned(), answers, message);
+                    tokio::spawn(later).await.expect("nobody panics with it")
+                } else {
+                    answers.answer(message).await
+                };
                 if answer == RaftAuthority::not_here() {
                     self.net.in_vain.fetch_add(1, Relaxed);
                 }

@@ -12,7 +12,7 @@ use wadi_core::node::{Authority, PartEnd};
 use crate::world::{LEASE, World, pass, until};
 
 /// Literal addresses: only of those a refusal proves anything.
-const FIVE: [&str; 5] = [
+pub(crate) const FIVE: [&str; 5] = [
     "10.0.0.1:1",
     "10.0.0.2:1",
     "10.0.0.3:1",
@@ -24,7 +24,7 @@ const FIVE: [&str; 5] = [
 const REFUSED: Proof = Proof::ClosedAndRefused;
 
 /// These nodes have this proof of that one's end, and say so to whom they agree with, as drivers do.
-fn prove(world: &World, dead: Incarnation, to: &[&str], proof: Proof) {
+pub(crate) fn prove(world: &World, dead: Incarnation, to: &[&str], proof: Proof) {
     for name in to {
         let agreement = world.node(name).agreement.clone();
         let Some(by) = world.node(name).me() else {
@@ -41,7 +41,11 @@ fn prove(world: &World, dead: Incarnation, to: &[&str], proof: Proof) {
     }
 }
 
-async fn kill_and_prove(world: &mut World, dies: &[&str], to: &[&str]) -> Vec<Incarnation> {
+pub(crate) async fn kill_and_prove(
+    world: &mut World,
+    dies: &[&str],
+    to: &[&str],
+) -> Vec<Incarnation> {
     let mut dead = Vec::new();
     for name in dies {
         dead.push(world.kill(name).await);
@@ -52,7 +56,7 @@ async fn kill_and_prove(world: &mut World, dies: &[&str], to: &[&str]) -> Vec<In
     dead
 }
 
-fn generation(world: &World, name: &str) -> u32 {
+pub(crate) fn generation(world: &World, name: &str) -> u32 {
     let layout = world.node(name).layout().expect("it knows one");
     layout.version.generation()
 }
@@ -67,7 +71,7 @@ fn acting(world: &World) -> BTreeSet<Founding> {
 
 /// Until all of these are in one cluster of this generation, of which at no moment there were two; how
 /// long that took.
-async fn next_generation(world: &World, names: &[&str], expected: u32) -> Duration {
+pub(crate) async fn next_generation(world: &World, names: &[&str], expected: u32) -> Duration {
     let began = world.clock.now();
     let mut seen = BTreeSet::new();
     until("the next generation", || {

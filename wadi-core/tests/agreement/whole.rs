@@ -17,23 +17,28 @@ use crate::world::{LEASE, World, list, pass, until};
 
 const THREE: [&str; 3] = ["n1", "n2", "n3"];
 
-struct Whole {
-    world: World,
+pub(crate) struct Whole {
+    pub(crate) world: World,
     network: Network,
-    nodes: BTreeMap<&'static str, (Node, Arc<Agreement>)>,
+    pub(crate) nodes: BTreeMap<&'static str, (Node, Arc<Agreement>)>,
 }
 
 impl Whole {
-    async fn of(names: &[&'static str]) -> Self {
+    pub(crate) async fn of(names: &[&'static str]) -> Self {
         Self::with(names, OnQuorumLoss::Strict).await
     }
 
-    async fn with(names: &[&'static str], on_quorum_loss: OnQuorumLoss) -> Self {
-        let mut whole = Self {
+    /// Nobody yet.
+    pub(crate) fn empty() -> Self {
+        Self {
             world: World::new(),
             network: Network::new(),
             nodes: BTreeMap::new(),
-        };
+        }
+    }
+
+    async fn with(names: &[&'static str], on_quorum_loss: OnQuorumLoss) -> Self {
+        let mut whole = Self::empty();
         for name in names {
             whole.start_with(name, names, on_quorum_loss);
         }
@@ -41,7 +46,7 @@ impl Whole {
         whole
     }
 
-    fn start(&mut self, name: &'static str, addresses: &[&str]) {
+    pub(crate) fn start(&mut self, name: &'static str, addresses: &[&str]) {
         self.start_with(name, addresses, OnQuorumLoss::Strict);
     }
 
@@ -98,14 +103,14 @@ impl Whole {
     }
 
     /// Waits until everybody is ready, and every bucket where it belongs.
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         for (node, _) in self.nodes.values() {
             node.ready(LEASE * 20).await.expect("it gets ready");
         }
         pass(LEASE).await;
     }
 
-    fn create(&self, name: &str) -> Result<SessionId, SessionError> {
+    pub(crate) fn create(&self, name: &str) -> Result<SessionId, SessionError> {
         let sessions = self.nodes[name].0.sessions();
         let visit = Visit::without(Arc::clone(sessions), Origin::New);
         visit.insert("owner", name.to_owned())?;
@@ -114,7 +119,7 @@ impl Whole {
         Ok(id)
     }
 
-    fn serving(&self, id: &SessionId) -> usize {
+    pub(crate) fn serving(&self, id: &SessionId) -> usize {
         let serves = |node: &Node| {
             let held = node.sessions().map().get(id);
             held.is_some_and(|held| held.is_confirmed()) && node.sessions().may_act()
@@ -122,7 +127,7 @@ impl Whole {
         self.nodes.values().filter(|(node, _)| serves(node)).count()
     }
 
-    async fn leave(&mut self, name: &str, within: Duration) -> Left {
+    pub(crate) async fn leave(&mut self, name: &str, within: Duration) -> Left {
         let (node, agreement) = self.nodes.remove(name).expect("it is a node");
         let left = node.leave(within).await;
         agreement.leave(LEASE).await;
@@ -219,7 +224,7 @@ async fn everybody_leaves_at_once() {
 
 impl Whole {
     /// The node's process ends, and every other node has a proof of that, or hears nothing.
-    async fn kill(&mut self, name: &str, proof: Option<Proof>) {
+    pub(crate) async fn kill(&mut self, name: &str, proof: Option<Proof>) {
         let (node, agreement) = self.nodes.remove(name).expect("it is a node");
         node.stop();
         agreement.close().await;

@@ -12,8 +12,10 @@ use wadi_core::bucket::{BucketCount, Layout};
 use wadi_core::clock::{Clock, Moment};
 use wadi_core::member::{Incarnation, NodeName, Standing};
 use wadi_core::node::{
-    Agreement, AgreementSettings, Authority, Listener, NobodyListens, OnQuorumLoss, PartEnd, Told,
+    Agreement, AgreementSettings, Authority, Listener, NobodyListens, OnQuorumLoss, PartEnd,
+    StoreTold, Told,
 };
+use wadi_core::store::SessionStore;
 use wadi_core::transport::{AddressList, Discovery};
 
 use crate::net::Net;
@@ -55,12 +57,14 @@ pub(crate) struct Life {
 
 /// How a node's parts ended by themselves.
 #[derive(Debug, Default)]
-pub(crate) struct Heard(Mutex<Vec<PartEnd>>);
+pub(crate) struct Heard(Mutex<Vec<PartEnd>>, Mutex<Vec<StoreTold>>);
 
 impl Listener for Heard {
     fn told(&self, what: Told) {
-        if let Told::PartEnded(why) = what {
-            self.0.lock().push(why);
+        match what {
+            Told::PartEnded(why) => self.0.lock().push(why),
+            Told::Store(what) => self.1.lock().push(what),
+            _ => {}
         }
     }
 }
@@ -68,6 +72,11 @@ impl Listener for Heard {
 impl Heard {
     pub(crate) fn all(&self) -> Vec<PartEnd> {
         self.0.lock().clone()
+    }
+
+    /// What was told of the store.
+    pub(crate) fn of_the_store(&self) -> Vec<StoreTold> {
+        self.1.lock().clone()
     }
 }
 
@@ -138,6 +147,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) net: Arc<Net>,
     pub(crate) nodes: BTreeMap<&'static str, Node>,
+    /// Who says of which generation a cluster is.
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
 }
 
 pub(crate) async fn until(what: &str, holds: impl FnMut() -> bool) {
@@ -170,6 +181,7 @@ impl World {
             clock: Arc::new(RuntimeClock(tokio::time::Instant::now())),
             net: Arc::default(),
             nodes: BTreeMap::new(),
+            store: None,
         }
     }
 
@@ -209,6 +221,7 @@ impl World {
             discovery,
             found_with: None,
             on_quorum_loss: OnQuorumLoss::Strict,
+            store: self.store.clone(),
         }
     }
 

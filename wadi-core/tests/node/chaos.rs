@@ -2,14 +2,17 @@
 //! nobody is told anything that is not so. What fails prints its seed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use wadi_core::session::SessionId;
+use wadi_core::store::SessionStore;
 use wadi_core::transport::memory::Condition;
 
 use crate::oracle::Oracle;
-use crate::world::{Refused, World, millis, secs};
+use crate::shelf::{Shelf, Way};
+use crate::world::{Refused, World, clock, millis, secs};
 
 /// Which faults there are; where there are none, nodes leave and come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,19 @@ enum Faults {
     Links,
     Leases,
     LinksAndLeases,
+    /// There is a store below all nodes, which fails; and nodes leave and come.
+    Store,
+    StoreAndLinks,
+    StoreAndLeases,
+}
+
+impl Faults {
+    const fn have_store(self) -> bool {
+        matches!(
+            self,
+            Self::Store | Self::StoreAndLinks | Self::StoreAndLeases
+        )
+    }
 }
 
 struct Run {
@@ -25,6 +41,7 @@ struct Run {
     oracle: Oracle,
     next_token: AtomicU32,
     over: AtomicBool,
+    shelf: Arc<Shelf>,
 }
 
 fn pick<T: Copy>(rng: &mut fastrand::Rng, from: &[T]) -> Option<T> {
@@ -32,9 +49,19 @@ fn pick<T: Copy>(rng: &mut fastrand::Rng, from: &[T]) -> Option<T> {
 }
 
 impl Run {
-    async fn start(seed: u64) -> Self {
+    async fn start(seed: u64, has_store: bool) -> Self {
+        const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
+        let clock = clock();
+        let shelf = Shelf::new(&clock);
+        let store = Arc::clone(&shelf) as Arc<dyn SessionStore>;
+        let world = if has_store {
+            World::seeded_over(clock, store, seed, &NAMES).await
+        } else {
+            World::seeded(seed, &NAMES).await
+        };
         Self {
-            world: World::seeded(seed, &["n1", "n2", "n3", "n4"]).await,
+            world,
+            shelf,
             oracle: Oracle::default(),
             next_token: AtomicU32::new(0),
             over: AtomicBool::new(false),
@@ -190,6 +217,29 @@ impl Run {
         }
     }
 
+    /// Sessions go down everywhere and come up, and the store fails in every way.
+    async fn store_faults(&self, mut rng: fastrand::Rng) {
+        while !self.is_over() {
+            tokio::time::sleep(millis(rng.u64(50..700))).await;
+            if let Some(name) = pick(&mut rng, &self.world.names()) {
+                self.world.evict(name, rng.bool());
+            }
+            self.shelf.is(match rng.u32(0..20) {
+                0 => Way::Silent,
+                1 => Way::Mute,
+                2 => Way::Late(millis(rng.u64(1..9000))),
+                3 => Way::Gone,
+                4 => Way::Full,
+                5 => Way::Broken,
+                _ => Way::Well,
+            });
+        }
+        self.shelf.is(Way::Well);
+        for name in self.world.names() {
+            self.world.evict(name, false);
+        }
+    }
+
     /// At most one node serves a session, whenever one looks.
     async fn watch(&self) {
         while !self.is_over() {
@@ -222,9 +272,9 @@ impl Run {
 
 async fn chaos(seed: u64, lasts: Duration, faults: Faults) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let run = Run::start(seed).await;
+    let run = Run::start(seed, faults.have_store()).await;
     let clients: Vec<_> = (0..8).map(|_| rng.fork()).collect();
-    let (coming, failing) = (rng.fork(), rng.fork());
+    let (coming, failing, storing) = (rng.fork(), rng.fork(), rng.fork());
     let clients = async {
         let mut clients: Vec<_> = clients
             .into_iter()
@@ -250,6 +300,15 @@ async fn chaos(seed: u64, lasts: Duration, faults: Faults) {
                 Faults::Leases => run.lease_faults(failing).await,
                 Faults::LinksAndLeases => {
                     tokio::join!(run.lease_faults(failing), run.link_faults(coming));
+                }
+                Faults::Store => {
+                    tokio::join!(run.comings_and_goings(coming), run.store_faults(storing));
+                }
+                Faults::StoreAndLinks => {
+                    tokio::join!(run.link_faults(coming), run.store_faults(storing));
+                }
+                Faults::StoreAndLeases => {
+                    tokio::join!(run.lease_faults(coming), run.store_faults(storing));
                 }
             }
         },
@@ -286,7 +345,7 @@ fn many_threads_at_once() {
         .enable_time()
         .build()
         .unwrap();
-    let run = runtime.block_on(Run::start(0));
+    let run = runtime.block_on(Run::start(0, false));
     let mut rng = fastrand::Rng::new();
     std::thread::scope(|scope| {
         for rng in (0..6).map(|_| rng.fork()).collect::<Vec<_>>() {
@@ -324,4 +383,19 @@ fn links_and_leases_fail_together() {
 #[test]
 fn leases_run_out() {
     seeds(Faults::Leases);
+}
+
+#[test]
+fn a_store_below_fails_while_nodes_leave_and_come() {
+    seeds(Faults::Store);
+}
+
+#[test]
+fn a_store_below_and_links_fail() {
+    seeds(Faults::StoreAndLinks);
+}
+
+#[test]
+fn a_store_below_and_leases_fail() {
+    seeds(Faults::StoreAndLeases);
 }

@@ -12,4 +12,8 @@ mod joining;
 mod leaving;
 mod moving;
 mod oracle;
+mod overlapping;
+mod shelf;
+mod storing;
+mod upgrading;
 mod world;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use wadi_core::authority::{Answer, Charter, Command};
 use wadi_core::bucket::{BucketCount, Layout, LayoutVersion};
 use wadi_core::clock::{Clock, Moment};
+use wadi_core::evict::{Candidate, Evicter};
 use wadi_core::member::{Incarnation, NodeName, Place};
 use wadi_core::message::Want;
 use wadi_core::node::{
@@ -25,6 +26,7 @@ use wadi_core::session::{
     Bits, ClusterKey, CookieChange, Keyring, Look, Origin, PresentedId, SessionError, SessionId,
     Sessions, Visit,
 };
+use wadi_core::store::SessionStore;
 use wadi_core::transport::memory::{Condition, Network};
 
 pub(crate) const fn millis(millis: u64) -> Duration {
@@ -63,16 +65,22 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// The same with a clock on the wall of its own, which is wrong by so many seconds.
+/// The time of a test.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(RuntimeClock::start())
+}
+
+/// The same with a clock on the wall of its own, which is wrong by so many seconds; and begun earlier.
 #[derive(Debug)]
 struct OffClock {
     inner: Arc<dyn Clock>,
+    ahead: Duration,
     off: Arc<AtomicI64>,
 }
 
 impl Clock for OffClock {
     fn now(&self) -> Moment {
-        self.inner.now()
+        self.inner.now() + self.ahead
     }
 
     fn unix_seconds(&self) -> u32 {
@@ -159,8 +167,22 @@ pub(crate) struct World {
     protocol: Settings,
     queue: Option<usize>,
     nodes: Mutex<BTreeMap<&'static str, Arc<Stage>>>,
+    /// The store below all nodes, and whom it is asked to take: everybody who rests, at these nodes.
+    store: Option<Arc<dyn SessionStore>>,
+    evicting: Mutex<BTreeMap<&'static str, Arc<AtomicBool>>>,
+    store_queue: Option<usize>,
     /// Of which each node's ids are drawn.
     seeds: Mutex<fastrand::Rng>,
+}
+
+/// Chooses everybody, or nobody.
+#[derive(Debug)]
+struct WhenTold(Arc<AtomicBool>);
+
+impl Evicter for WhenTold {
+    fn evicts(&self, _: &Candidate) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Random bits that are the same each time.
@@ -228,27 +250,98 @@ impl World {
         queue: Option<usize>,
         names: &[&'static str],
     ) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
+        let mut world = Self::empty(clock(), seed, 0, buckets, protocol);
+        world.queue = queue;
+        world.begun(names).await
+    }
+
+    /// A cluster of these nodes over a store, of this generation. No two of their clocks say the same.
+    pub(crate) async fn over(
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn SessionStore>,
+        generation: u32,
+        names: &[&'static str],
+    ) -> Self {
+        Self::over_with_queue(clock, store, generation, None, names).await
+    }
+
+    /// Everything by chance in it comes from `seed`; what dies is missed for as long as by default.
+    pub(crate) async fn seeded_over(
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn SessionStore>,
+        seed: u64,
+        names: &[&'static str],
+    ) -> Self {
+        let mut world = Self::empty(clock, seed, 1, 32, Settings::default());
+        world.store = Some(store);
+        world.begun(names).await
+    }
+
+    /// The same, where each node asks the store so much at once at most.
+    pub(crate) async fn over_with_queue(
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn SessionStore>,
+        generation: u32,
+        store_queue: Option<usize>,
+        names: &[&'static str],
+    ) -> Self {
+        let mut world = Self::empty(
+            clock,
+            u64::from(generation),
+            generation,
+            32,
+            short_absence(),
+        );
+        world.store = Some(store);
+        world.store_queue = store_queue;
+        world.begun(names).await
+    }
+
+    fn empty(
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        generation: u32,
+        buckets: u16,
+        protocol: Settings,
+    ) -> Self {
         let charter = Charter {
             buckets: BucketCount::new(buckets).expect("above zero"),
             deputies: 1,
             lease: secs(4),
         };
-        let world = Self {
-            authority: Arc::new(InProcess::new(charter, 0, Arc::clone(&clock))),
+        Self {
+            authority: Arc::new(InProcess::new(charter, generation, Arc::clone(&clock))),
             clock,
             network: Network::new(),
             charter,
             protocol,
-            queue,
+            queue: None,
             nodes: Mutex::default(),
+            store: None,
+            evicting: Mutex::default(),
+            store_queue: None,
             seeds: Mutex::new(fastrand::Rng::with_seed(seed)),
-        };
-        for name in names {
-            world.start(name).await;
         }
-        world.settle().await;
-        world
+    }
+
+    async fn begun(self, names: &[&'static str]) -> Self {
+        for name in names {
+            self.start(name).await;
+        }
+        self.settle().await;
+        self
+    }
+
+    /// Whether all sessions of this node that rest are to go down.
+    pub(crate) fn evict(&self, name: &str, evict: bool) {
+        self.evicting.lock()[name].store(evict, Ordering::Relaxed);
+    }
+
+    /// Has everything of this node go down that rests, and waits for it.
+    pub(crate) async fn put_down(&self, name: &str) {
+        self.evict(name, true);
+        tokio::time::sleep(secs(1)).await;
+        self.evict(name, false);
     }
 
     /// Starts a node, and waits until it is ready.
@@ -292,9 +385,21 @@ impl World {
         let off = Arc::new(AtomicI64::new(0));
         let clock = Arc::new(OffClock {
             inner: Arc::clone(&self.clock),
+            ahead: match &self.store {
+                Some(_) => secs(1000 * name.bytes().map(u64::from).sum::<u64>()),
+                None => Duration::ZERO,
+            },
             off: Arc::clone(&off),
         });
+        settings.store_rounds = millis(100);
+        settings.store_sweeps = secs(1);
+        settings.store_queue = self.store_queue.unwrap_or(settings.store_queue);
         let node = Node::new(settings, clock, sessions);
+        if let Some(store) = &self.store {
+            let evicts = Arc::<AtomicBool>::default();
+            self.evicting.lock().insert(name, Arc::clone(&evicts));
+            node.over(Arc::clone(store), Arc::new(WhenTold(evicts)));
+        }
         node.start(address(name), surroundings);
         let stage = Stage {
             node,

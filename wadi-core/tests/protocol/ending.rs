@@ -5,7 +5,7 @@ use wadi_core::member::Incarnation;
 use wadi_core::message::Body;
 use wadi_core::protocol::{Event, Found, Output};
 
-use crate::world::{N1, N2, N3, N4, S, World, hours, secs};
+use crate::world::{N1, N2, N3, N4, N5, S, World, hours, secs};
 
 #[test]
 fn an_end_is_answered_once_the_deputy_keeps_a_marker() {
@@ -190,4 +190,105 @@ fn markers_are_forgotten_in_time_however_often_managers_come_back() {
         (manager, other) = (other, new);
     }
     assert_eq!(world.markers(), 0);
+}
+
+/// What becomes of the manager of a session that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manager {
+    Stays,
+    /// Its bucket goes to its deputy, and comes back.
+    HandsOver,
+    /// Its process ends, and its deputy rebuilds the bucket.
+    Dies,
+    /// It is fenced, and comes back as somebody new who gets the bucket again.
+    ComesBack,
+}
+
+/// n2 and n3 are declared dead with a copy each, the older one and the newer one; the session goes on at n4, and
+/// ends there. They come back with what they have before or after something becomes of the manager.
+fn come_back_after_the_end(manager: Manager, before: bool, order: [usize; 2]) {
+    let what = format!("{manager:?}, before: {before}, {order:?}");
+    let mut world = World::founded(&[N1, N2, N3, N4, N5], &[N5]);
+    world.move_from_n2_to_n3_and_leave_a_sealed_copy();
+    world.lose(|_, to, body| [N2, N3].contains(&to) && matches!(body, Body::Drop { .. }));
+    world.ask(N4);
+    world.commit(N4, b"v2");
+    assert_eq!((world.sealed(N2), world.sealed(N3)), (1, 1), "{what}");
+    let mut away = [N2, N3].map(|who| Some(world.stop(who)));
+    world.heal();
+    let (mut who, mut deputy) = (N1, N5);
+    world.agree(who, &[deputy]);
+    world.pass(secs(1));
+    world.end(N4);
+    world.pass(secs(1));
+    assert!(world.said(N4, &Output::Ended(S)), "{what}");
+
+    let mut come = |world: &mut World, who: Incarnation, deputy: Incarnation| {
+        for place in order {
+            let node = away[place].take().expect("it comes back once");
+            world.start(node.come_back(Incarnation::new(20 + place as u64)));
+            world.agree(who, &[deputy]);
+            world.pass(secs(1));
+        }
+    };
+    if before {
+        come(&mut world, who, deputy);
+    }
+    match manager {
+        Manager::Stays => {}
+        Manager::HandsOver => {
+            world.agree(deputy, &[who]);
+            world.pass(secs(1));
+            world.agree(who, &[deputy]);
+        }
+        Manager::Dies => {
+            world.stop(who);
+            (who, deputy) = (deputy, N4);
+            world.agree(who, &[deputy]);
+        }
+        Manager::ComesBack => {
+            let fenced = world.stop(who);
+            world.agree(deputy, &[N4]);
+            world.pass(secs(1));
+            who = Incarnation::new(10);
+            world.start(fenced.come_back(who));
+            world.agree(deputy, &[who]);
+            world.pass(secs(1));
+            world.agree(who, &[deputy]);
+        }
+    }
+    world.pass(secs(1));
+    if !before {
+        come(&mut world, who, deputy);
+    }
+    for _ in 0..60 {
+        world.pass(secs(2));
+        assert_eq!(world.copies(), [], "{what}");
+        world.begin_to_ask(N4);
+    }
+    let told = world.events();
+    let came_back = |event: &Event| matches!(event, Event::Stale(_) | Event::Fork(_));
+    assert!(!told.iter().any(came_back), "{what}: {told:?}");
+    for who in [20, 21].map(Incarnation::new) {
+        assert_eq!(world.sealed(who), 0, "{what}: {who:?} has dropped its copy");
+    }
+    let found = world.locate(N4);
+    assert_eq!(found, [Found::Absent { lost: false }], "{what}");
+}
+
+#[test]
+fn a_destroyed_session_stays_away_whoever_comes_back_with_a_copy() {
+    let managers = [
+        Manager::Stays,
+        Manager::HandsOver,
+        Manager::Dies,
+        Manager::ComesBack,
+    ];
+    for manager in managers {
+        for before in [true, false] {
+            for order in [[0, 1], [1, 0]] {
+                come_back_after_the_end(manager, before, order);
+            }
+        }
+    }
 }

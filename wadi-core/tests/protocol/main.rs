@@ -12,6 +12,8 @@ mod leases;
 mod leaving;
 mod moving;
 mod stale;
+mod stored;
+mod surviving;
 mod taking_over;
 mod waiting;
 mod world;

@@ -13,6 +13,7 @@ use wadi_core::member::{Incarnation, Member, NodeName, Standing};
 use wadi_core::message::{Body, Message, Want};
 use wadi_core::protocol::{
     Copy, Event, Found, Holdings, Input, Output, Participant, ReturnedCopy, SealedCopy, Settings,
+    Stored, ToStore,
 };
 use wadi_core::session::SessionId;
 use wadi_core::stale::{Chosen, StalePolicy};
@@ -105,6 +106,15 @@ impl Node {
         Self::with(Participant::new(me, Arc::new(settings)))
     }
 
+    /// A node above a store.
+    pub(crate) fn above_a_store(me: Incarnation) -> Self {
+        let settings = Settings {
+            store: true,
+            ..Settings::default()
+        };
+        Self::with(Participant::new(me, Arc::new(settings)))
+    }
+
     /// It comes back as `me` with a copy of the session that it held under `tenure`.
     pub(crate) fn returned(me: Incarnation, tenure: Tenure) -> Self {
         let mut fenced = Self::new(Incarnation::new(0));
@@ -190,6 +200,16 @@ impl World {
         let mut world = Self::of(&[]);
         for &me in members {
             world.start(Node::choosing(me, policy.clone()));
+        }
+        world.agree(N1, &[]);
+        world
+    }
+
+    /// n1 manages the bucket, and there is a store below them all.
+    pub(crate) fn above_a_store(members: &[Incarnation]) -> Self {
+        let mut world = Self::of(&[]);
+        for &me in members {
+            world.start(Node::above_a_store(me));
         }
         world.agree(N1, &[]);
         world
@@ -485,6 +505,42 @@ impl World {
         self.ask(N3);
         self.commit(N3, b"v1");
         assert_eq!((self.serving(), self.sealed(N2)), (vec![N3], 1));
+    }
+
+    /// Nobody has asked for the session for long, at `who`.
+    pub(crate) fn demote(&mut self, who: Incarnation) {
+        self.give(who, Input::Demote(S));
+        self.deliver();
+    }
+
+    /// What the store was asked last, and by whom.
+    pub(crate) fn asked_store(&self) -> (Incarnation, Tenure, ToStore) {
+        let mut log = self.log.iter().rev();
+        let last = log.find_map(|(who, said)| match said {
+            Output::Store { tenure, ask, .. } => Some((*who, *tenure, ask.clone())),
+            _ => None,
+        });
+        last.expect("the store was asked something")
+    }
+
+    /// How often it was asked anything.
+    pub(crate) fn askings(&self) -> usize {
+        let log = self.log.iter();
+        log.filter(|(_, said)| matches!(said, Output::Store { .. }))
+            .count()
+    }
+
+    /// The store says this to `who` of what it was asked under `tenure`.
+    pub(crate) fn store_says(&mut self, who: Incarnation, tenure: Tenure, stored: Stored) {
+        self.give(
+            who,
+            Input::Stored {
+                id: S,
+                tenure,
+                stored,
+            },
+        );
+        self.deliver();
     }
 
     // What can be seen.

@@ -115,6 +115,7 @@ impl Member {
             discovery: Arc::new(AddressList::new(addresses)),
             found_with: None,
             on_quorum_loss: OnQuorumLoss::Strict,
+            store: None,
         });
         let mut settings = NodeSettings::new(NodeName::new(name), charter);
         // Buckets change hands before anything is measured.

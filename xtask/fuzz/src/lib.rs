@@ -21,6 +21,8 @@ pub mod message;
 #[cfg(fuzzing)]
 pub mod planted;
 #[cfg(fuzzing)]
+pub mod row;
+#[cfg(fuzzing)]
 mod terse;
 
 /// The executable of a target: libFuzzer and the function.

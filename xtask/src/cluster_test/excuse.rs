@@ -56,6 +56,10 @@ pub(super) fn excuses(
         (_, Cause::Status(503)) if doubt == Doubt::Lasting => harm.explains(span, patience.whole()),
         // Until there is a cluster again, nobody is ready.
         (Done::KilledMost, Cause::NoNode) => harm.explains(span, patience.heal),
+        // Whoever leaves last is ready for nobody, and what has gone down stays there until they are back.
+        (Done::Stopped, Cause::NoNode | Cause::Status(503)) => {
+            harm.explains(span, POLL + STILL_SENT)
+        }
         (Done::Paused | Done::CutOff, Cause::Status(503)) if !is_own && !by_itself => {
             harm.explains_at_others(span, patience.heal)
         }
@@ -132,6 +136,20 @@ mod tests {
         assert!(!excused(true, Cause::Status(500), 1, 1200));
         assert!(!excused(true, Cause::NoNode, 1, 1200));
         assert!(!excused(true, LATE, 1, 1200));
+    }
+
+    #[test]
+    fn while_all_are_stopped_nobody_serves_and_afterwards_everybody() {
+        let excused = |cause, began| excused(Done::Stopped, true, cause, 1, began);
+        for cause in [Cause::NoNode, Cause::Status(503)] {
+            assert!(!excused(cause.clone(), 900));
+            assert!(excused(cause.clone(), 9000));
+            assert!(excused(cause.clone(), 21_000));
+            assert!(!excused(cause, 23_000));
+        }
+        for cause in [BROKEN, LATE, Cause::Status(500)] {
+            assert!(!excused(cause, 9000));
+        }
     }
 
     #[test]

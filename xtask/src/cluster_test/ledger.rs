@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_session_that_a_paused_node_held_must_not_be_lost() {
-        for done in [Done::Paused, Done::CutOff, Done::CutApart] {
+        for done in [Done::Stopped, Done::Paused, Done::CutOff, Done::CutApart] {
             let ledger = ledger();
             harm(&ledger, done, 1);
             ledger.close(&lost_on(1));

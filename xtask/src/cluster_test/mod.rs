@@ -3,6 +3,7 @@
 //! Simulated browsers ask random ready nodes; what they were told is judged by `check`, which knows
 //! nothing of the inside. The seed decides what browsers do and who is chosen, not how the processes run.
 
+mod below;
 mod browser;
 mod check;
 mod door;
@@ -11,6 +12,7 @@ mod ledger;
 mod load;
 mod options;
 mod partition;
+mod restart;
 mod run;
 mod sabotaged;
 mod scenario;

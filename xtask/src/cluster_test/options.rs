@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::below::Store;
 use super::scenario::Scenario;
 
 #[derive(Args, Clone, Debug)]
@@ -33,6 +34,12 @@ pub(crate) struct Options {
     /// the scenario is about leases]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub(super) lease: Option<Duration>,
+    /// The store below all nodes [default: none; for a restart a SQLite file]
+    #[arg(long, value_enum)]
+    pub(super) store: Option<Store>,
+    /// How long a session is idle before it goes there, as the nodes' own flag says it [default: 1]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(super) demote_after: Option<Duration>,
     /// Whether each node is in a network of its own, in namespaces (which takes root), or all are on
     /// loopback [default: on loopback; for partitions in namespaces, and for a storm where that is possible]
     #[arg(long, value_enum)]
@@ -104,6 +111,8 @@ impl Options {
             deregister_delay: 1.5,
             lease: None,
             network: None,
+            store: None,
+            demote_after: None,
             brief: true,
             release: true,
             // Where all leave at the end there is nobody to wait for.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::below::{self, Below, Ways};
 use super::check::Following;
 use super::door::Door;
 use super::ledger::{Ledger, Patience};
@@ -71,8 +72,12 @@ async fn play(
     seed: u64,
     directory: &Path,
 ) -> Result<Verdict, Failure> {
-    let mut fleet = planned(options, nodes, directory)?;
+    let below = Below::start(options, directory)?;
+    let mut fleet = planned(options, nodes, directory, below.as_ref())?;
     if let Some(refused) = options.scenario().refused(&fleet) {
+        return Err(refused);
+    }
+    if let Some(refused) = below.as_ref().and_then(|_| below::refused(&fleet)) {
         return Err(refused);
     }
     let (balancer, door) = doors(options, &fleet);
@@ -101,7 +106,9 @@ async fn play(
         brief: options.brief,
         cuts: BTreeMap::new(),
     };
+    let begun = load.begun(options);
     let scenario = async {
+        begun.await;
         let ((), played) = tokio::join!(
             tokio::time::sleep(at_least),
             options.scenario().play(&mut stage)
@@ -122,8 +129,14 @@ async fn play(
         ledger.note(why);
     }
     ledger.note("the load stops, and every browser looks once more");
-    load.stop().await?;
+    let stops = ledger.now();
+    tokio::select! {
+        stopped = load.stop() => stopped?,
+        () = progress(&door) => unreachable!("it goes on until it is dropped"),
+    }
     let lasted = ledger.now() - began;
+    let took = clock(ledger.now() - stops);
+    ledger.note(&format!("every browser has looked after {took}"));
 
     let mut verdict = Verdict::of(&ledger, fleet.nodes.len(), lasted);
     verdict.faults.extend(broken);
@@ -145,23 +158,28 @@ async fn play(
 }
 
 /// The nodes, on the networks that the scenario needs; a storm goes without where there are none.
-fn planned(options: &Options, nodes: &Nodes<'_>, directory: &Path) -> Result<Fleet, Failure> {
+fn planned(
+    options: &Options,
+    nodes: &Nodes<'_>,
+    directory: &Path,
+    below: Option<&Below>,
+) -> Result<Fleet, Failure> {
     let (apart, or_not) = match (options.network, options.scenario()) {
         (Some(networks), _) => (networks == Networks::Apart, false),
         (None, Scenario::Partition) => (true, false),
         (None, Scenario::Storm) => (true, true),
         (None, _) => (false, false),
     };
-    match nodes.plan(&plan(options, directory, apart)) {
+    match nodes.plan(&plan(options, directory, below, apart)) {
         Err(Failure::NotRun(why)) if or_not => {
             println!("  without partitions: {why}");
-            nodes.plan(&plan(options, directory, false))
+            nodes.plan(&plan(options, directory, below, false))
         }
         planned => planned,
     }
 }
 
-fn plan(options: &Options, directory: &Path, apart: bool) -> Plan {
+fn plan(options: &Options, directory: &Path, below: Option<&Below>, apart: bool) -> Plan {
     let mut flags = vec![
         "--cookie=plain".to_owned(),
         format!("--deregister-delay={}", options.deregister_delay),
@@ -169,6 +187,7 @@ fn plan(options: &Options, directory: &Path, apart: bool) -> Plan {
     if options.nodes > 1 {
         flags.push(format!("--lease={}", options.lease().as_secs_f64()));
     }
+    flags.extend(below.iter().flat_map(|below| below.flags(options)));
     flags.extend(options.node_flag.iter().cloned());
     Plan {
         nodes: usize::from(options.nodes),
@@ -212,16 +231,21 @@ async fn progress(door: &Door) {
     let mut before = 0;
     loop {
         tokio::time::sleep(pause).await;
-        let (requests, failed, violations) = {
+        let (requests, created, failed, violations) = {
             let seen = door.ledger.seen();
-            let failed = seen.tally.failed.len();
-            (seen.tally.requests(), failed, seen.violations.len())
+            let (created, failed) = (seen.tally.created, seen.tally.failed.len());
+            (
+                seen.tally.requests(),
+                created,
+                failed,
+                seen.violations.len(),
+            )
         };
         let rate = (requests - before) as f64 / pause.as_secs_f64();
         before = requests;
         let ready = door.balancer.ready();
         let line = format!(
-            "{:8.3} s  {requests} requests ({rate:.0}/s), {failed} errors, {violations} violations, {ready} ready",
+            "{:8.3} s  {requests} requests ({rate:.0}/s), {created} sessions, {failed} errors, {violations} violations, {ready} ready",
             door.ledger.now().as_secs_f64()
         );
         if in_place {
@@ -254,6 +278,12 @@ async fn statuses(fleet: &Fleet, client: &Client, verdict: &mut Verdict) {
             status.migrations.arrived,
             status.migrations.left
         );
+        let below = status.store.map(|_| Ways::of([&status]));
+        let below = below.map_or(String::new(), |ways| {
+            let Ways { down, up, failed } = ways;
+            format!("; of the store: {down} down, {up} up, {failed} calls failed")
+        });
+        let text = text + &below;
         verdict.figure(&node.name, text);
     }
 }

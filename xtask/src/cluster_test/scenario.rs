@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use super::check::Done;
 use super::partition::{self, Shape};
+use super::restart;
 use super::stage::{Role, Stage};
 use super::storm;
 use crate::fleet::{Fleet, Part};
@@ -42,6 +43,9 @@ pub(crate) enum Scenario {
     Partition,
     /// Most of the voters are killed at once.
     KillMajority,
+    /// Every browser has a session; then all nodes leave at once, and all are started again. They have a store that
+    /// they share, and sessions go there soon.
+    Restart,
     /// Nodes leave, die, stand still and are cut off at random, for `--seconds` (600 is a good length).
     Storm,
 }
@@ -51,6 +55,7 @@ impl Scenario {
     pub(super) fn least_nodes(self) -> usize {
         match self {
             Self::Steady | Self::Rolling => 1,
+            Self::Restart => 2,
             Self::Join | Self::Leave | Self::Kill | Self::Crash | Self::Upgrade | Self::Pause => 3,
             Self::Partition | Self::KillMajority | Self::Storm => 5,
         }
@@ -68,6 +73,11 @@ impl Scenario {
             let why = format!("the reference node knows no {PROTOCOL}: there is one protocol only");
             Failure::NotRun(why)
         })
+    }
+
+    /// Whether every browser is to have a session before anything happens.
+    pub(super) fn needs_all_sessions(self) -> bool {
+        self == Self::Restart
     }
 
     /// The nodes that run from the beginning.
@@ -132,6 +142,7 @@ impl Scenario {
                 }
             }
             Self::KillMajority => kill_majority(stage).await?,
+            Self::Restart => restart::play(stage).await?,
             Self::Storm => storm::play(stage).await?,
         }
         stage.rest().await;

@@ -265,6 +265,7 @@ const fn word(done: Done) -> &'static str {
     match done {
         Done::Killed => "killed",
         Done::KilledMost => "killed at once, most of the voters",
+        Done::Stopped => "stopped",
         Done::Paused => "paused",
         Done::CutOff => "cut off",
         Done::CutApart => "cut apart",

@@ -21,12 +21,24 @@ pub(crate) struct Status {
     pub(crate) sessions: Sessions,
     pub(crate) displaced: u64,
     pub(crate) migrations: Migrations,
+    /// Nothing where there is no store below.
+    #[serde(default)]
+    pub(crate) store: Option<Store>,
     /// Nothing while it has no part in the authority.
     #[serde(default)]
     pub(crate) authority: Option<Authority>,
     /// Its form is the node's own affair; nothing while it does not leave.
     #[serde(default)]
     pub(crate) evacuation: serde_json::Value,
+}
+
+/// What went into the store below and came out of it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Store {
+    pub(crate) demoted: u64,
+    pub(crate) promoted: u64,
+    /// Calls that it did not do.
+    pub(crate) failed: u64,
 }
 
 /// A node's part in the authority.
@@ -100,6 +112,7 @@ mod tests {
             "members":[{"node":"n1","cluster":null,"buckets":4096,"state":"ready"}],
             "sessions":{"live":2,"frozen":1,"disc":0,"replicas":0},"displaced":0,
             "migrations":{"in":0,"out":4},"evacuation":null,"more":true,
+            "store":{"shared":true,"demoted":5,"promoted":4,"failed":0},
             "authority":{"part":"leads","voters":3}}"#;
         let status: Status = serde_json::from_str(json).expect("it is that form");
         assert_eq!(status.held(), 3);
@@ -108,5 +121,6 @@ mod tests {
         assert!(status.evacuation.is_null());
         assert_eq!(status.part(), Some(Part::Leads));
         assert_eq!(status.incarnation, Some(1));
+        assert_eq!(status.store.map(|store| store.demoted), Some(5));
     }
 }

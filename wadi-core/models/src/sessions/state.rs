@@ -196,6 +196,7 @@ impl State {
                     self.network.insert(Arc::new(Sent { to, from, message }));
                 }
             }
+            Output::Store { .. } => unreachable!("there is no store below these nodes"),
             Output::Seal(_) if self.nodes[at].resident.is_none() => {
                 inputs.push_back(Input::Gone(SESSION));
             }

@@ -58,6 +58,7 @@ pub(crate) fn check(world: &mut World) {
         }
     }
     markers_are_kept(world);
+    rows_have_ended(world);
     everything_can_be_reached(world);
 }
 
@@ -78,6 +79,18 @@ fn markers_are_kept(world: &mut World) {
                 return;
             }
         }
+    }
+}
+
+/// Where an end was acknowledged, the store has no row any more, whoever else remembers it.
+fn rows_have_ended(world: &mut World) {
+    let ended = world.oracle.ended_for_clients();
+    let left = ended.into_iter().find(|id| world.has_row(id));
+    if let Some(id) = left {
+        world.fail(
+            "settles",
+            format!("the store has {}, which has ended", name(&id)),
+        );
     }
 }
 

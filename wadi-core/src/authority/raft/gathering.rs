@@ -6,6 +6,7 @@
 
 mod around;
 mod deaths;
+mod generation;
 mod lost;
 mod meeting;
 mod succession;
@@ -30,6 +31,7 @@ use crate::member::Founding;
 use crate::transport::Discovery;
 use around::Around;
 use deaths::Deaths;
+pub(crate) use generation::{Generations, Saying};
 use succession::Founded;
 pub(crate) use succession::Succession;
 
@@ -45,6 +47,8 @@ pub(crate) struct GatheringSettings {
     /// How many found together, where the addresses may be a part of them.
     pub(crate) found_with: Option<usize>,
     pub(crate) on_quorum_loss: OnQuorumLoss,
+    /// Who says of which generation a new cluster is.
+    pub(crate) generations: Option<Arc<dyn Generations>>,
 }
 
 /// One node on its way into a cluster, and in it.
@@ -106,6 +110,9 @@ struct Past {
 pub(crate) enum Over {
     /// It can agree on nothing any more; call [`Gathering::renounce`].
     Lost(MayFound),
+    /// It has joined, and nobody tells it anything: they do not reach it where it says that it is. Call
+    /// [`Gathering::renounce`].
+    Untold(MayFound),
     /// The same, and this node is an heir, or goes on without being certain; call
     /// [`Gathering::inherit`].
     Inherited(Succession),
@@ -174,12 +181,24 @@ impl Gathering {
         let as_heir = self.succeed(&around);
         let is_due = matches!(&as_heir, Some(Decision::Wait { backs: Some(_) }));
         let as_all = || founders.decide(&self.settings.raft.address, &around.presences());
+        let goes_on = as_heir.is_some() || self.past.lock().may_found == MayFound::Alone;
         match as_heir.unwrap_or_else(as_all) {
             Decision::Join(address) => self.join(&around, &address).await,
-            Decision::Found(backers) if backers.len() == 1 => self.found_alone().await,
             Decision::Found(backers) => {
-                let (own, others) = self.found_with(&backers, &around)?;
-                self.see_through(own, others).await
+                if !goes_on && !self.raise_generation(&around, &backers).await {
+                    return None;
+                }
+                let founded = if backers.len() == 1 {
+                    self.found_alone().await
+                } else {
+                    let (own, others) = self.found_with(&backers, &around)?;
+                    self.see_through(own, others).await
+                }?;
+                if goes_on {
+                    let layout = founded.layouts().borrow().clone();
+                    self.has_reached(layout.map(|layout| layout.version.generation()));
+                }
+                Some(founded)
             }
             Decision::Wait { backs } => {
                 self.back(backs, is_due);
@@ -275,7 +294,7 @@ impl Gathering {
     /// Until this node is to be a member of this cluster no more; as a rule that is never.
     pub(crate) async fn over(&self, part: &RaftAuthority) -> Over {
         tokio::select! {
-            may_found = self.lost(part) => Over::Lost(may_found),
+            over = self.lost(part) => over,
             succession = self.inherits(part) => Over::Inherited(succession),
             succession = self.goes_on(part) => Over::Inherited(succession),
             joined = self.meets(part) => Over::Met(joined),

@@ -30,7 +30,7 @@ mod voters;
 
 pub use asker::AskFailed;
 pub use founding::{Decision, Founders, Presence};
-pub(crate) use gathering::{Gathering, GatheringSettings, Over};
+pub(crate) use gathering::{Gathering, GatheringSettings, Generations, Over, Saying};
 pub use message::LARGEST_MESSAGE;
 pub use node::{RaftAuthority, RaftSettings, StartFailed};
 pub use timing::Timing;

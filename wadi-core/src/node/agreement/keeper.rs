@@ -76,7 +76,7 @@ impl Keeper {
                     next = Some(joined);
                     continue;
                 }
-                Ended::Over(Over::Lost(may_found)) => Some(may_found),
+                Ended::Over(Over::Lost(may_found) | Over::Untold(may_found)) => Some(may_found),
                 Ended::Alone(_) | Ended::Unwanted => None,
             };
             self.seat.send_replace(Seat::Empty { former: Some(me) });
@@ -103,6 +103,7 @@ impl Ended {
         match self {
             Self::Alone(why) => Some(*why),
             Self::Over(Over::Lost(_)) => Some(PartEnd::Abandoned),
+            Self::Over(Over::Untold(_)) => Some(PartEnd::Untold),
             Self::Over(Over::Inherited(succession)) if succession.is_certain() => {
                 Some(PartEnd::Abandoned)
             }

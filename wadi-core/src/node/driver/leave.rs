@@ -1,6 +1,8 @@
 //! Leaving: agreed, then everything is moved to the others, then gone, when it may go. At its deadline
 //! it goes with what is left.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use super::{Driver, Life};
@@ -47,6 +49,9 @@ impl Driver {
 
     fn leaving_by(&mut self, revoke_at: Moment) -> &mut Leaving {
         let began_with = self.left_behind();
+        if let Some(under) = &self.under {
+            under.reach.make_haste();
+        }
         let leaving = self.leaving.get_or_insert_with(|| Leaving {
             revoke_at,
             until: Moment::from_nanos(u64::MAX),
@@ -82,17 +87,17 @@ impl Driver {
         }
     }
 
-    /// Where nobody else is a member, waiting moves nothing. Where all others are leaving it may: who
-    /// comes in their place takes what is here.
+    /// Where nobody else is a member, waiting moves nothing, but where there is a store below all nodes. Where
+    /// all others are leaving it may: who comes in their place takes what is here.
     pub(super) fn look_for_takers(&mut self) {
         let (Some(me), Some(layout)) = (self.me(), &self.layout) else {
             return;
         };
         let others = || layout.members.iter().filter(|(who, _)| **who != me);
-        let is_alone = others().next().is_none();
+        let is_alone = self.under.is_none() && others().next().is_none();
         let stays = |member: &Member| member.standing != Standing::Leaving;
         let has_takers = others().any(|(_, member)| stays(member));
-        let is_late = self.revokes() && !has_takers;
+        let is_late = self.is_late_by(self.time_to_put()) && !has_takers;
         let Some(leaving) = &mut self.leaving else {
             return;
         };
@@ -108,8 +113,23 @@ impl Driver {
 
     /// Whether requests have had their time: what they still use is moved from under them.
     pub(super) fn revokes(&self) -> bool {
+        self.is_late_by(Duration::ZERO)
+    }
+
+    /// What was in use until requests had had their time is put into the store only then.
+    fn time_to_put(&self) -> Duration {
+        let has_store = self.under.is_some();
+        if has_store {
+            self.settings.store_wait
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Whether requests have had their time, and so much more.
+    fn is_late_by(&self, time: Duration) -> bool {
         let leaving = self.leaving.as_ref();
-        leaving.is_some_and(|leaving| leaving.revoke_at <= self.now())
+        leaving.is_some_and(|leaving| leaving.revoke_at + time <= self.now())
     }
 
     /// Lets everybody see how far it is.

@@ -5,6 +5,7 @@
 //! authority) is done by another task, which gives the outcome back through the queue.
 
 mod authority;
+mod below;
 mod deaths;
 mod lease;
 mod leave;
@@ -22,10 +23,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::below::Under;
 use self::deaths::Proven;
 use self::lease::Leases;
 use self::leave::Leaving;
 use self::timers::Alarm;
+use super::below::Below;
 use super::given::Given;
 use super::holdings::Here;
 use super::lanes::{Entrance, Lanes};
@@ -37,11 +40,14 @@ use super::surroundings::Surroundings;
 use super::waiting::Waiting;
 use crate::bucket::Layout;
 use crate::clock::{Clock, Moment};
+use crate::evict::Evicter;
 use crate::lease::LeaseGate;
 use crate::member::Incarnation;
 use crate::protocol::coordinator::Coordinator;
 use crate::protocol::{Input, Output, Participant, ReturnedCopy};
 use crate::session::{Departed, Departures, Drained, Sealed, SessionId, Sessions};
+use crate::store::SessionStore;
+use crate::tenure::Tenure;
 
 /// At most so many inputs, and so many of the protocol's timers, are handled before the other is
 /// looked at again, and the lease.
@@ -96,6 +102,10 @@ pub(super) struct Driver {
     status: watch::Sender<Status>,
     migrations: Arc<Migrations>,
     aftermath: Arc<Aftermath>,
+    /// The store below all nodes.
+    under: Option<Under>,
+    /// What it has just given out, while the protocol is told.
+    rising: Option<(SessionId, Tenure)>,
 }
 
 /// What this node is in the cluster.
@@ -204,11 +214,20 @@ impl Driver {
             status,
             migrations,
             aftermath,
+            under: None,
+            rising: None,
         }
     }
 
-    /// Lives until the node has left, or is stopped.
-    pub(super) async fn run(mut self) {
+    /// Lives until the node has left, or is stopped; over this store, where there is one.
+    pub(super) async fn run(
+        mut self,
+        over: Option<(Arc<dyn SessionStore>, Arc<dyn Evicter>)>,
+        below: Arc<Below>,
+    ) {
+        if let Some((store, evicter)) = over {
+            self.begin_over(store, evicter, below);
+        }
         self.watch_layouts();
         self.ask_to_join();
         while !matches!(self.life, Life::Over) {
@@ -273,6 +292,8 @@ impl Driver {
             Given::DeclareDead { who, force, reply } => self.declare_dead(who, force, reply),
             Given::Layout(layout) => self.learn(layout),
             Given::Answered { asked, answer } => self.answered(asked, answer),
+            Given::Stored(outcomes) => self.stored(outcomes),
+            Given::Demote(chosen) => self.demote(chosen),
             Given::Evacuate { revoke_at, reply } => self.evacuate(revoke_at, reply),
             Given::Leave { until, reply } => self.start_leaving(until, reply),
         }

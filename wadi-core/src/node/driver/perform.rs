@@ -70,6 +70,7 @@ impl Driver {
     ) {
         match output {
             Output::Send { to, mut message } => {
+                self.note_rising(&message);
                 self.let_leave(&mut message);
                 match self.me() {
                     Some(me) if me == to => inputs.push_back(Input::Message { from: me, message }),
@@ -114,6 +115,7 @@ impl Driver {
             Output::Ended(id) => self.waiting.ended(&id),
             Output::Open(bucket, epoch) => self.open.open(bucket, epoch),
             Output::Close(bucket) => self.open.close(bucket),
+            Output::Store { id, tenure, ask } => self.ask_store(id, tenure, ask, inputs),
             // Layouts are asked for all the time.
             Output::WantLayout(_) => {}
             Output::Evacuated => self.evacuated(),

@@ -7,6 +7,7 @@ mod end;
 mod entrust;
 mod release;
 mod report;
+mod store;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -46,6 +47,8 @@ struct Sealed {
     held: bool,
     /// It came back, and has served nobody since then, at least.
     away_since: Option<Moment>,
+    /// The store was told more than once to keep it, so one refusal says nothing.
+    put_again: bool,
 }
 
 impl Sealed {
@@ -191,6 +194,7 @@ impl Copies {
             granted: None,
             held,
             away_since,
+            put_again: false,
         };
         self.sealed.insert(bucket, id, copy);
         self.to_offer.push_back(id);

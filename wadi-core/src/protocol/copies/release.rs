@@ -52,6 +52,7 @@ impl Copies {
             if sealed.granted.is_some_and(|(_, last)| last > tenure) {
                 return;
             }
+            sealed.put_again = to == Incarnation::STORE && sealed.granted == Some((to, tenure));
             sealed.granted = Some((to, tenure));
             sealed.held = false;
             let (revision, state) = (sealed.revision, sealed.state.clone());
@@ -124,6 +125,7 @@ impl Copies {
                 granted: Some((grant.to, grant.tenure)),
                 held: false,
                 away_since: None,
+                put_again: false,
             };
             self.sealed.insert(bucket, id, kept);
         }
@@ -288,7 +290,7 @@ impl Copies {
     }
 }
 
-fn refuse(
+pub(super) fn refuse(
     turn: &mut Turn<'_>,
     manager: Incarnation,
     id: SessionId,

@@ -89,10 +89,11 @@ impl Managed {
             {
                 return Err(DirectoryFault::NeverAllotted(bucket));
             }
-            if parties.iter().any(|who| !layout.is_member(*who)) {
+            let is_there = |who| layout.is_member(who) || who == Incarnation::STORE;
+            if !parties.into_iter().all(is_there) {
                 return Err(DirectoryFault::ReliesOnDead(bucket));
             }
-            let at_home = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me);
+            let at_home = matches!(entry.place, Whereabouts::At { holder, .. } if holder == me || holder == Incarnation::STORE);
             if at_home && entry.older.is_empty() && self.phase == Phase::Open {
                 return Err(DirectoryFault::NeedlessEntry(bucket));
             }

@@ -64,6 +64,9 @@ impl Directory {
             // At home here, and its end was told late, by a node that came back.
             with_copies.insert(turn.me);
         }
+        if turn.settings.store && !sabotage::is_off(Rule::EndRow) {
+            with_copies.insert(Incarnation::STORE);
+        }
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
@@ -98,7 +101,7 @@ impl Directory {
         if let Some(destroyer) = destroyer {
             with_copies.remove(&destroyer);
         }
-        with_copies.retain(|who| turn.is_member(*who));
+        with_copies.retain(|who| turn.is_there(*who));
         let mark = mark(turn, markers, id, tenure);
         for &who in &with_copies {
             turn.send(who, mark.clone());
@@ -168,7 +171,7 @@ impl Directory {
     pub(super) fn bury_endings(&mut self, turn: &mut Turn<'_>) {
         let mut done = Vec::new();
         for (id, ending) in self.endings.iter_mut() {
-            ending.waiting.retain(|who| turn.is_member(*who));
+            ending.waiting.retain(|who| turn.is_there(*who));
             if ending.waiting.is_empty() {
                 done.push(*id);
             }

@@ -5,7 +5,9 @@ use crate::member::{Incarnation, Standing};
 use crate::message::{Answer, Body, Want};
 use crate::protocol::markers::Markers;
 use crate::protocol::turn::Turn;
+use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
+use crate::tenure::Tenure;
 
 impl Directory {
     /// A node looks for a session; with [`Want::Move`] it shall be held by `to` afterwards.
@@ -27,6 +29,17 @@ impl Directory {
             return;
         }
         let (holder, tenure) = match managed.entries.get(&id).map(|entry| &entry.place) {
+            Some(&Whereabouts::At {
+                holder: Incarnation::STORE,
+                tenure,
+            }) => {
+                // It has just gone there.
+                turn.send(asker, answer(id, Answer::Wait));
+                if asker == to {
+                    self.promote(turn, id, tenure, asker, want);
+                }
+                return;
+            }
             Some(&Whereabouts::At { holder, tenure }) => (holder, tenure),
             Some(Whereabouts::Moving { .. } | Whereabouts::Unsettled { .. }) => {
                 turn.send(asker, answer(id, Answer::Wait));
@@ -56,25 +69,21 @@ impl Directory {
             }
             None => match turn.holdings.get(&id) {
                 Some(copy) => (turn.me, copy.tenure),
+                None if turn.settings.store && !sabotage::is_off(Rule::AskStore) => {
+                    turn.send(asker, answer(id, Answer::Wait));
+                    if asker == to {
+                        self.promote(turn, id, Tenure::NONE, asker, want);
+                    }
+                    return;
+                }
                 None => {
-                    let known = if turn.now < managed.doubt_until {
-                        Answer::Wait
-                    } else {
-                        Answer::Absent {
-                            lost: turn.now < managed.lost_until,
-                        }
-                    };
+                    let known = managed.nobody_has(turn);
                     turn.send(asker, answer(id, known));
                     return;
                 }
             },
         };
-        let may_hold = turn
-            .layout
-            .members
-            .get(&to)
-            .is_some_and(|member| member.standing == Standing::Ready);
-        if want == Want::Move && holder != to && may_hold {
+        if want == Want::Move && holder != to && may_hold(turn, to) {
             self.move_session(turn, id, holder, tenure, to);
         } else {
             turn.send(asker, answer(id, Answer::At { holder, tenure }));
@@ -118,6 +127,13 @@ impl Directory {
     }
 }
 
-fn answer(id: SessionId, answer: Answer) -> Body {
+/// Whether a session may be brought to this one.
+pub(super) fn may_hold(turn: &Turn<'_>, who: Incarnation) -> bool {
+    let member = turn.layout.members.get(&who);
+    member.is_some_and(|member| member.standing == Standing::Ready)
+        || (who == Incarnation::STORE && turn.settings.store)
+}
+
+pub(super) fn answer(id: SessionId, answer: Answer) -> Body {
     Body::Answer { id, answer }
 }

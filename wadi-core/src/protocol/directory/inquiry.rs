@@ -37,14 +37,16 @@ pub(super) struct Inquiry {
     unproven: LayoutVersion,
     /// Until when who had died by then may come back, by whoever has known of that for longest.
     doubt_until: Moment,
+    /// The store was asked, too.
+    with_store: bool,
 }
 
 impl Inquiry {
     /// Forgets who is no member any more, and what they said. Whether everybody has answered.
     fn bury(&mut self, turn: &Turn<'_>) -> bool {
-        self.waiting.retain(|who| turn.is_member(*who));
+        self.waiting.retain(|who| turn.is_there(*who));
         for sightings in self.reports.values_mut() {
-            sightings.retain(|(who, _)| turn.is_member(*who));
+            sightings.retain(|(who, _)| turn.is_there(*who));
         }
         self.waiting.is_empty()
     }
@@ -53,7 +55,7 @@ impl Inquiry {
 impl Entry {
     /// Whether anything that it says may have died.
     fn is_concerned(&self, turn: &Turn<'_>) -> bool {
-        let gone = |who: &Incarnation| !turn.is_member(*who);
+        let gone = |who: &Incarnation| !turn.is_there(*who);
         let by_place = match &self.place {
             Whereabouts::At { holder, .. } => gone(holder),
             Whereabouts::Moving { from, to, .. } => gone(from) || gone(to),
@@ -64,7 +66,51 @@ impl Entry {
     }
 }
 
+/// Whether what members have of a session says already which copy serves, whatever the store has.
+fn is_decided(sightings: &Sightings, latest: Option<Tenure>) -> bool {
+    let copies = sightings.iter().filter(|(_, it)| !it.is_marker());
+    let best = copies.max_by_key(|(_, it)| (it.tenure, it.revision));
+    best.is_some_and(|(_, best)| match best.kind {
+        CopyKind::Held | CopyKind::Arriving => true,
+        _ => Contest::new(sightings, latest).is_certain(),
+    })
+}
+
 impl Directory {
+    /// Everybody has answered: whether the store is asked now, because nothing is certain without it. What
+    /// may have been put there lately is made known to it first, so that it is never taken for the newest.
+    fn asks_store(&mut self, turn: &mut Turn<'_>, markers: &Markers, id: SessionId) -> bool {
+        let bucket = turn.bucket(&id);
+        if !turn.settings.store
+            || sabotage::is_off(Rule::AskStore)
+            || markers.get(bucket, &id).is_some()
+        {
+            return false;
+        }
+        let managed = self.managed.get_mut(&bucket);
+        let Some(Entry {
+            place: Whereabouts::Unsettled {
+                inquiry, latest, ..
+            },
+            older,
+        }) = managed.and_then(|managed| managed.entries.get_mut(&id))
+        else {
+            return false;
+        };
+        let sightings = inquiry.reports.get(&id);
+        let ended = sightings.is_some_and(|some| some.iter().any(|(_, it)| it.is_marker()));
+        let is_decided = sightings.is_some_and(|some| is_decided(some, *latest));
+        let is_astray = older.contains(&Incarnation::STORE) && !sabotage::is_off(Rule::FenceRow);
+        if inquiry.with_store || ended || (is_decided && !is_astray) {
+            return false;
+        }
+        inquiry.with_store = true;
+        inquiry.waiting.insert(Incarnation::STORE);
+        let scope = inquiry.scope;
+        turn.send(Incarnation::STORE, Body::Inquire { scope });
+        true
+    }
+
     fn inquire(&self, turn: &mut Turn<'_>, scope: Scope) -> Inquiry {
         let waiting: BTreeSet<_> = turn.layout.members.keys().copied().collect();
         for &who in &waiting {
@@ -78,6 +124,7 @@ impl Directory {
             reports: BTreeMap::new(),
             unproven: turn.layout.unproven,
             doubt_until: super::doubt_until(turn),
+            with_store: false,
         }
     }
 
@@ -103,10 +150,21 @@ impl Directory {
         latest: Option<Tenure>,
         until: Moment,
     ) {
+        let latest = latest.filter(|latest| *latest != Tenure::NONE);
         let Some(managed) = self.managed_of(turn, &id) else {
             return;
         };
         let floor = managed.allot();
+        let place = managed.entries.get(&id).map(|entry| &entry.place);
+        let until = match place {
+            // Nobody had it as far as was known, so it is in doubt like everything of which that is so.
+            Some(&Whereabouts::Moving {
+                from: Incarnation::STORE,
+                held: Tenure::NONE,
+                ..
+            }) => until.max(managed.doubt_until),
+            _ => until,
+        };
         turn.answered(Timer::Release(id));
         turn.answered(Timer::Drop(id));
         turn.answered(Timer::Missing(id));
@@ -120,7 +178,15 @@ impl Directory {
             managed
                 .entries
                 .entry(id)
-                .and_modify(|entry| entry.place = place.clone())
+                .and_modify(|entry| {
+                    if let Whereabouts::Moving { to, .. } = entry.place
+                        && to == Incarnation::STORE
+                    {
+                        // It may have been put there, or may be yet.
+                        entry.older.insert(to);
+                    }
+                    entry.place = place.clone();
+                })
                 .or_insert_with(|| Entry {
                     place,
                     older: BTreeSet::new(),
@@ -247,6 +313,11 @@ impl Directory {
 
     /// Everybody has answered.
     fn conclude(&mut self, turn: &mut Turn<'_>, markers: &mut Markers, scope: Scope) {
+        if let Scope::Session(id, _) = scope
+            && self.asks_store(turn, markers, id)
+        {
+            return;
+        }
         turn.answered(Timer::Inquire(scope));
         match scope {
             Scope::Session(id, _) => {
@@ -325,6 +396,10 @@ impl Directory {
                 }
                 managed.entries.remove(&id);
                 let until = managed.doubt_until;
+                if turn.settings.store && !ended && !is_decided(sightings, None) {
+                    self.ask_everybody(turn, id, None, until);
+                    return;
+                }
                 self.settle(turn, markers, id, sightings, None, until);
             }
         }
@@ -360,7 +435,10 @@ impl Directory {
         if let Some((tenure, keep_for)) = marker
             && !sabotage::is_off(Rule::MarkerBeats)
         {
-            let with_copies = copies().map(|(who, _)| *who).collect();
+            let mut with_copies: BTreeSet<_> = copies().map(|(who, _)| *who).collect();
+            if turn.settings.store {
+                with_copies.insert(Incarnation::STORE);
+            }
             let keep_for = keep_for.min(turn.settings.mark_for);
             self.spread_marker(turn, markers, id, tenure, keep_for, with_copies, None);
             return;
@@ -379,7 +457,7 @@ impl Directory {
                 turn.send(holder, Body::Confirmed { id, tenure });
                 self.stands(turn, id, holder, tenure, older);
             }
-            CopyKind::Sealed(_) | CopyKind::Returned { .. } => {
+            CopyKind::Sealed(_) | CopyKind::Returned { .. } | CopyKind::Row(_) => {
                 let serving = copies().filter(|(_, it)| it.kind == CopyKind::Held);
                 let serving = serving.map(|(who, it)| (it.tenure, *who)).max();
                 let copies: Vec<_> = copies().copied().collect();
@@ -558,7 +636,7 @@ impl Directory {
             return;
         };
         let copies = entry.older.len();
-        entry.older.retain(|who| turn.is_member(*who));
+        entry.older.retain(|who| turn.is_there(*who));
         let some_went = entry.older.len() < copies;
         match &mut entry.place {
             Whereabouts::Missing {
@@ -571,21 +649,29 @@ impl Directory {
                 let wait = until.since(turn.now);
                 turn.timers.start(Timer::Missing(id), turn.now, wait);
             }
-            Whereabouts::At { holder, tenure } if !turn.is_member(*holder) => {
+            Whereabouts::At { holder, tenure } if !turn.is_there(*holder) => {
                 let tenure = *tenure;
                 if entry.older.is_empty() && open {
-                    self.miss(turn, id, Some(tenure), gone_until, BTreeSet::new());
+                    let older = super::store::perhaps_stored(turn);
+                    self.miss(turn, id, Some(tenure), gone_until, older);
                 } else {
                     // In a rebuild nobody knows yet who else has a copy; and what was reported
                     // before it was served, and moved, is out of date.
                     self.ask_everybody(turn, id, Some(tenure), gone_until);
                 }
             }
-            Whereabouts::Moving { from, held, to, .. }
-                if !turn.is_member(*from) || !turn.is_member(*to) =>
-            {
+            Whereabouts::Moving {
+                from,
+                held,
+                to,
+                tenure,
+                ..
+            } if !turn.is_there(*from) || !turn.is_there(*to) => {
                 let (from, held) = (*from, *held);
-                if sabotage::is_off(Rule::Resolve) {
+                if super::store::is_unanswered(managed.epoch, from, held, *tenure) {
+                    managed.entries.remove(&id);
+                    turn.answered(Timer::Release(id));
+                } else if sabotage::is_off(Rule::Resolve) {
                     entry.place = Whereabouts::At {
                         holder: from,
                         tenure: held,

@@ -14,6 +14,7 @@ mod moving;
 mod offer;
 mod pulls;
 mod stale;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -32,7 +33,7 @@ use super::turn::Turn;
 use crate::bucket::{BucketId, LayoutVersion};
 use crate::clock::Moment;
 use crate::member::Incarnation;
-use crate::message::{Doubt, Scope};
+use crate::message::{Answer, Doubt, Scope};
 use crate::sabotage::{self, Rule};
 use crate::session::SessionId;
 use crate::tenure::Tenure;
@@ -153,6 +154,17 @@ impl Managed {
 
     fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// What is known of a session that nobody has.
+    fn nobody_has(&self, turn: &Turn<'_>) -> Answer {
+        if turn.now < self.doubt_until {
+            Answer::Wait
+        } else {
+            Answer::Absent {
+                lost: turn.now < self.lost_until,
+            }
+        }
     }
 }
 

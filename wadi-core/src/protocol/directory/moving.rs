@@ -18,7 +18,12 @@ impl Entry {
     /// The session has arrived at its new holder, and the former one has an older copy.
     fn moved(&mut self, from: Incarnation, to: Incarnation, tenure: Tenure) {
         self.place = Whereabouts::At { holder: to, tenure };
-        self.older.insert(from);
+        if from == Incarnation::STORE {
+            // Its row says since it was given out that there is a newer copy.
+            self.older.remove(&from);
+        } else {
+            self.older.insert(from);
+        }
         self.older.remove(&to);
     }
 }
@@ -90,7 +95,9 @@ impl Directory {
         else {
             return false;
         };
-        if turn.now >= until {
+        // Where the store has not answered, nobody else can have it.
+        let is_unanswered = from == Incarnation::STORE && held == Tenure::NONE;
+        if turn.now >= until && !is_unanswered {
             self.resolve(turn, id, Some(held));
             return false;
         }
@@ -176,7 +183,7 @@ impl Directory {
         self.resolve(turn, id, Some(latest));
     }
 
-    /// The session is at its new holder.
+    /// The session is at its new holder, or in the store.
     pub(in crate::protocol) fn arrived(
         &mut self,
         turn: &mut Turn<'_>,
@@ -211,10 +218,14 @@ impl Directory {
             Some(entry) => match entry.place {
                 Whereabouts::Moving {
                     from, to, tenure, ..
-                } if to == sender && (tenure == arrived || sabotage::is_off(Rule::OlderTenure)) => {
+                } if is_receiver(sender, from, to)
+                    && (tenure == arrived || sabotage::is_off(Rule::OlderTenure)) =>
+                {
                     entry.moved(from, to, arrived);
                     turn.answered(Timer::Release(id));
-                    turn.send(sender, confirmed);
+                    if to == sender {
+                        turn.send(sender, confirmed);
+                    }
                     self.clean(turn, id);
                     self.answer_early_of(turn, markers, id);
                 }
@@ -291,7 +302,9 @@ impl Directory {
         let Whereabouts::At { holder, tenure } = entry.place else {
             return;
         };
-        let is_kept = |who: &Incarnation| layout.is_member(*who) && *who != holder;
+        let has_store = turn.settings.store;
+        let is_there = |who| layout.is_member(who) || (who == Incarnation::STORE && has_store);
+        let is_kept = |who: &Incarnation| is_there(*who) && *who != holder;
         if !entry.older.iter().all(is_kept) {
             entry.older.retain(is_kept);
         }
@@ -300,7 +313,7 @@ impl Directory {
         }
         if entry.older.is_empty() {
             turn.answered(Timer::Drop(id));
-            if holder == me && open {
+            if open && (holder == me || holder == Incarnation::STORE) {
                 managed.entries.remove(&id);
             }
             return;
@@ -367,9 +380,19 @@ impl Directory {
         }
         if entry.older.is_empty() {
             turn.answered(Timer::Drop(id));
-            if holder == Some(me) && open {
+            let is_elsewhere = |holder| holder == me || holder == Incarnation::STORE;
+            if open && holder.is_some_and(is_elsewhere) {
                 managed.entries.remove(&id);
             }
         }
+    }
+}
+
+/// Whether `sender` may say that what went from `from` to `to` has arrived: for the store whoever puts it
+/// there does.
+fn is_receiver(sender: Incarnation, from: Incarnation, to: Incarnation) -> bool {
+    match to {
+        Incarnation::STORE => sender == from,
+        somebody => sender == somebody,
     }
 }

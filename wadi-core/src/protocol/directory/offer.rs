@@ -4,8 +4,6 @@
 //! that is still away waits for that as long as for a missing session. Of a known one the copy with
 //! the higher tenure stands, and the loser's node drops it, and tells so.
 
-use std::collections::BTreeSet;
-
 use super::end::mark;
 use super::stale::{Contest, Offered};
 use super::{Directory, Whereabouts};
@@ -71,6 +69,11 @@ impl Directory {
                     entry.older.insert(from);
                     self.entrust(turn, id);
                 }
+                Whereabouts::Missing {
+                    latest,
+                    refused: None,
+                    ..
+                } if turn.settings.store && waits(latest) => self.resolve(turn, id, latest),
                 Whereabouts::Missing { latest, .. } => self.take(turn, id, from, copy, latest),
                 _ => {}
             },
@@ -81,8 +84,12 @@ impl Directory {
                 }
                 Some(home) => self.resolve(turn, id, Some(home.tenure)),
                 None if turn.now < doubt_until && waits(None) => {
-                    self.miss(turn, id, None, doubt_until, BTreeSet::from([from]));
+                    let mut older = super::store::perhaps_stored(turn);
+                    older.insert(from);
+                    self.miss(turn, id, None, doubt_until, older);
                 }
+                // The store may have a newer one.
+                None if turn.settings.store && waits(None) => self.resolve(turn, id, None),
                 None => self.take(turn, id, from, copy, None),
             },
         }

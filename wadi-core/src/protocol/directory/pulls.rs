@@ -96,7 +96,7 @@ impl EarlyAsks {
     }
 
     /// Takes the questions about one session.
-    fn take_of(&mut self, id: SessionId) -> Vec<(Incarnation, Want)> {
+    pub(super) fn take_of(&mut self, id: SessionId) -> Vec<(Incarnation, Want)> {
         if self.0.is_empty() {
             return Vec::new();
         }

@@ -55,6 +55,7 @@ impl Contest {
             let (source, held, away_for) = match sighting.kind {
                 CopyKind::Sealed(_) => (Source::Sealed, false, None),
                 CopyKind::Returned { held, away_for } => (Source::Returned, held, Some(away_for)),
+                CopyKind::Row(given_out) => (Source::Stored, given_out.is_none(), None),
                 CopyKind::Held | CopyKind::Arriving | CopyKind::Marker(_) => return None,
             };
             let (tenure, revision) = (sighting.tenure, sighting.revision);
@@ -110,7 +111,11 @@ impl Directory {
             turn.event(Event::Stale(id));
         }
         let Winner { holder, tenure, .. } = winner;
-        self.move_session(turn, id, holder, tenure, holder);
+        let to = match holder {
+            Incarnation::STORE => turn.me,
+            serves => serves,
+        };
+        self.move_session(turn, id, holder, tenure, to);
     }
 
     /// The policy takes none of the copies that these have: the session is lost, and they drop them.

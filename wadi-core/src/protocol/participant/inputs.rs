@@ -4,10 +4,11 @@
 use super::Participant;
 use crate::clock::Moment;
 use crate::protocol::holdings::Holdings;
-use crate::protocol::io::{Found, Input, Output, SealedCopy};
+use crate::protocol::io::{Found, Input, Output, SealedCopy, Stored};
 use crate::protocol::timer::Timer;
 use crate::protocol::turn::Turn;
 use crate::session::SessionId;
+use crate::tenure::Tenure;
 
 impl Participant {
     /// Inputs from the node itself.
@@ -96,8 +97,26 @@ impl Participant {
                 evacuation.push(turn, &this.directory);
                 this.look_whether_evacuated(turn);
             }
+            Input::Demote(id) => this.copies.demote(turn, id),
+            Input::Stored { id, tenure, stored } => {
+                if has_lease {
+                    this.stored(turn, id, tenure, stored);
+                }
+            }
             Input::Layout(_) | Input::Lease(_) | Input::Message { .. } | Input::Timer(_) => {}
         });
+    }
+
+    /// The store did what it was asked, or did not: as the one that puts a session there, or as the manager.
+    fn stored(&mut self, turn: &mut Turn<'_>, id: SessionId, tenure: Tenure, stored: Stored) {
+        if !self.copies.is_put(turn, &id, tenure) {
+            let markers = &mut self.markers;
+            self.directory.stored(turn, markers, id, tenure, stored);
+            self.directory.share_more(turn, markers);
+        } else if self.copies.was_put(turn, id, tenure, &stored) {
+            self.forget_evacuated(turn, &id);
+            self.some_have_gone(turn);
+        }
     }
 
     /// The evacuation's tick.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checked, LONG, id, row, tenure};
+use crate::bucket::LayoutVersion;
 use crate::store::{Claim, Put, Row, SessionStore, StoreError, Took};
 use crate::tenure::Tenure;
 
@@ -15,65 +16,130 @@ impl<S: SessionStore> Checked<S> {
         let Took::Row(kept) = took else { return };
         assert_eq!(
             kept.given_out, before,
-            "it went to {under:?} after that one"
+            "an earlier epoch had it, or none, when it went to {under:?}"
         );
     }
 
-    pub(super) async fn who_takes_a_row_learns_who_had_it(&self) {
-        let (first, second, third) = (tenure(2, 1), tenure(2, 2), tenure(3, 0));
+    pub(super) async fn who_takes_a_row_learns_which_earlier_epoch_had_it(&self) {
         let put = row(13, tenure(2, 0), 1);
         assert_eq!(self.put(&put).await, Put::Stored);
-        self.takes_after(13, &put, first, None).await;
-        let again = self.take(13, Claim::Granted(first)).await;
-        let Took::Row(kept) = again else {
-            panic!("the same may take it again");
-        };
-        assert!(
-            kept.given_out.is_none() || kept.given_out == Some(first),
-            "nobody else had it"
-        );
-        // Its answer was lost, so it is taken under another one.
-        self.takes_after(13, &put, second, Some(first)).await;
+        // Its answer was lost, so it asks again: under the same tenure, and under the next one.
+        let (first, second) = (tenure(2, 1), tenure(2, 2));
+        for under in [first, first, second, second] {
+            self.takes_after(13, &put, under, None).await;
+        }
         assert_eq!(self.put(&row(13, first, 9)).await, Put::Refused);
-        self.takes_after(13, &put, third, Some(second)).await;
-        let back = row(13, third, 2);
+        // The next epoch is told of the last one of this, as often as it asks.
+        for count in [0, 0, 1, 4] {
+            self.takes_after(13, &put, tenure(3, count), Some(second))
+                .await;
+        }
+        // What is refused changes nothing of it.
+        let late = Claim::Granted(tenure(3, 3));
+        assert_eq!(self.take(13, late).await, Took::Superseded);
+        assert_eq!(self.put(&row(13, tenure(3, 3), 9)).await, Put::Refused);
+        self.takes_after(13, &put, tenure(3, 5), Some(second)).await;
+        self.is_listed_as_given_out(13, tenure(3, 5)).await;
+        let back = row(13, tenure(3, 5), 2);
         assert_eq!(self.put(&back).await, Put::Stored);
-        self.takes_after(13, &back, tenure(3, 1), None).await;
-        let took = self.take(13, Claim::Own).await;
+        self.takes_after(13, &back, tenure(3, 6), None).await;
+        assert_eq!(self.put(&row(13, tenure(4, 0), 3)).await, Put::Stored);
         assert!(
-            matches!(took, Took::Row(kept) if kept.given_out == Some(tenure(3, 1))),
-            "its owner learns of it, too"
+            matches!(self.take(13, Claim::Own).await, Took::Row(kept) if kept.given_out.is_none()),
+            "nobody had it since"
         );
     }
 
-    pub(super) async fn of_many_grants_each_learns_of_the_one_before(&self) {
+    pub(super) async fn of_several_epochs_the_last_one_is_told(&self) {
+        // Epochs of one generation, and of several.
+        let founded = LayoutVersion::founding(2);
+        let under = |epoch, count| Tenure::new(epoch, count);
+        let (first, second) = (founded.next(), founded.next().next());
+        let third = LayoutVersion::founding(3);
+        let put = row(19, tenure(2, 0), 1);
+        assert_eq!(self.put(&put).await, Put::Stored);
+        let last = under(first, u64::MAX);
+        self.takes_after(19, &put, under(first, 300), None).await;
+        self.takes_after(19, &put, last, None).await;
+        self.takes_after(19, &put, under(second, 1), Some(last))
+            .await;
+        self.takes_after(19, &put, under(second, 2), Some(last))
+            .await;
+        let last = under(second, 2);
+        for count in [5, 6] {
+            self.takes_after(19, &put, under(third, count), Some(last))
+                .await;
+        }
+        self.is_listed_as_given_out(19, under(third, 6)).await;
+        // The one that has it puts it back, so none of them had it.
+        let back = row(19, under(third, 6), 2);
+        assert_eq!(self.put(&back).await, Put::Stored);
+        let claim = under(third, 7);
+        self.takes_after(19, &back, claim, None).await;
+        let fourth = tenure(4, 0);
+        self.takes_after(19, &back, fourth, Some(claim)).await;
+        let last = tenure(4, 1);
+        self.takes_after(19, &back, last, Some(claim)).await;
+        let took = self.take(19, Claim::Own).await;
+        assert!(
+            matches!(took, Took::Row(kept) if kept.given_out == Some(last)),
+            "its owner learns of the last one of all"
+        );
+        // It is gone, and what it was given out under, too.
+        assert_eq!(self.put(&back).await, Put::Stored);
+        self.takes_after(19, &back, fourth, None).await;
+        self.end(19, Duration::ZERO).await;
+    }
+
+    async fn is_listed_as_given_out(&self, number: u32, under: Tenure) {
+        if !self.lists {
+            return;
+        }
+        let heads = self.everything(false).await;
+        let head = heads.iter().find(|head| head.id == id(number));
+        let listed = head.map(|head| head.given_out);
+        assert_eq!(listed, Some(Some(under)), "the last one of all is listed");
+    }
+
+    pub(super) async fn of_many_grants_each_learns_of_the_epoch_before(&self) {
         for round in 0..20 {
             let number = 2000 + round;
             let put = row(number, tenure(1, 0), 1);
             assert_eq!(self.put(&put).await, Put::Stored);
             let takers = (1..=8).map(|count| {
-                let (store, under) = (Arc::clone(&self.store), tenure(1, count));
+                // Two of the first epoch, and three of each of the next two.
+                let (store, under) = (Arc::clone(&self.store), tenure(1 + count / 3, count.into()));
                 let took = async move { store.take(id(number), Claim::Granted(under)).await };
                 (under, tokio::spawn(took))
             });
-            let mut before = None;
+            // In the order of tenures, in which alone they can have had it.
+            let mut had: Vec<(Tenure, Option<Tenure>)> = Vec::new();
             for (under, taker) in takers.collect::<Vec<_>>() {
                 match taker.await.expect("taking does not panic") {
-                    Ok(Took::Row(kept)) => {
-                        assert!(
-                            before <= kept.given_out && kept.given_out < Some(under),
-                            "{under:?} had it after {before:?}, and heard of {:?}",
-                            kept.given_out
-                        );
-                        before = Some(under);
-                    }
+                    Ok(Took::Row(kept)) => had.push((under, kept.given_out)),
                     Ok(Took::Superseded) => {}
                     // Perhaps it was given to this one, which does not hear of it.
                     Err(StoreError::Unavailable(_)) => {}
                     other => panic!("taking a session gave {other:?}"),
                 }
             }
-            assert!(before.is_some(), "somebody has it");
+            assert!(!had.is_empty(), "somebody has it");
+            for (at, (under, told)) in had.iter().enumerate() {
+                let epoch = Some(under.epoch());
+                let before = &had[..at];
+                let mut last = before.iter().map(|(under, _)| *under);
+                let last = last.rfind(|before| before.epoch() < under.epoch());
+                assert!(
+                    last <= *told && told.map(Tenure::epoch) < epoch,
+                    "{under:?} had it after {last:?}, and heard of {told:?}"
+                );
+                let same = before
+                    .iter()
+                    .filter(|(under, _)| Some(under.epoch()) == epoch);
+                for (other, heard) in same {
+                    assert_eq!(heard, told, "{other:?} and {under:?} are of one epoch");
+                }
+            }
             self.end(number, Duration::ZERO).await;
         }
     }

@@ -13,7 +13,10 @@ pub(super) const ID_BYTES: usize = 20;
 const PLACE_BYTES: usize = 2 + ID_BYTES;
 const DUE_BYTES: usize = 2 + 8 + ID_BYTES;
 const FORGET_BYTES: usize = 8 + ID_BYTES;
-const HEAD_BYTES: usize = 16 + 8 + 1 + 16 + 8 + 8;
+const COUNTED_MOST: u64 = 1 << 62;
+const TENURE_BYTES: usize = 16;
+/// Of a row that was never given out by two epochs; of one that was, a tenure more.
+const HEAD_BYTES: usize = TENURE_BYTES + 8 + 1 + TENURE_BYTES + 8 + 8;
 
 /// What is known of a row beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) struct Numbers {
     pub(super) tenure: Tenure,
     pub(super) revision: Revision,
     pub(super) given_out: Option<Tenure>,
+    /// Of an earlier epoch than the one that has it now.
+    pub(super) given_before: Option<Tenure>,
     pub(super) put_at: Stamp,
     pub(super) ends: Stamp,
 }
@@ -42,7 +47,7 @@ pub(super) fn id(id: SessionId) -> [u8; ID_BYTES] {
     bytes
 }
 
-fn read_id(bytes: &[u8]) -> Option<SessionId> {
+pub(super) fn read_id(bytes: &[u8]) -> Option<SessionId> {
     let (random, issued) = bytes.split_first_chunk::<16>()?;
     Some(SessionId::from_parts(
         *random,
@@ -161,13 +166,17 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn numbers(numbers: &Numbers) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD_BYTES);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + TENURE_BYTES);
     write_tenure(&mut bytes, numbers.tenure);
     bytes.extend_from_slice(&numbers.revision.get().to_be_bytes());
-    bytes.push(u8::from(numbers.given_out.is_some()));
+    // How many tenures of giving out there are; nobody had it before who has it not.
+    bytes.push(u8::from(numbers.given_out.is_some()) + u8::from(numbers.given_before.is_some()));
     write_tenure(&mut bytes, numbers.given_out.unwrap_or(Tenure::NONE));
     bytes.extend_from_slice(&numbers.put_at.0.to_be_bytes());
     bytes.extend_from_slice(&numbers.ends.0.to_be_bytes());
+    if let Some(before) = numbers.given_before {
+        write_tenure(&mut bytes, before);
+    }
     bytes
 }
 
@@ -175,20 +184,23 @@ pub(super) fn read_numbers(bytes: &[u8]) -> Option<Numbers> {
     let mut reader = Reader(bytes);
     let tenure = reader.tenure()?;
     let revision = Revision::new(reader.number()?);
-    let was_given_out = reader.byte()?;
+    let tenures = reader.byte()?;
     let under = reader.tenure()?;
-    let numbers = Numbers {
+    let (put_at, ends) = (Stamp(reader.number()?), Stamp(reader.number()?));
+    let (given_out, given_before) = match tenures {
+        0 if under == Tenure::NONE => (None, None),
+        1 => (Some(under), None),
+        2 => (Some(under), Some(reader.tenure()?)),
+        _ => return None,
+    };
+    reader.rest().is_empty().then_some(Numbers {
         tenure,
         revision,
-        given_out: match was_given_out {
-            0 => None,
-            1 => Some(under),
-            _ => return None,
-        },
-        put_at: Stamp(reader.number()?),
-        ends: Stamp(reader.number()?),
-    };
-    reader.rest().is_empty().then_some(numbers)
+        given_out,
+        given_before,
+        put_at,
+        ends,
+    })
 }
 
 pub(super) fn state(state: &State) -> Vec<u8> {
@@ -216,7 +228,8 @@ pub(super) fn read_state(bytes: &[u8]) -> Option<State> {
         moment,
         unix_seconds,
     };
-    Some(State {
+    // One more each time for longer than anything lasts: what says more was never counted.
+    (changes < COUNTED_MOST && rows < COUNTED_MOST).then_some(State {
         changes,
         rows,
         anchor,
@@ -242,17 +255,21 @@ mod tests {
         #[test]
         fn numbers_come_back(
             (tenure, given_out) in (tenure(), proptest::option::of(tenure())),
+            before in proptest::option::of(tenure()),
             (revision, put_at, ends) in any::<(u64, u64, u64)>(),
         ) {
             let written = Numbers {
                 tenure, given_out,
+                given_before: given_out.and(before),
                 revision: Revision::new(revision),
                 put_at: Stamp(put_at), ends: Stamp(ends),
             };
             let bytes = numbers(&written);
-            prop_assert_eq!(bytes.len(), HEAD_BYTES);
+            let more = usize::from(written.given_before.is_some()) * TENURE_BYTES;
+            prop_assert_eq!(bytes.len(), HEAD_BYTES + more);
             prop_assert_eq!(read_numbers(&bytes), Some(written));
             prop_assert_eq!(read_numbers(&bytes[1..]), None);
+            prop_assert_eq!(read_numbers(&bytes[..bytes.len() - 1]), None);
             let bytes = ended(written.ends, given_out);
             prop_assert_eq!(read_ended(&bytes), Some((written.ends, given_out)));
             prop_assert_eq!(read_ended(&bytes[1..]), None);

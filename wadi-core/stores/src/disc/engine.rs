@@ -192,8 +192,7 @@ impl Engine {
         self.database.persist(PersistMode::SyncAll)
     }
 
-    /// Whether the engine can take a change without being held up for ever.
-    fn has_room(&self) -> bool {
+    pub(super) const fn all(&self) -> [&Keyspace; 6] {
         [
             &self.bodies,
             &self.heads,
@@ -202,8 +201,11 @@ impl Engine {
             &self.forget,
             &self.state,
         ]
-        .iter()
-        .all(|map| {
+    }
+
+    /// Whether the engine can take a change without being held up for ever.
+    fn has_room(&self) -> bool {
+        self.all().iter().all(|map| {
             map.sealed_memtable_count() < UNSORTED_MOST && map.tree.l0_run_count() < RUNS_MOST
         })
     }

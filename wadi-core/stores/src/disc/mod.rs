@@ -7,6 +7,10 @@ mod codec;
 mod earliest;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod mending;
 mod place;
 mod queue;
 mod reading;

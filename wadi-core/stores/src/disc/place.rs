@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use wadi_core::session::SessionId;
 use wadi_core::store::Payload;
 
 use super::error::OpenError;
@@ -19,6 +20,9 @@ const SYNCED_FILE: &str = "synced";
 const ENGINE: &str = "rows";
 /// The engine's journals, as they were found.
 pub(super) const JOURNALS_AS_FOUND: &str = "journals.found";
+/// What is whole of an engine that was damaged, until it takes that one's place; and that one, which stays.
+const ENGINE_MENDED: &str = "rows.mended";
+const ENGINE_DAMAGED: &str = "rows.damaged";
 /// Where the engine's files are made, so that `rows` is there either whole or not at all.
 const ENGINE_IN_THE_MAKING: &str = "rows.new";
 
@@ -80,8 +84,15 @@ impl Place {
             directory: self.directory.clone(),
             source,
         };
+        let mended = self.directory.join(ENGINE_MENDED);
         if self.engine().try_exists().map_err(not_usable)? {
-            return Ok(());
+            // Left by who was stopped in the middle of making it.
+            return remove(&mended).map_err(not_usable);
+        }
+        if mended.try_exists().map_err(not_usable)? {
+            // It was whole, and who had set the other one aside was stopped before it took its place.
+            std::fs::rename(&mended, self.engine()).map_err(not_usable)?;
+            return sync_directory(&self.directory).map_err(not_usable);
         }
         if self.synced()? > 0 {
             return Err(OpenError::Damaged {
@@ -91,14 +102,38 @@ impl Place {
         }
         let making = self.directory.join(ENGINE_IN_THE_MAKING);
         // Left by who was stopped in the middle of this, so nobody ever wrote into it.
-        match std::fs::remove_dir_all(&making) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(not_usable(error)),
-            _ => {}
-        }
+        remove(&making).map_err(not_usable)?;
         private_directory(&making).map_err(not_usable)?;
         make(&making)?;
         std::fs::rename(&making, self.engine()).map_err(not_usable)?;
         sync_directory(&self.directory).map_err(not_usable)
+    }
+
+    /// Where another engine is made, of what is whole of this one; there is nothing yet.
+    pub(super) fn mended_engine(&self) -> io::Result<PathBuf> {
+        let mended = self.directory.join(ENGINE_MENDED);
+        remove(&mended)?;
+        private_directory(&mended)?;
+        Ok(mended)
+    }
+
+    /// The mended one takes the place of the damaged one, which is set aside. Both are closed.
+    pub(super) fn swap_engine(&self) -> io::Result<()> {
+        let mut aside = self.directory.join(ENGINE_DAMAGED);
+        let mut number = 1;
+        while aside.try_exists()? {
+            number += 1;
+            aside = self.directory.join(format!("{ENGINE_DAMAGED}.{number}"));
+        }
+        std::fs::rename(self.engine(), aside)?;
+        sync_directory(&self.directory)?;
+        std::fs::rename(self.directory.join(ENGINE_MENDED), self.engine())?;
+        sync_directory(&self.directory)
+    }
+
+    /// How many bytes the engine's files have.
+    pub(super) fn engine_bytes(&self) -> u64 {
+        bytes_in(&self.engine())
     }
 
     /// Sets the engine's journals aside as they are: where it finds one broken it cuts it there, and what
@@ -147,7 +182,7 @@ impl Place {
     pub(super) fn note_synced(&self, changes: u64) -> io::Result<()> {
         let mut file = &self.synced;
         file.rewind()?;
-        file.write_all(Payload::seal(&changes.to_be_bytes()).as_bytes())
+        file.write_all(synced_note(changes).as_bytes())
     }
 
     /// How much room there is; as much as there may be where that is not known.
@@ -158,6 +193,11 @@ impl Place {
         }
         u64::MAX
     }
+}
+
+/// So many changes, in bytes that say themselves whether they are whole; they are no session's.
+pub(super) fn synced_note(changes: u64) -> Payload {
+    Payload::seal(SessionId::from_parts([0; 16], 0), &changes.to_be_bytes())
 }
 
 fn journals(engine: &Path) -> impl Iterator<Item = PathBuf> {
@@ -219,6 +259,23 @@ fn mark(directory: &Path) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&unfinished, directory.join(MARKER_FILE))?;
     sync_directory(directory)
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn bytes_in(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let each = entries.map(|entry| match entry.metadata() {
+        Ok(of) if of.is_dir() => bytes_in(&entry.path()),
+        Ok(of) => of.len(),
+        Err(_) => 0,
+    });
+    each.sum()
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {

@@ -108,7 +108,8 @@ fn all(engine: &Engine, page: &Page) -> Result<Vec<Head>, StoreError> {
     Ok(heads)
 }
 
-/// Bucket by bucket, and of each only what is due; where nothing can be, none is looked into.
+/// Bucket by bucket, and of each only what is due; where nothing can be, none is looked into. What cannot be read
+/// is passed over, for it would keep everything else from ever being found; it is said where there is nothing else.
 fn due(
     engine: &Engine,
     earliest: &Earliest,
@@ -121,62 +122,119 @@ fn due(
     if let Some((after, _)) = page.after {
         bucket = bucket.max(after.get());
     }
-    let end = codec::due(BucketId::new(last), Stamp(u64::MAX), LAST);
-    let mut heads = Vec::new();
-    while heads.len() < page.most {
+    let mut list = Due {
+        engine,
+        state,
+        now,
+        heads: Vec::new(),
+        passed_over: None,
+    };
+    while list.heads.len() < page.most {
         let Some(next) = earliest.next(bucket, last, now) else {
             break;
         };
-        let from = codec::due(BucketId::new(next), Stamp(0), FIRST);
-        let Some(first) = state.range(&engine.due, from..=end).next() else {
-            earliest.learn(next..=last, Stamp(u64::MAX), version);
-            break;
-        };
-        let key = first.key().map_err(not_read)?;
-        let (found, ends, _) = codec::read_due(&key).ok_or_else(unreadable)?;
-        earliest.learn(next..found.get(), Stamp(u64::MAX), version);
-        if ends > now {
-            earliest.learn(std::iter::once(found.get()), ends, version);
-        } else {
-            let after = page.after.filter(|(after, _)| *after == found);
-            let most = page.most - heads.len();
-            for id in due_of(engine, &state, found, now, after.map(|(_, id)| id), most)? {
-                let numbers = state
-                    .get(&engine.heads, codec::place(found, id))
-                    .map_err(not_read)?;
-                let numbers = numbers.and_then(|bytes| codec::read_numbers(&bytes));
-                heads.push(head(found, id, &numbers.ok_or_else(unreadable)?));
+        let found = match list.first(next, last) {
+            Ok(None) => {
+                earliest.learn(next..=last, Stamp(u64::MAX), version);
+                break;
             }
-        }
-        match found.get().checked_add(1) {
+            Ok(Some((found, ends))) => {
+                earliest.learn(next..found.get(), Stamp(u64::MAX), version);
+                if ends > now {
+                    earliest.learn(std::iter::once(found.get()), ends, version);
+                } else {
+                    let after = page.after.filter(|(after, _)| *after == found);
+                    list.look_into(found, after.map(|(_, id)| id), page.most);
+                }
+                found.get()
+            }
+            Err(error) => {
+                list.passed_over.get_or_insert(error);
+                let bucket = BucketId::new(next);
+                let after = page.after.filter(|(after, _)| *after == bucket);
+                list.look_into(bucket, after.map(|(_, id)| id), page.most);
+                next
+            }
+        };
+        match found.checked_add(1) {
             Some(after) => bucket = after,
             None => break,
         }
     }
-    Ok(heads)
+    match list.passed_over {
+        Some(error) if list.heads.is_empty() => Err(error),
+        _ => Ok(list.heads),
+    }
 }
 
-/// The first of a bucket's due ones, by id. They lie in the order of their time, so all are looked at.
-fn due_of(
-    engine: &Engine,
-    state: &fjall::Snapshot,
-    bucket: BucketId,
+/// A list of what is due, in the making.
+struct Due<'a> {
+    engine: &'a Engine,
+    state: fjall::Snapshot,
     now: Stamp,
-    after: Option<SessionId>,
-    most: usize,
-) -> Result<Vec<SessionId>, StoreError> {
-    let from = codec::due(bucket, Stamp(0), FIRST);
-    let to = codec::due(bucket, now, LAST);
-    let mut first = BinaryHeap::new();
-    for entry in state.range(&engine.due, from..=to) {
-        let key = entry.key().map_err(not_read)?;
-        let (_, _, id) = codec::read_due(&key).ok_or_else(unreadable)?;
-        if after.is_none_or(|after| id > after) {
-            first.push(id);
-            if first.len() > most {
-                first.pop();
+    heads: Vec<Head>,
+    /// The first thing that could not be read.
+    passed_over: Option<StoreError>,
+}
+
+impl Due<'_> {
+    /// What runs out first in the first of these buckets that has anything.
+    fn first(&self, from: u16, last: u16) -> Result<Option<(BucketId, Stamp)>, StoreError> {
+        let from = codec::due(BucketId::new(from), Stamp(0), FIRST);
+        let end = codec::due(BucketId::new(last), Stamp(u64::MAX), LAST);
+        let Some(first) = self.state.range(&self.engine.due, from..=end).next() else {
+            return Ok(None);
+        };
+        let key = first.key().map_err(not_read)?;
+        let (bucket, ends, _) = codec::read_due(&key).ok_or_else(unreadable)?;
+        Ok(Some((bucket, ends)))
+    }
+
+    /// A bucket's due ones.
+    fn look_into(&mut self, bucket: BucketId, after: Option<SessionId>, most: usize) {
+        for id in self.ids(bucket, after, most - self.heads.len()) {
+            match self.numbers(bucket, id) {
+                Ok(numbers) => self.heads.push(head(bucket, id, &numbers)),
+                Err(error) => {
+                    self.passed_over.get_or_insert(error);
+                }
             }
         }
     }
-    Ok(first.into_sorted_vec())
+
+    fn numbers(&self, bucket: BucketId, id: SessionId) -> Result<Numbers, StoreError> {
+        let found = self
+            .state
+            .get(&self.engine.heads, codec::place(bucket, id))
+            .map_err(not_read)?;
+        let numbers = found.and_then(|bytes| codec::read_numbers(&bytes));
+        numbers.ok_or_else(unreadable)
+    }
+
+    /// The first of a bucket's due ones, by id. They lie in the order of their time, so all are looked at.
+    fn ids(&mut self, bucket: BucketId, after: Option<SessionId>, most: usize) -> Vec<SessionId> {
+        let from = codec::due(bucket, Stamp(0), FIRST);
+        let to = codec::due(bucket, self.now, LAST);
+        let mut first = BinaryHeap::new();
+        for entry in self.state.range(&self.engine.due, from..=to) {
+            let read = entry.key().map_err(not_read);
+            let is_over = read.is_err();
+            match read.and_then(|key| codec::read_due(&key).ok_or_else(unreadable)) {
+                Ok((_, _, id)) if after.is_none_or(|after| id > after) => {
+                    first.push(id);
+                    if first.len() > most {
+                        first.pop();
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.passed_over.get_or_insert(error);
+                }
+            }
+            if is_over {
+                break;
+            }
+        }
+        first.into_sorted_vec()
+    }
 }

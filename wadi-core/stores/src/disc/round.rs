@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use wadi_core::bucket::BucketId;
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, FENCED_FOR, Kept, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{
+    Claim, Damaged, Ended, FENCED_FOR, Kept, Payload, Put, Row, StoreError, Took,
+};
 use wadi_core::tenure::Tenure;
 
 use super::codec::{self, Numbers, State};
@@ -83,6 +85,7 @@ impl<'a> Round<'a> {
             tenure: row.tenure,
             revision: row.revision,
             given_out: None,
+            given_before: None,
             put_at: self.now,
             ends: self.now.after(row.left),
         };
@@ -114,10 +117,13 @@ impl<'a> Round<'a> {
             Some(payload) => payload.clone(),
             None => {
                 let (_, bytes) = self.engine.body(id)?.ok_or_else(lost)?;
-                Payload::read(bytes).map_err(|damaged| StoreError::Damaged(damaged.to_string()))?
+                let payload = Payload::read(bytes)
+                    .ok()
+                    .filter(|payload| payload.is_of(id));
+                payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?
             }
         };
-        let kept = Kept {
+        let mut kept = Kept {
             tenure: numbers.tenure,
             revision: numbers.revision,
             given_out: numbers.given_out,
@@ -130,7 +136,11 @@ impl<'a> Round<'a> {
                 touched.payload = None;
             }
             Claim::Granted(under) => {
-                numbers.given_out = Some(under);
+                let last = numbers.given_out.replace(under);
+                if last.is_some_and(|last| last.epoch() < under.epoch()) {
+                    numbers.given_before = last;
+                }
+                kept.given_out = numbers.given_before;
                 touched.now = Entry::Row(bucket, numbers);
             }
         }

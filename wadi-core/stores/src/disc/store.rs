@@ -115,6 +115,7 @@ impl DiscStore {
             synced,
             paused: None,
             pause: PAUSE,
+            stopped: 0,
         };
         let store = Self {
             writing,
@@ -223,6 +224,11 @@ impl SessionStore for DiscStore {
             self.writing.hand_over(Call::Begin(after, answer)).await?;
             answered.await.unwrap_or_else(|_| Err(closed()))
         })
+    }
+
+    /// What was not given is there, but for where the directory can no longer be opened.
+    fn takes_for_certain(&self) -> bool {
+        true
     }
 
     fn rows(&self) -> Option<u64> {

@@ -15,6 +15,7 @@ use wadi_core::store::{Claim, Ended, Put, Row, StoreError, Took};
 use super::codec::State;
 use super::earliest::Earliest;
 use super::engine::{Engine, NotWritten, io_error, is_full};
+use super::mending;
 use super::place::Place;
 use super::queue::{Incoming, Next, Waiting};
 use super::reading::Shared;
@@ -30,6 +31,8 @@ const FORGET_MOST: usize = 256;
 /// After a write failed, how long none is tried: at first, and at most.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(30);
+/// An engine that has stopped so often may be one that is to sort what it cannot read.
+const STOPPED_MOST: u32 = 3;
 /// With less room than this the engine's own thread stops for want of it.
 const SHORT: u64 = 128 << 20;
 
@@ -94,6 +97,8 @@ pub(super) struct Writer {
     pub(super) paused: Option<(Moment, StoreError)>,
     /// For how long the next time.
     pub(super) pause: Duration,
+    /// How often the engine has stopped by itself since it was last looked through for damage.
+    pub(super) stopped: u32,
 }
 
 impl Writer {
@@ -134,7 +139,14 @@ impl Writer {
         if said.is_none() && self.is_paused().is_none() {
             // The engine had stopped before, so nothing of this was done.
             self.open_again();
+            self.stopped += 1;
             said = self.attempt(&waiting);
+        }
+        if (said.is_none() || self.stopped >= STOPPED_MOST) && self.is_paused().is_none() {
+            // Where it stops again and again there may be something that it cannot sort.
+            self.stopped = 0;
+            self.mend();
+            said = said.or_else(|| self.attempt(&waiting));
         }
         let mut said = said.unwrap_or_else(|| {
             let refused = self
@@ -284,6 +296,52 @@ impl Writer {
         }
     }
 
+    /// Where the engine has something that it cannot read, another one takes its place, with all that is whole.
+    fn mend(&mut self) {
+        // For want of room it stops, too, and that is another thing.
+        if self.place.free_bytes() < self.settings.keep_free_bytes.max(SHORT) {
+            return;
+        }
+        let engine = self
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(engine) = engine else { return };
+        if !mending::is_damaged(&engine) {
+            return;
+        }
+        let mended = self.copy(&engine);
+        drop(engine);
+        let mended = mended.and_then(|()| {
+            self.close_engine();
+            self.place.swap_engine().map_err(|error| error.to_string())
+        });
+        self.open_again();
+        if let Err(why) = mended {
+            let directory = self.place.directory().display();
+            self.pause(StoreError::Unavailable(format!(
+                "the store in {directory} is damaged, and what is whole of it cannot be put in order ({why}): make \
+                 room, or stop this node and put back a copy of the whole directory"
+            )));
+        }
+    }
+
+    fn copy(&self, engine: &Engine) -> Result<(), String> {
+        let (needs, has) = (self.place.engine_bytes(), self.place.free_bytes());
+        if has < needs {
+            return Err(format!("that takes {needs} bytes, and {has} are free"));
+        }
+        let path = self
+            .place
+            .mended_engine()
+            .map_err(|error| error.to_string())?;
+        let made = Engine::open(&path, self.place.directory(), self.settings.cache_bytes);
+        let made = made.map_err(|error| error.to_string())?;
+        let copied = mending::copy(engine, &made, &self.state);
+        copied.map(drop).map_err(|error| error.to_string())
+    }
+
     fn close_engine(&mut self) {
         let engine = self
             .engine
@@ -303,6 +361,14 @@ impl Writer {
         let mut synced = self.sync_engine();
         if let Err(fjall::Error::Poisoned) = synced {
             self.open_again();
+            self.stopped += 1;
+            synced = self.sync_engine();
+        }
+        if let Err(fjall::Error::Poisoned) = synced
+            && self.is_paused().is_none()
+        {
+            self.stopped = 0;
+            self.mend();
             synced = self.sync_engine();
         }
         match synced {

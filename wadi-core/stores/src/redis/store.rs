@@ -5,8 +5,8 @@ use std::time::Duration;
 use redis::{RedisResult, Value};
 use wadi_core::session::SessionId;
 use wadi_core::store::{
-    Claim, Ended, FENCED_FOR, Head, Kept, Page, Payload, Put, Row, SessionStore, StoreError,
-    Storing, Took,
+    Claim, Damaged, Ended, FENCED_FOR, Head, Kept, Page, Payload, Put, Row, SessionStore,
+    StoreError, Storing, Took,
 };
 
 use super::connection::Server;
@@ -152,12 +152,15 @@ impl RedisStore {
                 (Said::Superseded, _) => return Ok(Took::Superseded),
                 (Said::Damaged, _) => return Err(damaged()),
                 (Said::Taken(head, now), Some((_, payload))) => {
-                    return kept(&head, now, payload).map(Took::Row).ok_or_else(damaged);
+                    let kept = kept(&head, claim, now, payload);
+                    return kept.map(Took::Row).ok_or_else(damaged);
                 }
                 (Said::Taken(..), None) => return Err(unreadable()),
                 (Said::Row(head, payload), _) => {
-                    let payload = Payload::read(payload)
-                        .map_err(|error| StoreError::Damaged(error.to_string()))?;
+                    let payload = Payload::read(payload).ok();
+                    let payload = payload.filter(|payload| payload.is_of(id));
+                    let payload =
+                        payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?;
                     RowHead::read(&head).ok_or_else(damaged)?;
                     read = Some((value::version(&head), payload));
                 }
@@ -243,6 +246,10 @@ impl SessionStore for RedisStore {
     fn page(&self, page: Page) -> Storing<'_, Vec<Head>> {
         Box::pin(self.within(page::list(&self.server, page)))
     }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 /// What the server said of a session that is to be taken.
@@ -253,7 +260,7 @@ enum Said {
     Damaged,
     /// It is there, and nothing changed.
     Row(Vec<u8>, Vec<u8>),
-    /// It was taken, with this head before, at this time.
+    /// It was taken at this time, with this head: as it was, or as it is now where the row stays.
     Taken(Vec<u8>, i64),
 }
 
@@ -291,13 +298,16 @@ fn damaged() -> StoreError {
     StoreError::Damaged("a session's key has something else".to_owned())
 }
 
-fn kept(head: &[u8], now: i64, payload: Payload) -> Option<Kept> {
+fn kept(head: &[u8], claim: Claim, now: i64, payload: Payload) -> Option<Kept> {
     let head = RowHead::read(head)?;
     let age = u64::try_from(now.saturating_sub(head.put_at)).unwrap_or(0);
     Some(Kept {
         tenure: head.tenure,
         revision: head.revision,
-        given_out: head.given_out,
+        given_out: match claim {
+            Claim::Own => head.given_out,
+            Claim::Granted(_) => head.given_before,
+        },
         age: Duration::from_micros(age),
         payload,
     })
@@ -337,13 +347,14 @@ mod tests {
 
     #[test]
     fn batches_are_small_and_complete() {
+        let id = SessionId::from_parts([0; 16], 0);
         let row = |bytes: usize| Row {
-            id: SessionId::from_parts([0; 16], 0),
+            id,
             bucket: BucketId::new(0),
             tenure: Tenure::NONE,
             revision: Revision::ZERO,
             left: Duration::ZERO,
-            payload: Payload::seal(&vec![0; bytes]),
+            payload: Payload::seal(id, &vec![0; bytes]),
         };
         let sizes = |rows: &[Row]| batches(rows).map(<[Row]>::len).collect::<Vec<_>>();
         assert_eq!(sizes(&[]), Vec::<usize>::new());

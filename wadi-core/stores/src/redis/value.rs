@@ -1,6 +1,6 @@
 //! What is in a session's key. Plain bytes, of which a script reads the head only; `session.lua` says the same.
 //!
-//! `R` bucket stamp given-out put-at ends payload: a row. `E`: it has ended, until the key runs out by itself.
+//! `R` bucket stamp given-out given-before put-at ends payload: a row. `E`: it has ended, until the key runs out by itself.
 //! `F` tenure: there was nothing, and nothing is put under a lower tenure, also until the key runs out.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use wadi_core::store::Head;
 use wadi_core::tenure::{Revision, Tenure};
 
 /// How much of a row is before its payload.
-pub(super) const HEAD: usize = 76;
+pub(super) const HEAD: usize = 93;
 /// The longest that a session has left, in microseconds: two centuries, so that its end is still a whole number in a
 /// script, where numbers are floating.
 const LONGEST: u128 = 200 * 365 * 24 * 3600 * 1_000_000;
@@ -22,7 +22,10 @@ pub(super) struct RowHead {
     pub(super) bucket: BucketId,
     pub(super) tenure: Tenure,
     pub(super) revision: Revision,
+    /// The last tenure under which it was given out.
     pub(super) given_out: Option<Tenure>,
+    /// The last one of an earlier epoch than that.
+    pub(super) given_before: Option<Tenure>,
     /// By the server's clock, in microseconds.
     pub(super) put_at: i64,
     pub(super) ends: i64,
@@ -38,13 +41,10 @@ impl RowHead {
             bucket: read_bucket(&head[1..3])?,
             tenure,
             revision: Revision::new(revision),
-            given_out: match head[27] {
-                b'0' => None,
-                b'1' => Some(read_tenure(&head[28..44])?),
-                _ => return None,
-            },
-            put_at: digits(&head[44..60])?,
-            ends: digits(&head[60..76])?,
+            given_out: read_given(&head[27..44])?,
+            given_before: read_given(&head[44..61])?,
+            put_at: digits(&head[61..77])?,
+            ends: digits(&head[77..93])?,
         })
     }
 
@@ -62,7 +62,7 @@ impl RowHead {
 /// Which row it is: no two of one session have the same.
 pub(super) fn version(head: &[u8]) -> Vec<u8> {
     let part = |range: std::ops::Range<usize>| head.get(range).unwrap_or_default();
-    [part(3..27), part(44..60)].concat()
+    [part(3..27), part(61..77)].concat()
 }
 
 pub(super) fn id(id: SessionId) -> Vec<u8> {
@@ -108,6 +108,15 @@ fn read_tenure(bytes: &[u8]) -> Option<Tenure> {
     Some(Tenure::new(epoch, number(count)?))
 }
 
+/// A tenure that there may be, with a sign before it whether there is one.
+fn read_given(bytes: &[u8]) -> Option<Option<Tenure>> {
+    match bytes.split_first()? {
+        (b'0', _) => Some(None),
+        (b'1', under) => read_tenure(under).map(Some),
+        _ => None,
+    }
+}
+
 /// Bytes in the order of (tenure, revision).
 pub(super) fn stamp(under: Tenure, revision: Revision) -> Vec<u8> {
     let mut bytes = tenure(under);
@@ -140,7 +149,8 @@ mod tests {
 
     fn as_put(stamp: &[u8], put_at: i64) -> Vec<u8> {
         let rest = format!("{put_at:016}{:016}", put_at + 5);
-        [b"R\x01\x02", stamp, b"0", &[0; 16], rest.as_bytes()].concat()
+        let nobody = [&b"0"[..], &[0; 16]].concat();
+        [b"R\x01\x02", stamp, &nobody, &nobody, rest.as_bytes()].concat()
     }
 
     proptest! {
@@ -181,15 +191,21 @@ mod tests {
         let mut bytes = as_put(&stamp, 1_800_000_000_000_000);
         let head = RowHead::read(&bytes).expect("it is one");
         assert_eq!(head.bucket, BucketId::new(258));
-        assert_eq!(head.given_out, None);
+        assert_eq!((head.given_out, head.given_before), (None, None));
         assert_eq!(
             (head.put_at, head.ends - head.put_at),
             (1_800_000_000_000_000, 5)
         );
         bytes[27] = b'1';
         let head = RowHead::read(&bytes).expect("it is one");
-        assert_eq!(head.given_out, Some(Tenure::NONE));
-        for at in [0, 27, 50] {
+        assert_eq!(
+            (head.given_out, head.given_before),
+            (Some(Tenure::NONE), None)
+        );
+        bytes[44] = b'1';
+        let head = RowHead::read(&bytes).expect("it is one");
+        assert_eq!(head.given_before, Some(Tenure::NONE));
+        for at in [0, 27, 44, 65, 80] {
             let mut broken = bytes.clone();
             broken[at] = b'x';
             assert_eq!(RowHead::read(&broken), None, "{at}");

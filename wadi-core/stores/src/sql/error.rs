@@ -1,5 +1,7 @@
 //! Why a database could not be opened as a store, and what its answers mean. Never says a password.
 
+use std::time::Duration;
+
 use wadi_core::store::StoreError;
 
 /// Why a database could not be opened as a store.
@@ -26,6 +28,20 @@ pub enum ConnectError {
         /// The highest that is known here.
         known: i64,
     },
+}
+
+/// What opening came to; where nothing is said in so long, that it is unreachable.
+pub(super) async fn in_time<T>(
+    within: Duration,
+    opened: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::time::timeout(within, opened)
+        .await
+        .unwrap_or_else(|_| {
+            Err(ConnectError::Unreachable(format!(
+                "it said nothing for {within:?}"
+            )))
+        })
 }
 
 impl From<sqlx::Error> for ConnectError {

@@ -9,8 +9,8 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
-use super::error::ConnectError;
-use super::rows::{self, Answer, Database, Found};
+use super::error::{ConnectError, in_time};
+use super::rows::{self, Answer, Before, Database, Found};
 use super::settings::SqlSettings;
 use super::store::{Sql, is_a_store};
 
@@ -42,6 +42,9 @@ pub(super) const VERSIONS: [&str; 2] = [
     "
     -- Where wadi_sessions has given_out and no payload, there was nothing when it was asked for under that
     -- tenure: until `ends` nothing is put under a lower one.
+    -- Of the tenures under which a row was given out since it was put, the last one of an earlier epoch than that
+    -- of given_out, which is the last one of all.
+    ALTER TABLE wadi_sessions ADD COLUMN given_before bytea;
     CREATE TABLE wadi_begun (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         last int8 NOT NULL
@@ -79,7 +82,7 @@ impl PostgresStore {
             .acquire_timeout(settings.timeout)
             .connect_with(options)
             .await?;
-        migrate(&pool).await?;
+        in_time(settings.to_open(), migrate(&pool)).await?;
         Ok(Self(Sql {
             database: Postgres(pool),
             timeout: settings.timeout,
@@ -89,7 +92,9 @@ impl PostgresStore {
 
     /// Closes its connections, once their calls are answered; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
 }
 
@@ -129,7 +134,8 @@ impl Database for Postgres {
                  AS new (id, bucket, stamp, lasts, payload)
              ORDER BY new.id
              ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = excluded.stamp,
-                 given_out = NULL, put_at = excluded.put_at, ends = excluded.ends, payload = excluded.payload
+                 given_out = NULL, given_before = NULL, put_at = excluded.put_at, ends = excluded.ends,
+                 payload = excluded.payload
              WHERE CASE WHEN has.payload IS NULL
                  THEN has.ends <= {NOW} OR has.given_out <= substring(excluded.stamp FROM 1 FOR 16)
                  ELSE has.stamp <= excluded.stamp AND (has.given_out IS NULL
@@ -147,7 +153,8 @@ impl Database for Postgres {
 
     async fn find(&self, id: SessionId) -> Answer<Option<Found>> {
         let row = sqlx::query(&format!(
-            "SELECT stamp, given_out, put_at, ends, payload, {NOW} AS now FROM wadi_sessions WHERE id = $1"
+            "SELECT stamp, given_out, given_before, put_at, ends, payload, {NOW} AS now
+             FROM wadi_sessions WHERE id = $1"
         ))
         .bind(rows::id(id))
         .fetch_optional(&self.0)
@@ -156,6 +163,7 @@ impl Database for Postgres {
             Ok(Found {
                 stamp: row.try_get("stamp")?,
                 given_out: row.try_get("given_out")?,
+                given_before: row.try_get("given_before")?,
                 put_at: row.try_get("put_at")?,
                 ends: row.try_get("ends")?,
                 now: row.try_get("now")?,
@@ -180,21 +188,29 @@ impl Database for Postgres {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn give_out(&self, id: SessionId, found: &Found, under: Tenure) -> Answer<bool> {
-        let done = sqlx::query(
-            "UPDATE wadi_sessions SET given_out = $4
+    async fn give_out(
+        &self,
+        id: SessionId,
+        found: &Found,
+        under: Tenure,
+    ) -> Answer<Option<Before>> {
+        let told = sqlx::query_scalar(
+            "UPDATE wadi_sessions SET given_out = $4,
+                 given_before = CASE WHEN substring(given_out FROM 1 FOR 8) < substring($4 FROM 1 FOR 8) THEN given_out
+                     ELSE given_before END
              WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
                  AND given_out IS NOT DISTINCT FROM $5
-                 AND substring(stamp FROM 1 FOR 16) <= $4 AND (given_out IS NULL OR given_out <= $4)",
+                 AND substring(stamp FROM 1 FOR 16) <= $4 AND (given_out IS NULL OR given_out <= $4)
+             RETURNING given_before",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
         .bind(rows::tenure(under))
         .bind(found.given_out.as_deref())
-        .execute(&self.0)
+        .fetch_all(&self.0)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(told.into_iter().next())
     }
 
     async fn end(&self, ended: &[&Ended]) -> Answer<()> {
@@ -206,7 +222,7 @@ impl Database for Postgres {
              FROM unnest($1::bytea[], $2::int4[], $3::int8[]) AS new (id, bucket, lasts)
              ORDER BY new.id
              ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = ''::bytea, given_out = NULL,
-                 put_at = excluded.put_at, payload = NULL,
+                 given_before = NULL, put_at = excluded.put_at, payload = NULL,
                  ends = CASE WHEN has.payload IS NULL THEN greatest(has.ends, excluded.ends)
                      ELSE excluded.ends END"
         ))

@@ -22,13 +22,14 @@ pub(super) trait Database: std::fmt::Debug + Send + Sync + 'static {
     /// Removes what was found, if that is still there and was given to nobody since.
     fn remove(&self, id: SessionId, found: &Found) -> impl Future<Output = Answer<bool>> + Send;
 
-    /// Gives out what was found, if that is still there, was given to nobody since and is no later one's.
+    /// Gives out what was found, if that is still there, was given to nobody since and is no later one's. Then it says,
+    /// as of this step, under which tenure an earlier epoch had it last.
     fn give_out(
         &self,
         id: SessionId,
         found: &Found,
         under: Tenure,
-    ) -> impl Future<Output = Answer<bool>> + Send;
+    ) -> impl Future<Output = Answer<Option<Before>>> + Send;
 
     /// These have ended; no two are of one session.
     fn end(&self, ended: &[&Ended]) -> impl Future<Output = Answer<()>> + Send;
@@ -45,11 +46,15 @@ pub(super) trait Database: std::fmt::Debug + Send + Sync + 'static {
     fn page(&self, page: &Page) -> impl Future<Output = Answer<Vec<Head>>> + Send;
 }
 
+/// The last tenure of an earlier epoch; none where there was none.
+pub(super) type Before = Option<Vec<u8>>;
+
 /// What a database has of one session.
 pub(super) struct Found {
     pub(super) stamp: Vec<u8>,
     /// Without a payload: under which tenure there was nothing, and so it has not ended.
     pub(super) given_out: Option<Vec<u8>>,
+    pub(super) given_before: Before,
     pub(super) put_at: i64,
     pub(super) ends: i64,
     /// What time it is there.

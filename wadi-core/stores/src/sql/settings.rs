@@ -27,6 +27,11 @@ impl SqlSettings {
         self
     }
 
+    /// Within how long a database is opened: another node may be making its tables.
+    pub(super) fn to_open(&self) -> Duration {
+        self.timeout * 4
+    }
+
     /// How long a call may take, a connection included; after that it is unavailable. Default 5 s, at least 10 ms.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
@@ -9,8 +10,8 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Ended, FENCED_FOR, Head, Page, Row};
 use wadi_core::tenure::Tenure;
 
-use super::error::ConnectError;
-use super::rows::{self, Answer, Database, Found};
+use super::error::{ConnectError, in_time};
+use super::rows::{self, Answer, Before, Database, Found};
 use super::settings::SqlSettings;
 use super::store::{Sql, is_a_store};
 
@@ -38,6 +39,9 @@ pub(super) const VERSIONS: [&str; 2] = [
     "
     -- Where wadi_sessions has given_out and no payload, there was nothing when it was asked for under that
     -- tenure: until `ends` nothing is put under a lower one.
+    -- Of the tenures under which a row was given out since it was put, the last one of an earlier epoch than that
+    -- of given_out, which is the last one of all.
+    ALTER TABLE wadi_sessions ADD COLUMN given_before BLOB;
     CREATE TABLE wadi_begun (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         last INTEGER NOT NULL
@@ -54,6 +58,11 @@ pub(super) const VERSIONS: [&str; 2] = [
 pub struct SqliteStore(Sql<File>);
 
 is_a_store!(SqliteStore);
+
+/// What SQLite says where somebody else has the file: `SQLITE_BUSY`.
+const LOCKED: &str = "5";
+/// How long who finds it so waits.
+const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct File(SqlitePool);
@@ -73,12 +82,21 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(settings.timeout);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(settings.timeout)
-            .connect_with(options)
-            .await?;
-        migrate(&pool).await?;
+        let open = async {
+            // Who opens it first changes the file's form, and the engine lets nobody wait for that.
+            let pool = loop {
+                let pool = SqlitePoolOptions::new()
+                    .max_connections(settings.connections)
+                    .acquire_timeout(settings.timeout);
+                match pool.connect_with(options.clone()).await {
+                    Err(error) if is_locked(&error) => tokio::time::sleep(AGAIN).await,
+                    opened => break opened?,
+                }
+            };
+            migrate(&pool).await?;
+            Ok(pool)
+        };
+        let pool = in_time(settings.to_open(), open).await?;
         Ok(Self(Sql {
             database: File(pool),
             timeout: settings.timeout,
@@ -91,10 +109,17 @@ impl SqliteStore {
         &self.0.database.0
     }
 
-    /// Closes the file, once its calls are answered; later calls are unavailable.
+    /// Closes the file, once its calls are answered or their time is over; later calls are unavailable.
     pub async fn close(&self) {
-        self.0.database.0.close().await;
+        // Past that, its connections go with this process.
+        let closed = self.0.database.0.close();
+        let _ = tokio::time::timeout(self.0.timeout, closed).await;
     }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == LOCKED)
 }
 
 fn private(file: &Path) -> std::io::Result<()> {
@@ -159,7 +184,8 @@ impl Database for File {
         });
         query.push(format!(
             " ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = excluded.stamp,
-                 given_out = NULL, put_at = excluded.put_at, ends = excluded.ends, payload = excluded.payload
+                 given_out = NULL, given_before = NULL, put_at = excluded.put_at, ends = excluded.ends,
+                 payload = excluded.payload
              WHERE CASE WHEN has.payload IS NULL
                  THEN has.ends <= {NOW} OR has.given_out <= substr(excluded.stamp, 1, 16)
                  ELSE has.stamp <= excluded.stamp AND (has.given_out IS NULL
@@ -173,7 +199,8 @@ impl Database for File {
 
     async fn find(&self, id: SessionId) -> Answer<Option<Found>> {
         let row = sqlx::query(&format!(
-            "SELECT stamp, given_out, put_at, ends, payload, {NOW} AS now FROM wadi_sessions WHERE id = $1"
+            "SELECT stamp, given_out, given_before, put_at, ends, payload, {NOW} AS now
+             FROM wadi_sessions WHERE id = $1"
         ))
         .bind(rows::id(id))
         .fetch_optional(&self.0)
@@ -182,6 +209,7 @@ impl Database for File {
             Ok(Found {
                 stamp: row.try_get("stamp")?,
                 given_out: row.try_get("given_out")?,
+                given_before: row.try_get("given_before")?,
                 put_at: row.try_get("put_at")?,
                 ends: row.try_get("ends")?,
                 now: row.try_get("now")?,
@@ -206,21 +234,29 @@ impl Database for File {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn give_out(&self, id: SessionId, found: &Found, under: Tenure) -> Answer<bool> {
-        let done = sqlx::query(
-            "UPDATE wadi_sessions SET given_out = $4
+    async fn give_out(
+        &self,
+        id: SessionId,
+        found: &Found,
+        under: Tenure,
+    ) -> Answer<Option<Before>> {
+        let told = sqlx::query_scalar(
+            "UPDATE wadi_sessions SET given_out = $4,
+                 given_before = CASE WHEN substr(given_out, 1, 8) < substr($4, 1, 8) THEN given_out
+                     ELSE given_before END
              WHERE id = $1 AND stamp = $2 AND put_at = $3 AND payload IS NOT NULL
                  AND given_out IS $5
-                 AND substr(stamp, 1, 16) <= $4 AND (given_out IS NULL OR given_out <= $4)",
+                 AND substr(stamp, 1, 16) <= $4 AND (given_out IS NULL OR given_out <= $4)
+             RETURNING given_before",
         )
         .bind(rows::id(id))
         .bind(&found.stamp)
         .bind(found.put_at)
         .bind(rows::tenure(under))
         .bind(found.given_out.as_deref())
-        .execute(&self.0)
+        .fetch_all(&self.0)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(told.into_iter().next())
     }
 
     async fn end(&self, ended: &[&Ended]) -> Answer<()> {
@@ -241,7 +277,7 @@ impl Database for File {
         });
         query.push(
             " ON CONFLICT (id) DO UPDATE SET bucket = excluded.bucket, stamp = x'', given_out = NULL,
-                 put_at = excluded.put_at, payload = NULL,
+                 given_before = NULL, put_at = excluded.put_at, payload = NULL,
                  ends = CASE WHEN has.payload IS NULL THEN max(has.ends, excluded.ends)
                      ELSE excluded.ends END",
         );

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use wadi_core::session::SessionId;
-use wadi_core::store::{Claim, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took};
+use wadi_core::store::{
+    Claim, Damaged, Ended, Head, Kept, Page, Payload, Put, Row, StoreError, Took,
+};
 use wadi_core::tenure::Tenure;
 
 use super::error::refused;
@@ -85,10 +87,18 @@ impl<D: Database> Sql<D> {
                 {
                     return Ok(Took::Superseded);
                 }
-                let kept = kept(&found, payload.clone())?;
+                let mut kept = kept(id, &found, payload.clone())?;
                 let took = match claim {
                     Claim::Own => self.database.remove(id, &found).await,
-                    Claim::Granted(under) => self.database.give_out(id, &found, under).await,
+                    Claim::Granted(under) => {
+                        match self.database.give_out(id, &found, under).await {
+                            Ok(Some(before)) => {
+                                kept.given_out = tenure(before.as_deref())?;
+                                Ok(true)
+                            }
+                            other => other.map(|_| false),
+                        }
+                    }
                 };
                 if took.map_err(|error| refused(&error))? {
                     return Ok(Took::Row(kept));
@@ -173,18 +183,29 @@ fn is_superseded(found: &Found, under: &[u8]) -> bool {
             .is_some_and(|given| given > under)
 }
 
-fn kept(found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
-    let damaged = || StoreError::Damaged("its numbers cannot be read".to_owned());
-    let (tenure, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
-    let given_out = found.given_out.as_deref();
-    let given_out = given_out.map(|under| rows::read_tenure(under).ok_or_else(damaged));
+fn damaged() -> StoreError {
+    StoreError::Damaged("its numbers cannot be read".to_owned())
+}
+
+fn tenure(under: Option<&[u8]>) -> Result<Option<Tenure>, StoreError> {
+    under
+        .map(|under| rows::read_tenure(under).ok_or_else(damaged))
+        .transpose()
+}
+
+fn kept(id: SessionId, found: &Found, payload: Vec<u8>) -> Result<Kept, StoreError> {
+    let (put_under, revision) = rows::read_stamp(&found.stamp).ok_or_else(damaged)?;
+    // One of the two is told, and by then it was given out.
+    tenure(found.given_before.as_deref())?;
+    let payload = Payload::read(payload).ok();
+    let payload = payload.filter(|payload| payload.is_of(id));
     let age = u64::try_from(found.now.saturating_sub(found.put_at)).unwrap_or(0);
     Ok(Kept {
-        tenure,
+        tenure: put_under,
         revision,
-        given_out: given_out.transpose()?,
+        given_out: tenure(found.given_out.as_deref())?,
         age: Duration::from_millis(age),
-        payload: Payload::read(payload).map_err(|error| StoreError::Damaged(error.to_string()))?,
+        payload: payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?,
     })
 }
 
@@ -245,6 +266,10 @@ macro_rules! is_a_store {
                 page: wadi_core::store::Page,
             ) -> wadi_core::store::Storing<'_, Vec<wadi_core::store::Head>> {
                 Box::pin(self.0.page(page))
+            }
+
+            fn is_shared(&self) -> bool {
+                true
             }
         }
     };

@@ -34,7 +34,10 @@ pub(super) struct Kept {
     pub(super) bucket: BucketId,
     pub(super) tenure: Tenure,
     pub(super) revision: Revision,
+    /// The last tenure under which it was given out.
     pub(super) given_out: Option<Tenure>,
+    /// The last one of an earlier epoch than that.
+    pub(super) given_before: Option<Tenure>,
     /// In seconds, by the wall clock of whoever put it.
     pub(super) put_at: u64,
     pub(super) payload: Vec<u8>,
@@ -96,8 +99,10 @@ fn write(entry: &Entry) -> Vec<u8> {
             bytes.extend_from_slice(&kept.bucket.get().to_be_bytes());
             write_tenure(&mut bytes, kept.tenure);
             bytes.extend_from_slice(&kept.revision.get().to_be_bytes());
-            bytes.push(u8::from(kept.given_out.is_some()));
-            write_tenure(&mut bytes, kept.given_out.unwrap_or(Tenure::NONE));
+            for given in [kept.given_out, kept.given_before] {
+                bytes.push(u8::from(given.is_some()));
+                write_tenure(&mut bytes, given.unwrap_or(Tenure::NONE));
+            }
             bytes.extend_from_slice(&kept.put_at.to_be_bytes());
             bytes.extend_from_slice(&kept.payload);
         }
@@ -127,14 +132,14 @@ fn parse(bytes: &[u8]) -> Option<Entry> {
             let bucket = BucketId::new(u16::from_be_bytes(*part(rest)?));
             let tenure = tenure(rest)?;
             let revision = Revision::new(number(rest)?);
-            let [is_given_out] = *part(rest)?;
-            let given_out = tenure_after(is_given_out, rest)?;
+            let (given_out, given_before) = (given(rest)?, given(rest)?);
             let put_at = number(rest)?;
             Entry::Row(Box::new(Kept {
                 bucket,
                 tenure,
                 revision,
                 given_out,
+                given_before,
                 put_at,
                 payload: std::mem::take(rest).to_vec(),
             }))
@@ -162,7 +167,8 @@ fn tenure(rest: &mut &[u8]) -> Option<Tenure> {
     Some(Tenure::new(epoch, number(rest)?))
 }
 
-fn tenure_after(flag: u8, rest: &mut &[u8]) -> Option<Option<Tenure>> {
+fn given(rest: &mut &[u8]) -> Option<Option<Tenure>> {
+    let [flag] = *part(rest)?;
     let tenure = tenure(rest)?;
     match flag {
         0 => Some(None),
@@ -186,17 +192,21 @@ mod tests {
             any::<(u16, u64, u64, Vec<u8>)>(),
             tenures(),
             proptest::option::of(tenures()),
+            proptest::option::of(tenures()),
         );
-        parts.prop_map(|((bucket, revision, put_at, payload), tenure, given_out)| {
-            Entry::Row(Box::new(Kept {
-                bucket: BucketId::new(bucket),
-                tenure,
-                revision: Revision::new(revision),
-                given_out,
-                put_at,
-                payload,
-            }))
-        })
+        parts.prop_map(
+            |((bucket, revision, put_at, payload), tenure, given_out, given_before)| {
+                Entry::Row(Box::new(Kept {
+                    bucket: BucketId::new(bucket),
+                    tenure,
+                    revision: Revision::new(revision),
+                    given_out,
+                    given_before,
+                    put_at,
+                    payload,
+                }))
+            },
+        )
     }
 
     proptest! {

@@ -12,8 +12,8 @@ use tower_sessions_core::session_store;
 use wadi_core::clock::{BootClock, Clock};
 use wadi_core::session::SessionId;
 use wadi_core::store::{
-    Claim, Ended, FENCED_FOR, Head, Kept, Page, Payload, Put, Row, SessionStore, StoreError,
-    Storing, Took,
+    Claim, Damaged, Ended, FENCED_FOR, Head, Kept, Page, Payload, Put, Row, SessionStore,
+    StoreError, Storing, Took,
 };
 use wadi_core::tenure::Tenure;
 
@@ -28,8 +28,9 @@ const LOCKS: usize = 256;
 
 /// Sessions in any store of tower-sessions 0.14: `TowerSessionsStore::new(MySqlStore::new(pool))`.
 ///
-/// For a node that is alone it does what a store below memory is for, but for what it says of lists. Several nodes should share one of the
-/// other stores of this crate, if they can.
+/// For a node that is alone it does what a store below memory is for, but for what it says of lists. It is refused below a cluster: it
+/// compares within one process only, so it does not say that it is shared ([`SessionStore::is_shared`]), whatever store is under it. Several nodes share one of
+/// the other stores of this crate.
 ///
 /// # What it cannot promise
 ///
@@ -37,8 +38,8 @@ const LOCKS: usize = 256;
 ///
 /// * **Comparing.** Whether a row is refused is decided between a load and a save. Within this process no other call comes
 ///   between them; another process may. Then a row of an older tenure can replace a newer one, a session that has ended
-///   can come back, and with [`Claim::Own`] two can have the same one. In a cluster one node at a time asks for a
-///   session, its bucket's manager; what is left is a manager that was deposed while its call was under way. That one is not fenced.
+///   can come back, and with [`Claim::Own`] two can have the same one: a manager that was deposed
+///   while its call was under way is not fenced. So no two processes use one such store for the same sessions at once.
 /// * **Late calls.** A call that was given up may still be done, also after later ones.
 /// * **Lists.** Nobody can list such a store, so each list is empty, whatever it has. What runs out there is not swept, ends without an event, and is
 ///   removed by whatever the store itself has for that (`ExpiredDeletion`); sessions come up when they are asked for, and no sooner.
@@ -162,6 +163,7 @@ impl<S: tower_sessions_core::SessionStore + ?Sized> TowerSessionsStore<S> {
             tenure: row.tenure,
             revision: row.revision,
             given_out: None,
+            given_before: None,
             put_at: self.now(),
             payload: row.payload.as_bytes().to_vec(),
         };
@@ -186,9 +188,10 @@ impl<S: tower_sessions_core::SessionStore + ?Sized> TowerSessionsStore<S> {
         {
             return Ok(Took::Superseded);
         }
-        let payload = Payload::read(row.payload.clone())
-            .map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let kept = Kept {
+        let payload = Payload::read(row.payload.clone()).ok();
+        let payload = payload.filter(|payload| payload.is_of(session));
+        let payload = payload.ok_or_else(|| StoreError::Damaged(Damaged.to_string()))?;
+        let mut kept = Kept {
             tenure: row.tenure,
             revision: row.revision,
             given_out: row.given_out,
@@ -198,7 +201,11 @@ impl<S: tower_sessions_core::SessionStore + ?Sized> TowerSessionsStore<S> {
         match claim {
             Claim::Own => self.store.delete(&id).await.map_err(refused)?,
             Claim::Granted(under) => {
-                row.given_out = Some(under);
+                let last = row.given_out.replace(under);
+                if last.is_some_and(|last| last.epoch() < under.epoch()) {
+                    row.given_before = last;
+                }
+                kept.given_out = row.given_before;
                 let data = record::record(id, &Entry::Row(row), 0).data;
                 let given_out = Record { data, ..record };
                 self.store.save(&given_out).await.map_err(refused)?;

@@ -18,13 +18,14 @@ use super::record::{self, Entry};
 use super::*;
 
 fn row(number: u32) -> Row {
+    let id = SessionId::from_parts([9; 16], number);
     Row {
-        id: SessionId::from_parts([9; 16], number),
+        id,
         bucket: BucketId::new((number % 7) as u16),
         tenure: Tenure::new(LayoutVersion::founding(1), 1),
         revision: Revision::new(1),
         left: std::time::Duration::from_secs(3600),
-        payload: Payload::seal(format!("session {number}").as_bytes()),
+        payload: Payload::seal(id, format!("session {number}").as_bytes()),
     }
 }
 
@@ -198,9 +199,9 @@ async fn what_was_remembered_for_longer_stays_so() {
 async fn a_damaged_record_costs_that_one_only() {
     let shared = MemoryStore::default();
     let store = TowerSessionsStore::new(shared.clone());
-    let rows = vec![row(1), row(2), row(3)];
-    assert_eq!(store.put(rows).await, Ok(vec![Put::Stored; 3]));
-    // What nobody can read, and a payload that broke.
+    let rows = vec![row(1), row(2), row(3), row(4)];
+    assert_eq!(store.put(rows).await, Ok(vec![Put::Stored; 4]));
+    // What nobody can read, a payload that broke, and another session's.
     let mut strange = record::record(record::id(row(1).id), &Entry::Ended, u64::MAX);
     strange.data.insert("wadi".to_owned(), "?".into());
     shared.save(&strange).await.expect("it saves");
@@ -212,7 +213,11 @@ async fn a_damaged_record_costs_that_one_only() {
     *kept.payload.last_mut().expect("there is one") ^= 1;
     broken.data = record::record(broken.id, &Entry::Row(kept), 0).data;
     shared.save(&broken).await.expect("it saves");
-    for number in [1, 2] {
+    let others = shared.load(&record::id(row(3).id)).await;
+    let mut others = others.expect("it loads").expect("it is there");
+    others.id = record::id(row(4).id);
+    shared.save(&others).await.expect("it saves");
+    for number in [1, 2, 4] {
         for claim in [Claim::Own, granted(1), Claim::Own] {
             let took = store.take(row(number).id, claim).await;
             assert!(matches!(took, Err(StoreError::Damaged(_))), "{took:?}");

@@ -18,6 +18,8 @@ pub(crate) enum Done {
     Killed,
     /// The same, and they were most of those that vote: until the others are a cluster again nobody serves.
     KilledMost,
+    /// They left in good order, all of them, and were started again.
+    Stopped,
     /// They stood still for a while, and went on.
     Paused,
     /// They did not reach the others for a while; those went on without them.

@@ -6,7 +6,7 @@
 
 use tokio::time;
 
-use super::{Gathering, MayFound};
+use super::{Gathering, MayFound, Over};
 use crate::authority::raft::message::Part;
 use crate::authority::raft::node::RaftAuthority;
 use crate::member::Incarnation;
@@ -15,7 +15,7 @@ impl Gathering {
     /// Until it is certain that nothing can be agreed any more once this node is out of it, too, or that
     /// nobody tells this node anything; as a rule that is never. Then call [`Gathering::renounce`] with
     /// what it says.
-    pub(super) async fn lost(&self, part: &RaftAuthority) -> MayFound {
+    pub(super) async fn lost(&self, part: &RaftAuthority) -> Over {
         let lease = part.lease();
         let mut agreed = part.agreed();
         loop {
@@ -28,13 +28,13 @@ impl Gathering {
             // Whom nobody tells anything, though it has joined, joins again. That is no reason to found
             // beside the cluster.
             if !part.was_told() {
-                return match self.past.lock().may_found {
+                return Over::Untold(match self.past.lock().may_found {
                     MayFound::Never => MayFound::Never,
                     MayFound::AsListed | MayFound::Alone => MayFound::AsListed,
-                };
+                });
             }
             if self.voters_are_gone(part).await {
-                return MayFound::AsListed;
+                return Over::Lost(MayFound::AsListed);
             }
         }
     }

@@ -12,10 +12,10 @@ use tokio::time;
 
 use super::around::Around;
 use super::{Gathering, Here, MayFound};
-use crate::authority::Command;
 use crate::authority::raft::asking::LONGEST_NAME;
 use crate::authority::raft::message::{Body, Present};
 use crate::authority::raft::node::RaftAuthority;
+use crate::authority::{Answer, Command};
 use crate::bucket::Layout;
 use crate::member::Founding;
 
@@ -71,7 +71,10 @@ impl Gathering {
             if let Some(above) = around.to_be_above(ours).filter(|_| part.is_leased()) {
                 // They join as soon as this one is the higher.
                 let raise = Command::Raise { above };
-                let _ = part.propose(raise, self.timing.change()).await;
+                let raised = part.propose(raise, self.timing.change()).await;
+                if let Ok(Answer::Raised(generation)) = raised {
+                    self.has_reached(Some(generation));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::OpenError;
 use super::super::codec;
 use super::super::engine::Engine;
+use super::super::place::synced_note;
 use super::*;
 
 /// As large as a block of the engine's, so that each has its own.
@@ -94,7 +95,7 @@ fn one_damaged_row_costs_that_row_only() {
         let engine = engine(directory.path());
         let state = engine.state().expect("it reads").expect("it is there");
         let mut changed = engine.change();
-        let mut body = codec::body(bucket(5), Payload::seal(&state_of(5)).as_bytes());
+        let mut body = codec::body(bucket(5), Payload::seal(id(5), &state_of(5)).as_bytes());
         body[100] ^= 1;
         changed.set(&engine.bodies, &codec::id(id(5)), &body);
         assert!(changed.write(&state).is_ok());
@@ -258,7 +259,7 @@ fn what_was_not_synced_may_be_torn_off() {
     asked.wait(store.close());
     // As if the power had gone before it was synced.
     let synced = directory.path().join("synced");
-    fs::write(&synced, Payload::seal(&1_u64.to_be_bytes()).as_bytes()).expect("there is room");
+    fs::write(&synced, synced_note(1).as_bytes()).expect("there is room");
     let journal = journal(directory.path());
     let bytes = fs::read(&journal).expect("it reads");
     let at = find(&bytes, b"what session 100 has").expect("the journal has it");
@@ -270,4 +271,142 @@ fn what_was_not_synced_may_be_torn_off() {
     let store = open(directory.path());
     assert_eq!(asked.take(&store, 100), Ok(Took::Nothing));
     assert!(is_row(&asked.take(&store, 3), &row(3, 1, &state(3))));
+}
+
+/// With so little memory that what is written is sorted again and again.
+fn open_small(directory: &Path) -> DiscStore {
+    let settings = DiscSettings::new().keep_free_bytes(0).cache_bytes(1 << 20);
+    DiscStore::open(directory, settings).expect("it opens")
+}
+
+#[test]
+fn a_damaged_block_that_is_to_be_sorted_costs_its_rows_only() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let many = 2400;
+    // Two that lie between each other, so that one cannot be sorted without the other.
+    let is_first = |number: &u32| number.is_multiple_of(4);
+    let put = |asked: &Asked, store: &DiscStore, numbers: Vec<u32>| {
+        for some in numbers.chunks(50) {
+            let rows = some.iter().map(|number| row(*number, 1, &state(*number)));
+            let put = asked.put(store, rows.collect());
+            assert_eq!(put, Ok(vec![Put::Stored; some.len()]), "{some:?}");
+        }
+    };
+    let (asked, store) = (Asked::new(), open_small(directory.path()));
+    put(&asked, &store, (0..many).filter(is_first).collect());
+    drop(store);
+    let engine = engine(directory.path());
+    engine
+        .bodies
+        .rotate_memtable_and_wait()
+        .expect("there is room");
+    drop(engine);
+    let (table, at) = in_a_table(directory.path(), b"what session 12 has");
+    change(&table, at + 3000);
+    let store = open_small(directory.path());
+    put(
+        &asked,
+        &store,
+        (0..many).filter(|number| !is_first(number)).collect(),
+    );
+    // It is sorted beside all that, when its turn comes.
+    let set_aside = directory.path().join("rows.damaged");
+    let mut more = many;
+    while !set_aside.exists() {
+        assert!(more < many + 1200, "it was not to be sorted");
+        put(&asked, &store, vec![more]);
+        more += 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let name = table.strip_prefix(directory.path().join("rows"));
+    let kept = set_aside.join(name.expect("it is of the engine"));
+    assert!(kept.exists(), "what is damaged is kept");
+    let some = |number: &u32| number.is_multiple_of(7) && *number != 12;
+    for number in (0..many).filter(some) {
+        let took = asked.take(&store, number);
+        assert!(
+            is_row(&took, &row(number, 1, &state(number))),
+            "{number}: {took:?}"
+        );
+    }
+    let took = asked.take(&store, 12);
+    assert!(matches!(took, Err(StoreError::Damaged(_))), "{took:?}");
+    let newer = row(12, 2, b"newer");
+    assert_eq!(
+        asked.put(&store, vec![newer.clone()]),
+        Ok(vec![Put::Stored])
+    );
+    drop(store);
+    let store = open_small(directory.path());
+    assert!(is_row(&asked.take(&store, 12), &newer));
+    let taken = (0..many).filter(some).count() as u32 + 1;
+    assert_eq!(store.len(), u64::from(more - taken));
+}
+
+#[test]
+fn a_damaged_entry_of_what_is_due_hides_no_other() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let (asked, store) = (Asked::new(), open(directory.path()));
+    let rows = (0..20).map(|number| Row {
+        left: Duration::ZERO,
+        ..row(number, 1, &state(number))
+    });
+    assert!(asked.put(&store, rows.collect()).is_ok());
+    drop(store);
+    let engine = engine(directory.path());
+    let known = engine.state().expect("it reads").expect("it is there");
+    let mut changed = engine.change();
+    // One without its numbers, and one whose key is none.
+    changed.remove(&engine.heads, &codec::place(bucket(3), id(3)));
+    let mut key = codec::due(bucket(5), super::super::time::Stamp(0), id(5)).to_vec();
+    key.push(1);
+    changed.set(&engine.due, &key, &[]);
+    assert!(changed.write(&known).is_ok());
+    drop(engine);
+    let store = open(directory.path());
+    let due = asked.list(&store, true).expect("the others are listed");
+    let ids: Vec<_> = due.iter().map(|head| head.id).collect();
+    for number in (0..20).filter(|number| number % 16 != 5 && *number != 3) {
+        assert!(ids.contains(&id(number)), "{number}");
+        asked.end(&store, number, HOUR);
+    }
+    for number in [5, 19] {
+        asked.end(&store, number, HOUR);
+    }
+    let said = asked.list(&store, true);
+    assert!(matches!(said, Err(StoreError::Damaged(_))), "{said:?}");
+}
+
+#[test]
+fn what_nobody_can_have_counted_is_said() {
+    refused_when(|directory| {
+        let engine = engine(directory);
+        let mut state = engine.state().expect("it reads").expect("it is there");
+        state.changes = u64::MAX;
+        assert!(engine.change().write(&state).is_ok());
+        drop(engine);
+        fs::remove_dir_all(directory.join("journals.found")).ok();
+    });
+}
+
+#[test]
+fn who_was_stopped_while_it_was_mended_has_all_of_it() {
+    let directory = tempfile::tempdir().expect("there is room");
+    written(directory.path());
+    let (rows, mended) = (
+        directory.path().join("rows"),
+        directory.path().join("rows.mended"),
+    );
+    // In the middle of copying.
+    fs::create_dir(&mended).expect("there is room");
+    fs::write(mended.join("0.jnl"), "a part").expect("there is room");
+    let (asked, store) = (Asked::new(), open(directory.path()));
+    assert!(is_row(&asked.take(&store, 3), &row(3, 1, &state(3))));
+    drop(store);
+    assert!(!mended.exists());
+    // Between setting the one aside and putting the other in its place.
+    fs::rename(&rows, &mended).expect("it is there");
+    let store = open(directory.path());
+    assert_eq!(store.len(), 19);
+    assert!(is_row(&asked.take(&store, 4), &row(4, 1, &state(4))));
 }

@@ -45,7 +45,7 @@ fn row(number: u32, revision: u64, state: &[u8]) -> Row {
         tenure: Tenure::new(LayoutVersion::founding(1), 1),
         revision: Revision::new(revision),
         left: HOUR,
-        payload: Payload::seal(state),
+        payload: Payload::seal(id(number), state),
     }
 }
 

@@ -10,7 +10,8 @@ elseif has ~= '' then
     return 0
 end
 local ends = digits(now + ARGV[4])
-local row = 'R' .. ARGV[2] .. ARGV[3] .. '0' .. string.rep('\0', 16) .. digits(now) .. ends .. ARGV[5]
+local nobody = '0' .. string.rep('\0', 16)
+local row = 'R' .. ARGV[2] .. ARGV[3] .. nobody .. nobody .. digits(now) .. ends .. ARGV[5]
 local member = ARGV[2] .. ARGV[1]
 -- First what a full server refuses: then it refuses all of it.
 redis.call('SET', KEYS[1], row)

@@ -1,5 +1,6 @@
 -- KEYS: session, listed, ends, due. ARGV: id, the tenure granted or nothing, which row was read and found whole
 -- or nothing, for how long a fence stands. A row that was not read goes nowhere: it is told, and asked again.
+-- With one that goes, its head: as it was, or as it is now where it stays.
 local under, seen = ARGV[2], ARGV[3]
 local has = read(KEYS[1])
 if kind(has) == ENDED then return {'ended'} end
@@ -27,6 +28,12 @@ if under == '' then
     redis.call('ZREM', KEYS[2], member)
     redis.call('DEL', KEYS[1])
 else
-    redis.call('SETRANGE', KEYS[1], 27, '1' .. under)
+    local earlier = given_before(has)
+    if is_given_out(has) and before(epoch(given_out(has)), epoch(under)) then
+        earlier = '1' .. given_out(has)
+    end
+    local given = '1' .. under .. earlier
+    redis.call('SETRANGE', KEYS[1], 27, given)
+    has = string.sub(has, 1, 27) .. given .. string.sub(has, 62)
 end
 return {'taken', has, now}

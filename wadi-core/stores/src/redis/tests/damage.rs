@@ -29,12 +29,12 @@ async fn a_damaged_row_costs_that_row_only() {
     let store = open(&server).await;
     let rows: Vec<Row> = (0..10).map(row).collect();
     assert_eq!(store.put(rows).await, Ok(vec![Put::Stored; 10]));
-    // Its payload, its head, all of it, and another kind of key.
+    // Its payload, its head, all of it, another kind of key, and another session's row.
     let mut payload = get(&server, 1).await;
     *payload.last_mut().expect("there is one") ^= 1;
     set(&server, 1, &payload).await;
     let mut head = get(&server, 2).await;
-    head[50] = b'x';
+    head[65] = b'x';
     set(&server, 2, &head).await;
     set(&server, 3, b"garbage").await;
     let mut other = beside(&server).await;
@@ -49,7 +49,9 @@ async fn a_damaged_row_costs_that_row_only() {
         .exec_async(&mut other)
         .await
         .expect("it can be written");
-    for number in 1..=4 {
+    let others = get(&server, 0).await;
+    set(&server, 7, &others).await;
+    for number in [1, 2, 3, 4, 7] {
         let before = redis::cmd("DUMP")
             .arg(key(number))
             .query_async::<Vec<u8>>(&mut other)
@@ -62,7 +64,7 @@ async fn a_damaged_row_costs_that_row_only() {
                 "{number}: {took:?}"
             );
         }
-        if number > 1 {
+        if (2..=4).contains(&number) {
             // What is there is not known to be older.
             let mut newer = row(number);
             newer.tenure = tenure(9);

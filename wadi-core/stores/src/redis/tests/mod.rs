@@ -28,13 +28,14 @@ async fn beside(server: &Server) -> redis::aio::MultiplexedConnection {
 }
 
 fn row(number: u32) -> Row {
+    let id = SessionId::from_parts([9; 16], number);
     Row {
-        id: SessionId::from_parts([9; 16], number),
+        id,
         bucket: BucketId::new((number % 7) as u16),
         tenure: tenure(1),
         revision: Revision::new(1),
         left: Duration::from_secs(3600),
-        payload: Payload::seal(format!("session {number}").as_bytes()),
+        payload: Payload::seal(id, format!("session {number}").as_bytes()),
     }
 }
 

@@ -14,14 +14,18 @@ use wadi_core::session::SessionId;
 use wadi_core::store::{Claim, Page, Payload, Put, Row, SessionStore, StoreError, Took};
 use wadi_core::tenure::{Revision, Tenure};
 
+fn id(number: u32) -> SessionId {
+    SessionId::from_parts([9; 16], number)
+}
+
 fn row(number: u32) -> Row {
     Row {
-        id: SessionId::from_parts([9; 16], number),
+        id: id(number),
         bucket: BucketId::new((number % 7) as u16),
         tenure: Tenure::new(LayoutVersion::founding(1), 1),
         revision: Revision::new(1),
         left: Duration::from_secs(3600),
-        payload: Payload::seal(format!("session {number}").as_bytes()),
+        payload: Payload::seal(id(number), format!("session {number}").as_bytes()),
     }
 }
 
@@ -69,7 +73,7 @@ async fn asks_for(store: &impl SessionStore, numbers: std::ops::Range<u32>) {
     }
 }
 
-/// In tables of the first version row 1 lies, and session 2 has ended.
+/// In tables of the first version rows 1 and 4 lie, of which 4 was given out, and session 2 has ended.
 async fn has_what_the_first_version_left(store: &impl SessionStore) {
     let puts = store.put(vec![row(2), row(3)]).await;
     assert_eq!(puts, Ok(vec![Put::Refused, Put::Stored]));
@@ -82,6 +86,14 @@ async fn has_what_the_first_version_left(store: &impl SessionStore) {
     asks_for(store, 1..2).await;
     assert_eq!(store.put(vec![row(1)]).await, Ok(vec![Put::Refused]));
     assert_eq!(store.begin(0).await, Ok(1));
+    for count in [1, 2] {
+        let granted = Claim::Granted(Tenure::new(LayoutVersion::founding(2), count));
+        let took = store.take(row(4).id, granted).await;
+        let Ok(Took::Row(kept)) = took else {
+            panic!("{took:?}");
+        };
+        assert_eq!(kept.given_out, Some(row(4).tenure));
+    }
 }
 
 /// What one has been told, another one is not.

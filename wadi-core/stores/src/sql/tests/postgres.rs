@@ -1,6 +1,8 @@
 //! PostgreSQL: the contract, and what may befall a server.
 
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use wadi_core::store::conformance;
 
 use super::super::postgres::VERSIONS;
@@ -79,16 +81,22 @@ async fn tables_of_the_first_version_are_extended_with_what_is_in_them() {
     for made in [VERSIONS[0], schema] {
         before.execute(made).await.expect("it is made");
     }
-    for (row, payload) in [(row(1), Some(row(1).payload)), (row(2), None)] {
+    let had = Some(rows::tenure(row(4).tenure));
+    for (row, given_out, payload) in [
+        (row(1), None, Some(row(1).payload)),
+        (row(2), None, None),
+        (row(4), had, Some(row(4).payload)),
+    ] {
         let stamp = rows::stamp(row.tenure, row.revision);
         sqlx::query(
             "INSERT INTO wadi_sessions (id, bucket, stamp, given_out, put_at, ends, payload)
-             VALUES ($1, $2, $3, NULL, 0, 9000000000000, $4)",
+             VALUES ($1, $2, $3, $5, 0, 9000000000000, $4)",
         )
         .bind(rows::id(row.id))
         .bind(i32::from(row.bucket.get()))
         .bind(payload.as_ref().map_or(Vec::new(), |_| stamp))
         .bind(payload.as_ref().map(|payload| payload.as_bytes().to_vec()))
+        .bind(given_out)
         .execute(&mut before)
         .await
         .expect("it can be written");
@@ -181,4 +189,71 @@ async fn what_cannot_be_an_address_is_said_without_it() {
         panic!("{refused:?}");
     };
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_holds_up_no_close() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let settings = SqlSettings::new().timeout(Duration::from_secs(1));
+    let store = PostgresStore::open(&server.address(), settings).await;
+    let store = store.expect("it opens");
+    server.signal("-STOP");
+    let put = store.put(vec![row(1)]).await;
+    let closed = tokio::time::timeout(Duration::from_secs(30), store.close()).await;
+    server.signal("-CONT");
+    assert!(matches!(put, Err(StoreError::Unavailable(_))), "{put:?}");
+    assert!(closed.is_ok(), "it is waited for");
+}
+
+/// Forwards to the server until the client has said this; then nothing more comes of either.
+async fn falls_silent_at(word: &'static [u8], server: String) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let (mut client, _) = listener.accept().await.expect("it listens");
+            let mut there = TcpStream::connect(&server).await.expect("it runs");
+            let (mut said, mut answer) = ([0; 8192], [0; 8192]);
+            loop {
+                tokio::select! {
+                    read = client.read(&mut said) => {
+                        let said = &said[..read.unwrap_or(0)];
+                        if said.is_empty() || said.windows(word.len()).any(|it| it == word) {
+                            break;
+                        }
+                        there.write_all(said).await.expect("it runs");
+                    }
+                    read = there.read(&mut answer) => {
+                        let read = read.expect("it runs");
+                        client.write_all(&answer[..read]).await.expect("it is there");
+                    }
+                }
+            }
+            kept.push((client, there));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_while_it_is_opened_is_said_in_time() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let address = server.address();
+    let (before, rest) = address.split_once('@').expect("it names a host");
+    let (host, database) = rest.split_once('/').expect("it names a database");
+    let silent = falls_silent_at(b"pg_advisory_xact_lock", host.to_owned()).await;
+    let settings = SqlSettings::new().timeout(Duration::from_secs(1));
+    let address = format!("{before}@{silent}/{database}");
+    let opened = PostgresStore::open(&address, settings);
+    let opened = tokio::time::timeout(Duration::from_secs(60), opened).await;
+    let opened = opened.expect("it is said in time");
+    assert!(
+        matches!(opened, Err(ConnectError::Unreachable(_))),
+        "{opened:?}"
+    );
 }

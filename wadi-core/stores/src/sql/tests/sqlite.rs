@@ -107,16 +107,22 @@ async fn tables_of_the_first_version_are_extended_with_what_is_in_them() {
     for made in [VERSIONS[0], schema] {
         before.execute(made).await.expect("it is made");
     }
-    for (row, payload) in [(row(1), Some(row(1).payload)), (row(2), None)] {
+    let had = Some(rows::tenure(row(4).tenure));
+    for (row, given_out, payload) in [
+        (row(1), None, Some(row(1).payload)),
+        (row(2), None, None),
+        (row(4), had, Some(row(4).payload)),
+    ] {
         let stamp = rows::stamp(row.tenure, row.revision);
         sqlx::query(
             "INSERT INTO wadi_sessions (id, bucket, stamp, given_out, put_at, ends, payload)
-             VALUES ($1, $2, $3, NULL, 0, 9000000000000, $4)",
+             VALUES ($1, $2, $3, $5, 0, 9000000000000, $4)",
         )
         .bind(rows::id(row.id))
         .bind(i32::from(row.bucket.get()))
         .bind(payload.as_ref().map_or(Vec::new(), |_| stamp))
         .bind(payload.as_ref().map(|payload| payload.as_bytes().to_vec()))
+        .bind(given_out)
         .execute(&mut before)
         .await
         .expect("it can be written");
@@ -202,7 +208,7 @@ async fn a_full_file_is_said_and_reading_goes_on() {
         .await
         .expect("it is set");
     let mut large = row(2);
-    large.payload = Payload::seal(&[0; 500_000]);
+    large.payload = Payload::seal(id(2), &[0; 500_000]);
     let put = store.put(vec![large]).await;
     assert!(matches!(put, Err(StoreError::Full(_))), "{put:?}");
     assert_eq!(
