@@ -203,6 +203,14 @@ fn a_shared_store_that_cannot_be_used_is_refused_with_what_mends_it() {
         (
             &[
                 &cluster[..],
+                &["--shared-store", "redis://me:secret@127.0.0.1:1/0"],
+            ]
+            .concat(),
+            "the store cannot be opened",
+        ),
+        (
+            &[
+                &cluster[..],
                 &["--shared-store", "sqlite:/nowhere/at/all.db"],
             ]
             .concat(),
