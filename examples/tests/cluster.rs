@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 mod process;
+#[path = "cluster/redis.rs"]
+mod redis;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use wadi_core::clock::{BootClock, Clock};
 
 use process::{Node, ask, command};
+use redis::Redis;
 
 /// Free ports, as a list that all nodes are given. They lie below those that the system hands out for
 /// outgoing connections, of which one might be taken before its node starts.
@@ -130,12 +133,24 @@ impl Drop for File {
 
 #[test]
 fn three_nodes_that_are_all_stopped_and_started_again_have_their_sessions() {
-    let addresses = addresses(3);
     let file = File::new("restart");
-    let store = format!("sqlite:{}", file.0.display());
+    have_their_sessions_again_above(&format!("sqlite:{}", file.0.display()));
+}
+
+#[test]
+fn three_nodes_that_share_a_redis_server_have_their_sessions_when_they_start_again() {
+    let Some(server) = Redis::start(&addresses(1)[0]) else {
+        return;
+    };
+    until("the server answers", || server.answers());
+    have_their_sessions_again_above(&server.url());
+}
+
+fn have_their_sessions_again_above(store: &str) {
+    let addresses = addresses(3);
     let flags = [
         "--shared-store",
-        &store,
+        store,
         "--demote-after",
         "1",
         "--lease",
@@ -199,6 +214,14 @@ fn a_shared_store_that_cannot_be_used_is_refused_with_what_mends_it() {
         (
             &[&cluster[..], &["--shared-store", "secret:thing"]].concat(),
             "sqlite:PATH",
+        ),
+        (
+            &[
+                &cluster[..],
+                &["--shared-store", "redis://me:secret@127.0.0.1:1/0"],
+            ]
+            .concat(),
+            "the store cannot be opened",
         ),
         (
             &[

@@ -22,19 +22,24 @@ pub(crate) fn run() -> Outcome {
     Ok(format!("{count} combinations"))
 }
 
-/// Without features, as by default, and with all; a crate that has none is checked once.
-fn combinations(package: &Package) -> Vec<Vec<&'static str>> {
+/// Without features, as by default, and with all; a crate that has none is checked once. Where none is there by
+/// default, users choose some of several: so each by itself, too.
+fn combinations(package: &Package) -> Vec<Vec<&str>> {
     let default = package.features.get("default").map_or(0, Vec::len);
-    let named = package
+    let named: Vec<&str> = package
         .features
         .keys()
+        .map(String::as_str)
         .filter(|feature| *feature != "default")
-        .count();
+        .collect();
     let mut combinations = vec![vec!["--no-default-features"]];
     if default > 0 {
         combinations.push(Vec::new());
+    } else if named.len() > 1 {
+        let alone = named.iter().map(|feature| vec!["--features", *feature]);
+        combinations.extend(alone);
     }
-    if named > 0 {
+    if !named.is_empty() {
         combinations.push(vec!["--all-features"]);
     }
     combinations

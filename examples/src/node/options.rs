@@ -172,8 +172,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
 
     /// A store that all nodes of the cluster share: sessions that nobody asks for go there, and all of them when
-    /// all nodes leave; `sqlite:PATH` for the nodes of one host, or `postgres://user:password@host/database`
-    /// [default: none]
+    /// all nodes leave; `sqlite:PATH` for the nodes of one host, `postgres://user:password@host/database`, or
+    /// `redis://user:password@host:6379/0` (rediss:// over TLS) [default: none]
     #[arg(
         long,
         value_name = "URL",

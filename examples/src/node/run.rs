@@ -66,6 +66,7 @@ impl Node {
     /// [`RunError::Config`], [`RunError::Store`], [`RunError::SharedStore`] or [`RunError::Listen`].
     pub async fn open(options: &Options) -> Result<Self, RunError> {
         let config = options.config().map_err(RunError::Config)?;
+        let cluster = config.cluster_name();
         let mut settings = Settings::with_network(config, network(options));
         if let Some(directory) = &options.data_dir {
             let directory = directory.join(SESSIONS);
@@ -73,7 +74,7 @@ impl Node {
             settings = settings.store(opened.map_err(RunError::Store)?);
         }
         if let Some(store) = &options.shared_store {
-            let below = store.below(settings).await;
+            let below = store.below(settings, &cluster).await;
             settings = below.map_err(RunError::SharedStore)?;
         }
         Ok(Self {

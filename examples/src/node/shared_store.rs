@@ -5,7 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use wadi_axum::Settings;
-use wadi_stores::{ConnectError, PostgresStore, SqlSettings, SqliteStore};
+use wadi_stores::{
+    ConnectError, PostgresStore, RedisOpenError, RedisSettings, RedisStore, SqlSettings,
+    SqliteStore,
+};
 
 /// Where the shared store is, as it was given.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum NotShared {
     Url,
     /// It could not be opened.
     Connect(ConnectError),
+    /// A Redis server could not be opened.
+    Redis(RedisOpenError),
 }
 
 /// What kind of store it is.
@@ -27,19 +32,26 @@ enum Kind {
     Sqlite(PathBuf),
     /// A database, by its whole URL.
     Postgres,
+    /// A Redis or Valkey server, by its whole URL.
+    Redis,
 }
 
 impl SharedStore {
-    /// Opens it, and puts it below the nodes of these settings.
+    /// Opens it, and puts it below the nodes of these settings. Where a store may be that of several clusters, this one's is
+    /// known by the cluster's name.
     ///
     /// # Errors
     ///
     /// [`NotShared`], which says what mends it.
-    pub async fn below(&self, settings: Settings) -> Result<Settings, NotShared> {
+    pub async fn below(&self, settings: Settings, cluster: &str) -> Result<Settings, NotShared> {
         let options = SqlSettings::default();
         Ok(match self.kind().ok_or(NotShared::Url)? {
             Kind::Sqlite(file) => settings.store(SqliteStore::open(file, options).await?),
             Kind::Postgres => settings.store(PostgresStore::open(&self.0, options).await?),
+            Kind::Redis => {
+                let opened = RedisStore::open(&self.0, cluster, RedisSettings::default());
+                settings.store(opened.await?)
+            }
         })
     }
 
@@ -50,6 +62,7 @@ impl SharedStore {
                 (!file.is_empty()).then(|| Kind::Sqlite(PathBuf::from(file)))
             }
             ("postgres" | "postgresql", rest) if rest.starts_with("//") => Some(Kind::Postgres),
+            ("redis" | "rediss", rest) if rest.starts_with("//") => Some(Kind::Redis),
             _ => None,
         }
     }
@@ -73,14 +86,21 @@ impl From<ConnectError> for NotShared {
     }
 }
 
+impl From<RedisOpenError> for NotShared {
+    fn from(error: RedisOpenError) -> Self {
+        Self::Redis(error)
+    }
+}
+
 impl fmt::Display for NotShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url => f.write_str(
-                "the URL in --shared-store is of no store that this program knows; it looks like sqlite:PATH, or \
-                 postgres://user:password@host/database",
+                "the URL in --shared-store is of no store that this program knows; it looks like sqlite:PATH, \
+                 postgres://user:password@host/database, or redis://user:password@host:6379/0",
             ),
             Self::Connect(error) => error.fmt(f),
+            Self::Redis(error) => error.fmt(f),
         }
     }
 }
@@ -104,7 +124,17 @@ mod tests {
         for url in ["postgres://me:secret@db/wadi", "postgresql://db/wadi"] {
             assert_eq!(kind(url), Some(Kind::Postgres));
         }
-        for wrong in ["", "sqlite:", "secret", "other://db", "postgres:secret"] {
+        for url in ["redis://me:secret@db:6379/0", "rediss://db"] {
+            assert_eq!(kind(url), Some(Kind::Redis));
+        }
+        for wrong in [
+            "",
+            "sqlite:",
+            "secret",
+            "other://db",
+            "postgres:secret",
+            "redis:secret",
+        ] {
             assert_eq!(kind(wrong), None, "{wrong}");
         }
         let store = SharedStore::from("postgres://me:secret@db/wadi".to_owned());
