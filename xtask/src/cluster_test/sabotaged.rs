@@ -81,7 +81,7 @@ const NEEDS_RACE: &str = "it takes two things at once that a short run does not 
 
 /// The others, and the likeliest reason: where a short run was tried, it found nothing; where it was not, this
 /// is why. `--scenario` tries one all the same.
-const NOT_SHOWN: [(&str, &str); 32] = [
+const NOT_SHOWN: [(&str, &str); 35] = [
     (
         "wait",
         "who is declared dead too early offers what it has, and nobody else had it",
