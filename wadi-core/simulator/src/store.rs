@@ -96,7 +96,7 @@ impl Store {
                 (record.given_out, record.given_before) = (None, None);
                 Stored::Done
             }
-            ToStore::Take if record.ended => Stored::Nothing,
+            ToStore::Take if record.ended => Stored::Ended,
             ToStore::Take => {
                 let is_later = record.row.as_ref().is_some_and(|row| row.tenure > tenure);
                 if is_later || record.floor > Some(tenure) {

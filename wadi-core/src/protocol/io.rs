@@ -148,6 +148,8 @@ pub enum Stored {
     },
     /// There was nothing.
     Nothing,
+    /// It has ended, and the store remembers that.
+    Ended,
     /// There was something that nobody can read.
     Unreadable,
     /// Something was given out or put under a later tenure: nothing is given under this one.

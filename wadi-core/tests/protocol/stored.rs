@@ -277,3 +277,36 @@ fn where_everybody_leaves_everything_goes_to_the_store() {
         assert!(has_gone(&world, who), "{who:?}");
     }
 }
+
+#[test]
+fn where_everybody_leaves_nothing_is_taken_out() {
+    let mut world = displaced();
+    goes_down(&mut world, N2);
+    for who in [N1, N2, N3] {
+        world.leave(who);
+    }
+    world.agree(N1, &[]);
+    let askings = world.askings();
+    world.ask(N3);
+    world.pass(secs(5));
+    assert_eq!(world.askings(), askings);
+    assert_eq!(world.found(N3), [Found::Unavailable]);
+}
+
+#[test]
+fn what_the_store_knows_to_have_ended_is_absent_also_where_somebody_may_come_back() {
+    let mut world = World::above_a_store(&[N1, N2, N3]);
+    drop(world.stop(N3));
+    world.agree(N1, &[]);
+    drop(world.stop(N1));
+    world.agree(N2, &[]);
+    world.deliver();
+    world.ask(N2);
+    let (_, tenure, _) = world.asked_store();
+    world.store_says(N2, tenure, Stored::Nothing);
+    assert_eq!(world.found(N2), [], "it may come back");
+    world.pass(secs(1) / 10);
+    let (_, tenure, _) = world.asked_store();
+    world.store_says(N2, tenure, Stored::Ended);
+    assert!(matches!(world.found(N2)[..], [Found::Absent { .. }]));
+}

@@ -251,7 +251,8 @@ impl Calls {
                     state,
                 })
             }
-            Ok(Took::Nothing | Took::Ended) => Stored::Nothing,
+            Ok(Took::Nothing) => Stored::Nothing,
+            Ok(Took::Ended) => Stored::Ended,
             Ok(Took::Superseded) => Stored::Superseded,
             Err(StoreError::Damaged(_)) => self.unreadable(),
             Err(_) => Stored::Unknown,

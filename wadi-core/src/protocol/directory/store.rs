@@ -11,7 +11,7 @@ use super::find::{answer, may_hold};
 use super::{Directory, Whereabouts};
 use crate::bucket::LayoutVersion;
 use crate::member::Incarnation;
-use crate::message::{Body, CopyKind, Scope, Sighting, Want};
+use crate::message::{Answer, Body, CopyKind, Scope, Sighting, Want};
 use crate::protocol::io::Stored;
 use crate::protocol::markers::Markers;
 use crate::protocol::timer::Timer;
@@ -49,6 +49,10 @@ impl Directory {
         asker: Incarnation,
         want: Want,
     ) {
+        if turn.layout.everybody_leaves() {
+            // It would only have to go back, and may come too late for that.
+            return;
+        }
         let to = if may_hold(turn, asker) {
             asker
         } else {
@@ -199,11 +203,19 @@ impl Directory {
             }
             // Somebody had it since, or somebody after that one, and may come back with what became of it.
             Stored::Row { .. } => self.resolve(turn, id, None),
-            Stored::Nothing | Stored::Done | Stored::Refused if held == Tenure::NONE => {
+            Stored::Nothing | Stored::Ended | Stored::Done | Stored::Refused
+                if held == Tenure::NONE =>
+            {
                 let to = *to;
                 managed.entries.remove(&id);
                 turn.answered(Timer::Release(id));
-                let known = managed.nobody_has(turn);
+                let known = match stored {
+                    // Nobody can come back with it; but it may be one that was given up, and so lost.
+                    Stored::Ended => Answer::Absent {
+                        lost: turn.now < managed.lost_until,
+                    },
+                    _ => managed.nobody_has(turn),
+                };
                 let early = managed.early.take_of(id);
                 turn.send(to, answer(id, known));
                 for (asker, _) in early {
