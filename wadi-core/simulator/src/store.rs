@@ -54,7 +54,7 @@ impl Store {
         if ONCE_FAILED.contains(&seed) {
             return None;
         }
-        let mut rng = fastrand::Rng::with_seed(seed.rotate_left(48) ^ 7);
+        let mut rng = fastrand::Rng::with_seed(seed.rotate_left(48) ^ 5);
         let silent = if rng.bool() { 0 } else { rng.u32(0..150) };
         (rng.u32(0..3) == 0).then_some(Self {
             rng,
