@@ -92,6 +92,10 @@ impl Turn<'_> {
 
     /// What is said to the store below all nodes, in its own words.
     fn send_to_store(&mut self, body: Body) {
+        if !self.settings.store {
+            // Somebody believes that there is one: his word is asked about again, and then resolved.
+            return;
+        }
         let (id, tenure, ask) = match body {
             Body::State {
                 id,

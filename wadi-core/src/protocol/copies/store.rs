@@ -48,7 +48,8 @@ impl Copies {
             Stored::Done => turn.send_to_manager(&id, Body::Arrived { id, tenure }),
             // Nobody has asked about it since, so it is still its manager's word that it goes.
             Stored::Refused
-                if tenure.epoch() == turn.epoch(bucket)
+                if turn.holdings.get(&id).is_none()
+                    && tenure.epoch() == turn.epoch(bucket)
                     && !self.is_below_floor(bucket, &id, tenure) =>
             {
                 let sealed = self.sealed.get(bucket, &id);

@@ -477,6 +477,7 @@ impl World {
                         inputs.push_back(Input::Message { from: ME, message });
                     }
                 }
+                Output::Store { .. } => unreachable!("there is no store below this node"),
                 Output::Seal(id) => {
                     assert!(
                         self.manager_said(&id, said),
